@@ -1,0 +1,12 @@
+#!/usr/bin/env python3
+"""Image archives in, Kubernetes manifests out. `python3 build.py --help` tells the rest."""
+import sys
+
+if sys.version_info < (3, 9):
+    sys.exit("error: build.py: needs Python 3.9 or newer, this is %d.%d: start it with another python3"
+             % sys.version_info[:2])
+
+from builder.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
