@@ -59,6 +59,7 @@ class Image(NamedTuple):
     missing: Tuple[Descriptor, ...]  # what an index names and the archive does not hold
     subject: str  # digest of the manifest that this one refers to (signature, SBOM), else ""
     notes: Tuple[str, ...]  # one line each, what the user should know
+    tags: Tuple[str, ...] = ()  # bare ones, that the archive gives without a repository (images.name_images adds one)
 
 
 def digest_of(data: bytes, algorithm: str = "sha256") -> str:
