@@ -10,7 +10,7 @@ Spec: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3.
 import pathlib
 import struct
 import zlib
-from typing import Dict, List, Mapping, NamedTuple
+from typing import Dict, List, Mapping, NamedTuple, Tuple
 
 from .minify import minify_all
 
@@ -81,8 +81,8 @@ def in_order(modules: Mapping[str, str]) -> List[str]:
     return sorted(modules, key=lambda path: (path != "__main__.py", path))
 
 
-def member(path: str, data: bytes, offset: int):
-    """A file in the zip -> its local part (header and contents, to stand at `offset`) and its entry in the directory."""
+def member(path: str, data: bytes, offset: int) -> Tuple[bytes, bytes]:
+    """A file -> its header and contents, to stand at `offset` in the zip, and its entry in the directory."""
     name, packed = path.encode("ascii"), deflate(data)
     told = (DEFLATED, TIME, DATE, zlib.crc32(data), len(packed), len(data), len(name), 0)
     local = LOCAL_HEADER.pack(b"PK\3\4", VERSION_NEEDED, 0, *told) + name + packed

@@ -56,8 +56,8 @@ def parse(text: str) -> Reference:
         path = path if "/" in path else OFFICIAL_IMAGES + path
     if not PATH.fullmatch(path):
         raise _illegal(text, "a repository is written in lower case letters and digits, parted by one of . _ - /")
-    if IMAGE_ID.fullmatch(name):
-        raise _illegal(text, "it is an image ID, which has the form of a name but names no repository")
+    if IMAGE_ID.fullmatch(name) or is_digest(name):
+        raise _illegal(text, "it is an image ID or a digest, and names no repository")
     if len(host) + len(path) + 1 > NAME_LETTERS:
         raise _illegal(text, "it is longer than %d letters" % NAME_LETTERS)
     if tag is None:

@@ -88,7 +88,7 @@ def compare(tree: ast.Module, text: str, path: str, kept: FrozenSet[str], pack: 
     again = ast.parse(text, path)
     groups = Bindings(tree).groups()
     before, after = list(groups), list(Bindings(again).groups())
-    free = set(renamable(groups, kept, pack))
+    free = set(renamable(tree, groups, kept, pack))
     for old, new in zip(before, after):
         if old[1] != new[1] and old not in free:
             raise WrongResult("%s: %s must not become %s" % (path, old[1], new[1]))

@@ -90,11 +90,12 @@ class Dropper(ast.NodeTransformer):
         self.generic_visit(node)
         left, right = (getattr(side, "value", None) for side in (node.left, node.right))
         types = type(left), type(right)
-        if types == (int, int) and type(node.op) in FOLDED or types in ((str, str), (bytes, bytes)) and isinstance(node.op, ast.Add):
-            folded = ast.copy_location(ast.Constant(FOLDED[type(node.op)](left, right)), node)
-            if types != (int, int) or folded.value >= 0 and len(expression(folded)) <= len(expression(node)):
-                return folded
-        return node
+        is_text = types in ((str, str), (bytes, bytes)) and isinstance(node.op, ast.Add)
+        if not is_text and not (types == (int, int) and type(node.op) in FOLDED):
+            return node
+        folded = ast.copy_location(ast.Constant(FOLDED[type(node.op)](left, right)), node)
+        is_smaller = is_text or folded.value >= 0 and len(expression(folded)) <= len(expression(node))
+        return folded if is_smaller else node
 
     def visit_JoinedStr(self, node):
         """f"..." -> "...".format(...): how f-strings are printed differs from version to version."""

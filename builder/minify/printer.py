@@ -12,7 +12,8 @@ import re
 
 INDENT = " "
 # How strongly an expression binds. A place asks for one of these, too.
-YIELD, TUPLE, TEST, OR, AND, NOT, COMPARE, BIT_OR, BIT_XOR, BIT_AND, SHIFT, SUM, TERM, FACTOR, POWER, AWAIT, ATOM = range(17)
+(YIELD, TUPLE, TEST, OR, AND, NOT, COMPARE, BIT_OR, BIT_XOR, BIT_AND, SHIFT, SUM, TERM, FACTOR, POWER, AWAIT,
+ ATOM) = range(17)
 
 BINARY = {
     ast.BitOr: ("|", BIT_OR), ast.BitXor: ("^", BIT_XOR), ast.BitAnd: ("&", BIT_AND),
@@ -60,21 +61,14 @@ def commas(nodes, level=TEST):
 # Statements: a simple one is its text, a compound one is a list of (header, body).
 
 def block(body, indent):
-    """Statements -> lines. Neighbours that are simple share a line."""
+    """Statements -> lines, each statement on its own: `;` between them saves 3 bytes in all, and costs tracebacks."""
     lines = []
-    joinable = False
     for node in body:
-        simple = SIMPLE.get(type(node))
-        if simple:
-            text = simple(node)
-            if joinable:
-                lines[-1] += ";" + text
-            else:
-                lines.append(indent + text)
+        if type(node) in SIMPLE:
+            lines.append(indent + SIMPLE[type(node)](node))
         else:
             for header, inner in compound(node):
                 lines += clause(header, inner, indent)
-        joinable = simple is not None
     return lines
 
 
@@ -83,7 +77,7 @@ def clause(header, body, indent):
         return [indent + header]
     inner = block(body, indent + INDENT)
     if len(inner) == 1 and type(body[0]) in SIMPLE:
-        return [indent + header + ":" + inner[0].lstrip(" ")]
+        return [indent + header + ":" + inner[0].strip(INDENT)]
     return [indent + header + ":"] + inner
 
 

@@ -1,0 +1,128 @@
+"""Objects -> files in OUT, or one stream: the edge that writes.
+
+OUT is written aside and moved into place, so that a build that fails leaves what was there; a folder that holds
+anything which Seedpod did not write is never touched. Files sort in the order in which they are to be applied.
+"""
+import binascii
+import os
+import re
+import shutil
+import tempfile
+from typing import BinaryIO, Iterable, Iterator, List, Mapping, Tuple
+
+from builder.chunks import Chunk, read
+from builder.errors import BuildError
+from builder.manifests import Plan, Site, chunk_config_map, injector_config_map, namespace, pod, service
+from builder.to_yaml import to_yaml
+
+README = "README.txt"
+PYZ = "injector.pyz"
+MARK = "Written by Seedpod."
+OURS = re.compile(r"\d\d-[a-z]+(-\d+-of-\d+)?\.yaml|%s|%s" % (re.escape(README), re.escape(PYZ)))
+
+DATA = "="  # stands for a chunk's data while YAML is written, which then need not look at every byte of it
+
+POD_COMMENT = """\
+The injector: it puts the images together from the chunk ConfigMaps and serves them, read-only, at
+127.0.0.1:{node_port} of every node. It runs in an image that is on the nodes already; its code is injector.pyz.
+
+  watch   kubectl -n {namespace} get pods        logs    kubectl -n {namespace} logs -f {pod}
+  heal    kubectl -n {namespace} delete pod {pod}, then apply this file again (an evicted Pod stays Failed)
+  undo    kubectl delete -f FOLDER (the folder of this file)
+"""
+FOLDER_TEXT = """\
+{mark} Images for a Kubernetes cluster without a registry, in plain YAML.
+
+apply   {apply}
+undo    kubectl delete -f THIS_FOLDER
+
+Every node can then pull:
+{images}
+The YAML files are to be applied in the order of their names. {pyz} is the program that they carry into the cluster,
+for you to look at (unzip it) or to run by hand; kubectl passes it over, and this text as well.
+"""
+
+
+def documents(plan: Plan, chunks: List[Chunk], payload: BinaryIO, pyz: bytes) -> Iterator[Tuple[str, bytes]]:
+    """(file name, YAML) of every object, in the order in which they are to be applied."""
+    yield "00-namespace.yaml", to_yaml(namespace(plan)).encode()
+    for chunk, data in read(payload, chunks):
+        numbers = re.search(r"\d+-of-\d+", chunk.name).group()
+        yield "10-chunk-%s.yaml" % numbers, with_data(to_yaml(chunk_config_map(plan, chunk.name, DATA)), data)
+    yield "20-injector.yaml", with_data(to_yaml(injector_config_map(plan, DATA)), pyz)
+    yield "30-service.yaml", to_yaml(service(plan)).encode()
+    manifest = pod(plan)
+    comment = POD_COMMENT.format(pod=manifest["metadata"]["name"], **plan.site._asdict())
+    yield "40-pod.yaml", to_yaml(manifest, comment).encode()
+
+
+def companions(pyz: bytes, apply: str, site: Site, addresses: Mapping[str, str]) -> List[Tuple[str, bytes]]:
+    """What else OUT holds: the program, and a text for whoever finds the folder."""
+    images = "".join("  127.0.0.1:%d/%s\n      %s\n" % (site.node_port, address, reference)
+                     for reference, address in addresses.items())
+    return [(PYZ, pyz), (README, FOLDER_TEXT.format(mark=MARK, apply=apply, images=images, pyz=PYZ).encode())]
+
+
+def with_data(text: str, data: bytes) -> bytes:
+    head, tail = text.encode().split(b'"%s"' % DATA.encode())
+    return b'%s"%s"%s' % (head, binascii.b2a_base64(data, newline=False), tail)
+
+
+def write_stream(target: BinaryIO, files: Iterable[Tuple[str, bytes]]) -> None:
+    """One YAML stream, as `kubectl apply -f -` reads it."""
+    for _, data in files:
+        target.write(b"---\n" + data)
+
+
+def check_out(out: str) -> None:
+    """BuildError unless OUT can be written: it is not there, or empty, or a build of ours."""
+    if not os.path.lexists(out):
+        return
+    advice = "name another folder with -o, or remove it"
+    if not os.path.isdir(out) or os.path.islink(out):
+        raise BuildError("%s: is there and is no folder: %s" % (out, advice))
+    names = sorted(os.listdir(out))
+    strange = [name for name in names if not OURS.fullmatch(name)]
+    if strange or names and not marked(os.path.join(out, README)):
+        raise BuildError("%s: holds files that Seedpod did not write (%s): %s" % (out, ascii((strange or names)[0]), advice))
+
+
+def marked(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MARK)) == MARK.encode()
+    except OSError:
+        return False
+
+
+class Folder:
+    """OUT in the making, beside its place: `with Folder(out) as folder: ... folder.keep()`; without keep() it vanishes."""
+
+    def __init__(self, out: str) -> None:
+        self.out = os.path.abspath(out)
+
+    def __enter__(self) -> "Folder":
+        parent, name = os.path.split(self.out)
+        if not os.path.isdir(parent):
+            raise BuildError("%s: its parent folder does not exist: make it, or name another with -o" % self.out)
+        self.scratch = tempfile.mkdtemp(prefix=".%s." % name, suffix=".partial", dir=parent)
+        self.path = os.path.join(self.scratch, "out")
+        os.mkdir(self.path)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        old = os.path.join(self.scratch, "old")
+        if os.path.lexists(old) and not os.path.lexists(self.out):
+            os.rename(old, self.out)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def write(self, files: Iterable[Tuple[str, bytes]]) -> None:
+        for name, data in files:
+            with open(os.path.join(self.path, name), "wb") as file:
+                file.write(data)
+
+    def keep(self) -> None:
+        """Move it into place. What was there is put aside first and removed with the rest."""
+        if os.path.lexists(self.out):
+            os.rename(self.out, os.path.join(self.scratch, "old"))
+        os.rename(self.path, self.out)

@@ -1,0 +1,157 @@
+"""Archives and options -> OUT: the whole way in one function, without a word to the user.
+
+The command line and the demo call `build`; all that they tell is in the Result. Raises BuildError for what the user
+can mend and OSError for what the machine could not do; either way nothing half written stays.
+"""
+import contextlib
+import os
+import tempfile
+from typing import BinaryIO, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
+
+from builder import chunks, manifests, output, pyz
+from builder.archive import open_archive
+from builder.errors import BuildError
+from builder.images import name_images, read_images
+from builder.oci import Image
+from builder.payload import AUTO, Payload, contents, write_payload
+from builder.reference import from_file_name, parse, served_names
+
+STDOUT = "-"
+LARGEST_NUMBER = 99999  # of chunks, to reckon how long a chunk's name can be
+
+Progress = Callable[[str, int, int], None]  # (what is going on, bytes done since the last call, bytes in all, 0: unknown)
+
+
+class Order(NamedTuple):
+    """What the user asks for."""
+    archives: Sequence[Tuple[str, str]]  # (reference or "", path)
+    site: manifests.Site
+    out: str
+    compression: str = AUTO
+    chunk_size: int = 0  # bytes; 0: the largest that plain `kubectl apply` takes
+
+
+class Result(NamedTuple):
+    """What was built."""
+    images: Sequence[Image]
+    addresses: Dict[str, str]  # reference -> name and tag to pull it by, without the registry's host
+    payload: Payload
+    digest: str  # of the payload
+    chunks: Sequence[chunks.Chunk]
+    plan: manifests.Plan
+    pyz_bytes: int
+    annotation_bytes: int  # what plain `kubectl apply` adds to the largest object
+    notes: Sequence[str]
+
+    @property
+    def server_side(self) -> bool:
+        """Whether some object is too large for plain `kubectl apply`."""
+        return self.annotation_bytes > chunks.ANNOTATION_LIMIT_BYTES
+
+
+def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
+    """Read, pack, cut, write to `order.out`, or to `stdout` if that is `-`."""
+    if order.out != STDOUT:
+        output.check_out(order.out)
+    chunk_size = checked_chunk_size(order)
+    with contextlib.ExitStack() as stack:
+        images, notes = read(order.archives, stack, progress)
+        if order.out == STDOUT:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-"))
+        else:
+            folder = stack.enter_context(output.Folder(order.out))
+            scratch = folder.scratch
+        total = sum(blob.size for _, blob in contents(images))
+        payload = write_payload(images, os.path.join(scratch, "payload"), order.compression,
+                                lambda count: progress("packing", count, total))
+        code = pyz.pack(pyz.read_stage1())
+        with open(payload.path, "rb") as source:
+            digest, parts = chunks.cut(source, payload.size, chunk_size)
+            plan = manifests.plan_of(order.site, digest, [part.name for part in parts], code,
+                                     (payload.blob_bytes, payload.largest_blob_bytes), payload.size)
+            names, clashes = addresses(reference for image in images for reference in image.references)
+            result = Result(images, names, payload, digest, parts, plan, len(code), annotation_bytes(plan, parts),
+                            notes + clashes)
+            documents = output.documents(plan, parts, source, code)
+            if order.out == STDOUT:
+                output.write_stream(stdout, documents)
+            else:
+                folder.write(documents)
+                folder.write(output.companions(code, apply_command("THIS_FOLDER", result), order.site, names))
+                folder.keep()
+    return result
+
+
+def read(archives: Sequence[Tuple[str, str]], stack: contextlib.ExitStack, progress: Progress) \
+        -> Tuple[List[Image], List[str]]:
+    """The images of all archives, each with its names, and what the user should know. The archives stay open."""
+    images: List[Image] = []
+    notes: List[str] = []
+    owner: Dict[str, str] = {}  # reference -> archive
+    for name, path in archives:
+        size = os.path.getsize(path) if os.path.isfile(path) else 0
+        archive = stack.enter_context(open_archive(path, lambda count: progress("reading", count, size)))
+        found = read_images(archive)
+        if name:
+            found = [renamed(found, name, path)]
+        found = name_images(found, from_file_name(path))
+        notes += archive.notes
+        for image in found:
+            notes += ["%s: %s" % (path, note) for note in image.notes]
+            for reference in image.references:
+                if reference in owner:
+                    raise BuildError("%s: its image %s is also in %s: give one another name, NAME=%s"
+                                     % (path, reference, owner[reference], path))
+                owner[reference] = path
+        images += found
+    return images, notes
+
+
+def renamed(images: Sequence[Image], name: str, path: str) -> Image:
+    """The one image of an archive under the name that the user gave it."""
+    named = [image for image in images if not image.subject]
+    if len(named) != 1:
+        raise BuildError("%s: holds %d images, %s can name only one: leave out the name" % (path, len(named), name))
+    return named[0]._replace(references=(str(parse(name)),), tags=())
+
+
+def addresses(references: Iterable[str]) -> Tuple[Dict[str, str], List[str]]:
+    """Where each image is served: reference -> shortest name and tag of its own; and notes on names that clash."""
+    owner: Dict[str, str] = {}
+    notes = []
+    for text in references:
+        reference = parse(text)
+        suffix = ":" + reference.tag if reference.tag else "@" + reference.digest
+        for name in served_names(reference):
+            if owner.setdefault(name + suffix, text) != text:
+                notes.append("%s: %s%s already leads to %s: pull this one by its full name"
+                             % (text, name, suffix, owner[name + suffix]))
+    shortest: Dict[str, str] = {}
+    for address, text in owner.items():
+        shortest.setdefault(text, address)
+    return shortest, notes
+
+
+def checked_chunk_size(order: Order) -> int:
+    """Bytes. The ConfigMap is measured as it will be, with the longest name that there can be."""
+    plan = manifests.Plan(order.site, "0" * 12, {}, "")
+    name = chunks.chunk_name("0" * 64, LARGEST_NUMBER, LARGEST_NUMBER, "0" * 64)
+    if not order.chunk_size:
+        empty = manifests.chunk_config_map(plan, name, "")
+        return chunks.largest_for_apply(manifests.annotation_bytes(empty))
+    largest = chunks.largest_for_server_side(len(name))
+    if not 0 < order.chunk_size <= largest:
+        raise BuildError("--chunk-size %d: a ConfigMap holds at most %dKiB: choose less"
+                         % (order.chunk_size, largest >> 10))
+    return order.chunk_size
+
+
+def annotation_bytes(plan: manifests.Plan, parts: Sequence[chunks.Chunk]) -> int:
+    """What plain `kubectl apply` would add to the largest object."""
+    chunk = manifests.chunk_config_map(plan, parts[0].name, "")
+    return max(manifests.annotation_bytes(chunk) + chunks.base64_bytes(parts[0].size),
+               manifests.annotation_bytes(manifests.pod(plan)))
+
+
+def apply_command(out: str, result: Result) -> str:
+    return "kubectl apply %s-f %s" % ("--server-side " if result.server_side else "", out)

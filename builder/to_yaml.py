@@ -1,0 +1,55 @@
+"""Plain values (dict, list, str, int, bool) -> YAML text that a person reads and every parser takes the same way.
+
+Block style, keys in the order given, two spaces. A string is written plain only where no YAML version could take it
+for anything else; all others are JSON strings, which are YAML too. Written by hand because the standard library has
+no YAML, and this subset is smaller than the exceptions of a general one.
+
+Spec: https://yaml.org/spec/1.2.2/ (and the words that YAML 1.1 parsers, kubectl's among them, take for booleans)
+"""
+import json
+import re
+from typing import Any, Iterator
+
+# Words with inner punctuation that is harmless everywhere: no leading digit or sign, no ": ", no " #".
+PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@-]*(?::[A-Za-z0-9_./@-]+)*")
+WORDS = frozenset("y n yes no true false on off null".split())
+
+
+def to_yaml(value: Any, comment: str = "") -> str:
+    """One document, ending in a newline, under `comment` (lines of text). TypeError for any other kind of value."""
+    head = "".join(("# " + line).rstrip() + "\n" for line in comment.splitlines())
+    return head + "\n".join(_lines(value)) + "\n"
+
+
+def _lines(value: Any) -> Iterator[str]:
+    """The lines of a mapping or sequence, or the one line of a scalar."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _entry(_scalar(key) + ":", item, "  " if isinstance(item, dict) else "")
+    elif isinstance(value, list) and value:
+        for item in value:
+            first, *rest = _lines(item)
+            yield "- " + first
+            yield from ("  " + line for line in rest)
+    else:
+        yield _scalar(value)
+
+
+def _entry(key: str, value: Any, indent: str) -> Iterator[str]:
+    if isinstance(value, (dict, list)) and value:
+        yield key
+        yield from (indent + line for line in _lines(value))
+    else:
+        yield "%s %s" % (key, _scalar(value))
+
+
+def _scalar(value: Any) -> str:
+    if value == {} or value == []:
+        return json.dumps(value)
+    if isinstance(value, (bool, int)):
+        return json.dumps(value)
+    if not isinstance(value, str):
+        raise TypeError("no YAML for %r" % (value,))
+    if PLAIN.fullmatch(value) and value.lower() not in WORDS:
+        return value
+    return json.dumps(value, ensure_ascii=not value.isprintable())
