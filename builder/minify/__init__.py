@@ -1,6 +1,6 @@
 """Source of Python 3.6 modules -> smaller source with the same behaviour, checked before it is handed out.
 
-    parse -> drop (drop.py) -> rename (names.py) -> print (printer.py) -> parse again and compare
+    parse -> drop (needless.py) -> rename (names.py) -> print (printer.py) -> parse again and compare
 
 All passes work on the syntax tree, are always on and come in this order. The modules of one pack are minified together:
 a name that another module spells stays as it is. Names of functions and classes in tracebacks and reprs do change,
@@ -16,8 +16,8 @@ import re
 import sys
 from typing import Dict, FrozenSet, Mapping
 
-from .drop import drop
 from .names import NO_MENTIONS, Bindings, Mentions, mentions, rename, renamable
+from .needless import drop_needless
 from .printer import NewSyntax, text_of
 
 OLDEST = (3, 6)  # what the modules must run on
@@ -51,7 +51,7 @@ def minify_one(source: str, path: str, kept: FrozenSet[str], pack: Mentions) -> 
     """`kept`: names that other modules of the pack spell; `pack`: what all of them spell."""
     tree = parse(source, path)
     try:
-        drop(tree, kept)
+        drop_needless(tree, kept)
         renamed = copy.deepcopy(tree)
         rename(renamed, kept, pack)
         text = text_of(renamed)

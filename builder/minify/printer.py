@@ -37,7 +37,7 @@ class NewSyntax(Exception):
 
 
 def text_of(tree):
-    """A module's tree -> its source. f-strings must be gone (drop.py). Raises NewSyntax."""
+    """A module's tree -> its source. f-strings must be gone (needless.py). Raises NewSyntax."""
     return "\n".join(block(tree.body, "")) + "\n"
 
 
@@ -212,22 +212,10 @@ def constant(node):
     value = node.value
     if value is ...:
         return "...", ATOM
-    if isinstance(value, (str, bytes)):
-        return string(value), ATOM
-    text = repr(value)
+    text = repr(value)  # of strings, too: r"..." does not make the packed size smaller
     if isinstance(value, (float, complex)):
         text = re.sub(r"^0\.", ".", text.replace("inf", "1e309"))
     return text, ATOM
-
-
-def string(value):
-    """The shorter of the plain and the raw spelling."""
-    plain = repr(value)
-    raw = "r" + plain.replace("\\\\", "\\")
-    try:
-        return raw if len(raw) < len(plain) and ast.literal_eval(raw) == value else plain
-    except SyntaxError:  # it ends with a backslash, or is bytes: "rb" is as long as what it saves
-        return plain
 
 
 def binary(node):

@@ -1,18 +1,20 @@
-"""Syntax tree -> the tree without what the program does not need. Behaviour stays; see `drop` for what goes.
+"""Syntax tree -> the tree without what the program does not need. Behaviour stays.
 
-Each pass is here because it pays in the compressed size. What a running program can see of them: docstrings (kept in
-a module that reads __doc__) and annotations (kept as `int` in a class with bases, such as a NamedTuple).
+Gone are docstrings, annotations, what only those use from typing, statements that do nothing, `import` before each of
+several names. f-strings become calls of format: how they are printed differs from version to version.
+
+Each pass is here because it pays in the packed size of stage1; folding `64 * 1024`, bases `object` and a `return` at
+the end of a function do not. What a running program can see: docstrings are gone (kept in a module that reads
+__doc__), and annotations, too (in a class with bases, such as a NamedTuple, they become `int`).
 """
 import ast
-import operator
+from typing import FrozenSet
 
-from .printer import NewSyntax, expression
-
-FOLDED = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
+from .printer import NewSyntax
 
 
-def drop(tree, kept):
-    """Change the tree in place; `kept`: names of the module that others use. Raises NewSyntax."""
+def drop_needless(tree: ast.Module, kept: FrozenSet[str]) -> None:
+    """Change the tree in place; `kept`: names of the module that others may use. Raises NewSyntax."""
     reads_docstrings = "__doc__" in {getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(tree)}
     Dropper(reads_docstrings).visit(tree)
     drop_typing(tree, kept)
@@ -49,16 +51,12 @@ class Dropper(ast.NodeTransformer):
         outer, self.class_with_bases = self.class_with_bases, False
         node.returns = None
         self.generic_visit(node)
-        last = node.body[-1]
-        if isinstance(last, ast.Return) and last.value is None and len(node.body) > 1:
-            node.body.pop()
         self.class_with_bases = outer
         return node
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_ClassDef(self, node):
-        node.bases = [base for base in node.bases if not (isinstance(base, ast.Name) and base.id == "object")]
         outer, self.class_with_bases = self.class_with_bases, bool(node.bases or node.decorator_list or node.keywords)
         self.generic_visit(node)
         self.class_with_bases = outer
@@ -85,17 +83,6 @@ class Dropper(ast.NodeTransformer):
     def visit_Constant(self, node):
         node.kind = None  # u"..."
         return node
-
-    def visit_BinOp(self, node):
-        self.generic_visit(node)
-        left, right = (getattr(side, "value", None) for side in (node.left, node.right))
-        types = type(left), type(right)
-        is_text = types in ((str, str), (bytes, bytes)) and isinstance(node.op, ast.Add)
-        if not is_text and not (types == (int, int) and type(node.op) in FOLDED):
-            return node
-        folded = ast.copy_location(ast.Constant(FOLDED[type(node.op)](left, right)), node)
-        is_smaller = is_text or folded.value >= 0 and len(expression(folded)) <= len(expression(node))
-        return folded if is_smaller else node
 
     def visit_JoinedStr(self, node):
         """f"..." -> "...".format(...): how f-strings are printed differs from version to version."""
