@@ -6,7 +6,9 @@ if sys.version_info < (3, 9):
     sys.exit("error: build.py: needs Python 3.9 or newer, this is %d.%d: start it with another python3"
              % sys.version_info[:2])
 
-from builder.cli import main
+sys.dont_write_bytecode = True  # nothing is left beside it: the folder may be on a medium that is carried on
+
+from builder.cli import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

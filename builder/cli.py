@@ -39,10 +39,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:
         return complain("the output was closed before its end", FAILED)
     except OSError as failure:
-        if failure.errno is None:
-            raise
-        what = "%s: %s" % (failure.filename, failure.strerror) if failure.filename else failure.strerror
-        return complain("%s: %s" % (what, "make room on the disk" if failure.errno == errno.ENOSPC else "try again"), FAILED)
+        if failure.errno == errno.ENOSPC:
+            return complain("%s: the disk is full: make room, or choose another folder with -o" % failure.filename, FAILED)
+        return complain(str(failure), FAILED)
     except KeyboardInterrupt:
         return complain("interrupted: nothing was written", INTERRUPTED)
     return 0

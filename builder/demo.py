@@ -1,0 +1,142 @@
+"""`--demo`: the whole way on this machine, with a tiny built-in image; no archive, no cluster, no root.
+
+It goes through the very code that a real build goes through, runs the emitted injector.pyz as the Pod would, pulls
+every byte back over HTTP and checks it. Raises OSError if any of it fails. Leaves nothing behind.
+"""
+import contextlib
+import hashlib
+import http.client
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from typing import Iterator, List
+
+from builder import manifests, pipeline, read_back
+from builder.output import PYZ
+
+REFERENCE = "docker.io/library/hello:demo"
+GREETING = b"Hello from an image that came out of a ConfigMap.\n"
+CLIENT_HELLO = bytes.fromhex("160301")  # how a containerd that tries HTTPS first begins
+START_SECONDS = 30  # for a Python to start on a slow disk; it takes a tenth of a second elsewhere
+
+
+def demo() -> None:
+    """Do it and tell each step with the time that it took."""
+    with tempfile.TemporaryDirectory(prefix="seedpod-demo-") as folder:
+        archive, out, chunks, seed = (os.path.join(folder, name) for name in ("hello.tar", "out", "chunks", "seed"))
+        with step("made    a tiny image, as crane pull would save it: %s" % REFERENCE):
+            write_archive(archive)
+        with step("built   manifests from it (build.py hello.tar --image ... -o out):"):
+            result = pipeline.build(pipeline.Order([("", archive)], manifests.Site("example.com/python:3"), out),
+                                    sys.stdout.buffer, lambda *_: None)
+        for name in sorted(os.listdir(out)):
+            print("          out/%-26s %8d bytes" % (name, os.path.getsize(os.path.join(out, name))))
+        with step("carried the chunk into a folder, as a kubelet would mount it"):
+            os.mkdir(chunks)
+            for name, data in read_back.chunk_files(out).items():
+                with open(os.path.join(chunks, name), "wb") as file:
+                    file.write(data)
+        with injector(os.path.join(out, PYZ), chunks, result.digest, seed) as port:
+            with step("got     an answer to a TLS ClientHello, so that containerd falls back to HTTP"):
+                check_client_hello(port)
+            with step("pulled  every byte back over HTTP and checked each digest:"):
+                pulled = pull(port, result.addresses[REFERENCE])
+            for line in pulled:
+                print("          " + line)
+        print("done    nothing is left of it; next: python3 build.py ARCHIVE --image NODE_IMAGE -o seedpod")
+
+
+@contextlib.contextmanager
+def step(text: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    print("%s  (%.2f s)" % (text, time.monotonic() - started))
+
+
+def write_archive(path: str) -> None:
+    """A crane tarball: config, gzip layer, manifest.json."""
+    root = io.BytesIO()
+    with tarfile.open(fileobj=root, mode="w") as tar:
+        add(tar, "hello.txt", GREETING)
+    config = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {
+        "type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(root.getvalue()).hexdigest()]}}).encode()
+    config_name = "sha256:" + hashlib.sha256(config).hexdigest()
+    with tarfile.open(path, "w") as tar:
+        add(tar, config_name, config)
+        add(tar, "layer.tar", root.getvalue())
+        add(tar, "manifest.json", json.dumps([
+            {"Config": config_name, "RepoTags": [REFERENCE], "Layers": ["layer.tar"]}]).encode())
+
+
+def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+@contextlib.contextmanager
+def injector(pyz: str, chunks: str, digest: str, seed: str) -> Iterator[int]:
+    """Run injector.pyz, both stages, as the Pod would; -> its port. Ended by SIGTERM."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-I", "-S", pyz, "--chunks", chunks, "--digest", digest, "--seed", seed,
+               "--listen", "127.0.0.1:%d" % port]
+    started = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            said = []
+            for line in process.stdout:
+                said.append(line.strip())
+                if line.startswith("listening"):
+                    break
+            else:
+                raise OSError("the injector ended with status %d: %s" % (process.wait(), " / ".join(said)))
+            print("ran     injector.pyz (%d bytes), unpack and serve  (%.2f s)"
+                  % (os.path.getsize(pyz), time.monotonic() - started))
+            yield port
+        finally:
+            with step("ended   the injector by SIGTERM"):
+                process.send_signal(signal.SIGTERM)
+                process.communicate()
+
+
+def check_client_hello(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), START_SECONDS) as connection:
+        connection.sendall(CLIENT_HELLO)
+        answer = connection.recv(5)
+    if answer != b"HTTP/":
+        raise OSError("the injector answers %r to a TLS ClientHello, where containerd wants HTTP/" % answer)
+
+
+def pull(port: int, address: str) -> List[str]:
+    """Manifest, config and layers of one image, each checked; -> a line for each."""
+    name, _, tag = address.rpartition(":")
+    manifest = get(port, "/v2/%s/manifests/%s" % (name, tag))
+    digest = "sha256:" + hashlib.sha256(manifest).hexdigest()
+    parts = json.loads(manifest)
+    wanted = [("manifests", {"digest": digest}), ("blobs", parts["config"])]
+    lines = []
+    for kind, descriptor in wanted + [("blobs", layer) for layer in parts["layers"]]:
+        body = get(port, "/v2/%s/%s/%s" % (name, kind, descriptor["digest"]))
+        if "sha256:" + hashlib.sha256(body).hexdigest() != descriptor["digest"]:
+            raise OSError("the injector serves other bytes than those of %s" % descriptor["digest"])
+        lines.append("%s %8d bytes" % (descriptor["digest"], len(body)))
+    return lines
+
+
+def get(port: int, path: str) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise OSError("the injector answers %d to GET %s" % (answer.status, path))
+        return answer.read()
