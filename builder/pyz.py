@@ -1,32 +1,28 @@
-"""Modules -> one zip that `python injector.pyz` runs, as small as Python's own importer can read it.
+"""Modules -> one zip that `python injector.pyz` runs.
 
 In: path inside the zip -> source, such as `{"__main__.py": "..."}`. Out: the bytes of the zip, the same for the same
 input whatever the folder, the clock or the file modes. Each module stays a member of its own: a traceback names it.
 
-Rule for editors: written by hand, because `zipfile` can neither choose the strategy of deflate per member nor leave
-out what is optional. The tests read it with zipfile, unzip and every Python.
-Spec: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3.7, 4.3.12, 4.3.16.
+zlib's other strategies and memory levels make no module smaller, and `zipfile` writes no byte that is optional.
+Spec: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 """
+import io
 import pathlib
-import struct
-import zlib
-from typing import Dict, List, Mapping, NamedTuple, Tuple
+import zipfile
+from typing import Dict, List, Mapping, NamedTuple
 
 from .minify import minify_all
 
 STAGE1 = pathlib.Path(__file__).resolve().parent.parent / "stage1"
-# All of stage1, packed. Small enough to be read by eye in the cluster, and to stay beside the Pod in one kubectl apply.
+# All of stage1, packed. Small enough to be unpacked and read in a moment, wherever someone finds it in a cluster.
 BUDGET_BYTES = 8192
 
-VERSION_NEEDED = 20  # 2.0: deflate
-MADE_BY_UNIX = 3 << 8 | VERSION_NEEDED
-DEFLATED = 8
-TIME, DATE = 0, 1 << 5 | 1  # midnight of 1980-01-01, the first day that a zip can tell
-MODE = 0o100644 << 16  # a plain file
+TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell
+MODE = 0o100644  # a plain file
+UNIX = 3  # the system whose modes are meant
 
-LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-CENTRAL_HEADER = struct.Struct("<4s6H3I5H2I")
-END_RECORD = struct.Struct("<4s4H2IH")
+# Fixed sizes in the spec: 4.3.7, 4.3.12, 4.3.16. The first two are followed by the member's name.
+LOCAL_HEADER_BYTES, CENTRAL_HEADER_BYTES, END_RECORD_BYTES = 30, 46, 22
 
 
 class SizeRow(NamedTuple):
@@ -43,27 +39,30 @@ def read_stage1() -> Dict[str, str]:
 
 
 def pack(modules: Mapping[str, str]) -> bytes:
-    """Minify the modules together and zip them. Raises minify.UnfitSource."""
+    """Minify the modules together and zip them, __main__.py first. Raises minify.UnfitSource."""
     minified = minify_all(modules)
-    members, directory = b"", b""
-    for path in in_order(minified):
-        local, central = member(path, minified[path].encode("utf-8"), len(members))
-        members += local
-        directory += central
-    count = len(minified)
-    return members + directory + END_RECORD.pack(b"PK\5\6", 0, 0, count, count, len(directory), len(members), 0)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(minified, key=lambda path: (path != "__main__.py", path)):
+            member = zipfile.ZipInfo(path, TIME)
+            member.create_system = UNIX
+            member.external_attr = MODE << 16
+            archive.writestr(member, minified[path].encode("utf-8"), zipfile.ZIP_DEFLATED, 9)
+    return packed.getvalue()
 
 
 def sizes(modules: Mapping[str, str]) -> List[SizeRow]:
-    """A row for each module, in the order of the zip, and one for the whole."""
-    minified = minify_all(modules)
+    """A row for each module, in the order of the zip, and one for the whole. Raises minify.UnfitSource."""
+    data = pack(modules)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
     rows = []
-    for path in in_order(minified):
-        source, small = modules[path].encode("utf-8"), minified[path].encode("utf-8")
-        rows.append(SizeRow(path, len(source), len(small), sum(map(len, member(path, small, 0)))))
-    packed_bytes = sum(row.packed_bytes for row in rows) + END_RECORD.size
-    return rows + [SizeRow("total", sum(row.source_bytes for row in rows), sum(row.minified_bytes for row in rows),
-                           packed_bytes)]
+    for member in members:
+        headers = LOCAL_HEADER_BYTES + CENTRAL_HEADER_BYTES + 2 * len(member.filename)
+        source = modules[member.filename].encode("utf-8")
+        rows.append(SizeRow(member.filename, len(source), member.file_size, headers + member.compress_size))
+    total = SizeRow("total", sum(row.source_bytes for row in rows), sum(row.minified_bytes for row in rows), len(data))
+    return rows + [total]
 
 
 def format_sizes(rows: List[SizeRow]) -> str:
@@ -74,27 +73,3 @@ def format_sizes(rows: List[SizeRow]) -> str:
     total = rows[-1].packed_bytes
     lines.append("%d of %d bytes, %d %%" % (total, BUDGET_BYTES, -(-100 * total // BUDGET_BYTES)))
     return "\n".join(lines)
-
-
-def in_order(modules: Mapping[str, str]) -> List[str]:
-    """What runs first comes first."""
-    return sorted(modules, key=lambda path: (path != "__main__.py", path))
-
-
-def member(path: str, data: bytes, offset: int) -> Tuple[bytes, bytes]:
-    """A file -> its header and contents, to stand at `offset` in the zip, and its entry in the directory."""
-    name, packed = path.encode("ascii"), deflate(data)
-    told = (DEFLATED, TIME, DATE, zlib.crc32(data), len(packed), len(data), len(name), 0)
-    local = LOCAL_HEADER.pack(b"PK\3\4", VERSION_NEEDED, 0, *told) + name + packed
-    central = CENTRAL_HEADER.pack(b"PK\1\2", MADE_BY_UNIX, VERSION_NEEDED, 0, *told, 0, 0, 0, MODE, offset) + name
-    return local, central
-
-
-def deflate(data: bytes) -> bytes:
-    """The smallest of what zlib makes of it: which of its ways is best differs from text to text."""
-    found = []
-    for memory_level in range(1, 10):  # it sets where a block of deflate ends
-        for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED):
-            packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, memory_level, strategy)
-            found.append(packer.compress(data) + packer.flush())
-    return min(found, key=len)
