@@ -104,9 +104,13 @@ def padded(data: bytes) -> bytes:
 
 
 def member(name: str, content: Union[bytes, Link]) -> bytes:
+    field, long_name = name.encode(), b""
+    if len(field) > 100:
+        long_name = header(b"././@LongLink", len(field) + 1, b"L") + padded(field + b"\0")
+        field = field[:100]
     if isinstance(content, Link):
-        return header(name.encode(), flag=content.flag, target=content.target.encode())
-    return header(name.encode(), len(content)) + padded(content)
+        return long_name + header(field, flag=content.flag, target=content.target.encode())
+    return long_name + header(field, len(content)) + padded(content)
 
 
 def tar_of(members: Members) -> bytes:
@@ -203,8 +207,8 @@ def familiar(name: str) -> str:
 
 # --- OCI layouts
 
-def descriptor(media_type: str, data: bytes, **more: Any) -> Dict[str, Any]:
-    return dict({"mediaType": media_type, "digest": oci.digest_of(data), "size": len(data)}, **more)
+def descriptor(media_type: str, content: bytes, **more: Any) -> Dict[str, Any]:
+    return dict({"mediaType": media_type, "digest": oci.digest_of(content), "size": len(content)}, **more)
 
 
 def blob(data: bytes) -> Tuple[str, bytes]:
