@@ -3,7 +3,6 @@ import ast
 import importlib.util
 import pathlib
 import subprocess
-import sys
 import symtable
 
 import pytest
@@ -91,6 +90,8 @@ RENAMED = [
     ("not what ** may name", "def f(size): return size\nf(**{'size': 1})", "def e(size):return size\ne(**{'size':1})"),
     ("nor if it is unknown what ** calls",
      "def f(size): return size\n[f][0](**x)", "def e(size):return size\n[e][0](**x)"),
+    ("nor if a library may hand it on", "from a import b\ndef f(size): return size\nb(f, **x)",
+     "from a import b\ndef e(size):return size\nb(e,**x)"),
     ("nor what a Thread's kwargs may name", "def f(size): return size\nThread(target=f, kwargs=x)",
      "def e(size):return size\nThread(target=e,kwargs=x)"),
     ("not the arguments of a method that a library may call", "class A(B):\n  def f(self, size): return size\nA()",
@@ -115,7 +116,6 @@ OBSTACLES = r'''#!/usr/bin/env python3
 import asyncio
 import functools
 import os.path as paths
-import sys
 import xml.dom
 from collections import OrderedDict as Ordered
 from typing import Any, Dict, List, NamedTuple, Optional

@@ -169,7 +169,7 @@ class Mentions(NamedTuple):
     names: FrozenSet[str]  # attributes, imported names, strings
     keywords: FrozenSet[str]
     unpacked: FrozenSet[str]  # functions called with **, which may name any argument; "": who knows which function
-    defined: FrozenSet[str]  # functions, classes and imports, all called under their own name
+    defined: FrozenSet[str]  # functions and classes; what else is called with ** may hand it on to any of them
 
     def __or__(self, other):
         return Mentions(*(mine | its for mine, its in zip(self, other)))
@@ -186,7 +186,6 @@ def mentions(tree: ast.AST) -> Mentions:
             names.add(node.attr)
         elif isinstance(node, ast.alias):
             names.add(node.name)
-            defined.add(node.asname or node.name)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names.add(node.value)
         elif isinstance(node, DEFINITIONS):
