@@ -1,0 +1,94 @@
+"""README.md: every command in it runs. Programs of the site (kubectl, docker) are stand-ins that check what they get."""
+import os
+import pathlib
+import re
+import stat
+import subprocess
+import sys
+
+import pytest
+
+import samples
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+TEST_COMMAND = next(block.strip() for block in BLOCKS if "pytest" in block)
+COMMANDS = [block for block in BLOCKS if block.strip() != TEST_COMMAND]
+
+KUBECTL = r'''#!{python}
+"""kubectl for one test: takes what the real one takes of folders, streams and kustomizations, and does nothing."""
+import os
+import sys
+
+words = sys.argv[1:]
+verb = next(word for word in words if word in ("apply", "delete", "get", "kustomize", "logs", "wait"))
+if verb == "kustomize":
+    folder = words[-1]
+    listed = open(os.path.join(folder, "kustomization.yaml")).read().splitlines()
+    assert listed[0] == "resources:" and len(listed) > 4, listed
+    for line in listed[1:]:
+        print("---\n" + open(os.path.join(folder, line[2:])).read())
+elif verb in ("apply", "delete"):
+    target = words[words.index("-f") + 1]
+    if target == "-":
+        texts = sys.stdin.read().split("---\n")[1:]
+    else:
+        texts = [open(os.path.join(target, name)).read() for name in sorted(os.listdir(target)) if name.endswith(".yaml")]
+    kinds = [line[6:].strip() for text in texts for line in text.splitlines() if line.startswith("kind: ")]
+    assert kinds[0] == "Namespace" and "Pod" in kinds and "ConfigMap" in kinds, kinds
+'''
+DOCKER = r'''#!/bin/sh
+[ "$1 $2" = "save -o" ] && cp "{archive}" "$3"
+'''
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder as the README's reader has it: the project's files, some archives, kubectl and docker."""
+    folder = tmp_path_factory.mktemp("site")
+    for name in ("build.py", "builder", "stage1"):
+        (folder / name).symlink_to(ROOT / name)
+    archive = folder / "saved.tar"
+    archive.write_bytes(samples.tar_of(samples.crane(samples.sample("a"), "registry:2")))
+    (folder / "unnamed.tar").write_bytes(samples.tar_of(samples.crane(samples.sample("b"))))
+    samples.write_folder(folder / "layout", samples.layout(samples.sample("c"), "docker.io/library/other:1"))
+    programs = folder / "bin"
+    programs.mkdir()
+    for name, text in (("kubectl", KUBECTL.replace("{python}", sys.executable)),
+                       ("docker", DOCKER.replace("{archive}", str(archive)))):
+        (programs / name).write_text(text)
+        (programs / name).chmod(stat.S_IRWXU)
+    (programs / "python3").symlink_to(sys.executable)
+    return folder
+
+
+@pytest.mark.parametrize("block", COMMANDS, ids=lambda block: block.strip().splitlines()[-1][:50])
+def test_every_command_of_the_readme_runs(site, block):
+    environment = dict(os.environ, PATH="%s:%s" % (site / "bin", os.environ["PATH"]))
+    ran = subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=site, env=environment, stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    assert ran.returncode == 0, ran.stdout.decode()
+
+
+def test_every_option_of_the_help_is_shown_in_the_readme():
+    told = subprocess.run([sys.executable, str(ROOT / "build.py"), "--help"], stdout=subprocess.PIPE, check=True)
+    options = set(re.findall(r"--[a-z][a-z-]+", told.stdout.decode())) - {"--help", "--version", "--out"}
+    assert options, "no options found"
+    assert {option for option in options if option not in README} == set()
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert TEST_COMMAND in script
+
+
+def test_links_to_files_of_the_project_lead_somewhere():
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
+    assert targets and [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_version_is_the_same_everywhere():
+    from builder import VERSION
+    assert 'version = "%s"' % VERSION in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert "## %s" % VERSION in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
