@@ -116,6 +116,7 @@ OBSTACLES = r'''#!/usr/bin/env python3
 import asyncio
 import functools
 import os.path as paths
+import sys
 import xml.dom
 from collections import OrderedDict as Ordered
 from typing import Any, Dict, List, NamedTuple, Optional
@@ -164,7 +165,7 @@ class Shadow:
 
     @property
     def private(self):
-        return self.__private, Shadow.__private, __class__.__name__ == type(self).__name__
+        return self.__private, Shadow.__private, __class__ is type(self)
 
     @staticmethod
     def alone(size):
@@ -216,8 +217,8 @@ def errors():
 
 def decorated(function):
     @functools.wraps(function)
-    def wrapper(*arguments, **keywords):
-        return function(*arguments, **keywords)
+    def wrapper(*arguments, gamma=2):
+        return function(*arguments, gamma=gamma)
     return wrapper
 
 
@@ -264,12 +265,12 @@ def conflict(a, e, r, b):
     return long_name, {key: value for key, value in zip([a], [b]) for b in [r]}, {a for a in ()}
 
 
-print(formatted(3.14159, 8), repr(docstring_only()), LIMIT, paths.basename('a/b'), xml.__name__, Ordered)
+print(formatted(3.14159, 8), repr(docstring_only()), LIMIT, paths.basename('a/b'), repr(xml.dom)[:8], Ordered)
 print(closures(1, 2, 3, only=4, other=5), counter, Shadow.counter)
 print(Shadow.sizes, Shadow(1).private, Shadow.alone(size=2), Shadow.made(4).alone())
 values = generator(2)
 print(next(values), values.send('x'), values.throw(ValueError('thrown')), list(values))
-print(errors(), keyworded(1, gamma=3), keyworded(0), keyworded(0, 0, gamma=1), keyworded.__name__)
+print(errors(), keyworded(1, gamma=3), keyworded(0), keyworded(0, 0, gamma=1))
 print(asyncio.new_event_loop().run_until_complete(asynchronous([1, 0, 2])))
 print(ascii(numbers()), sliced([1, 2, 3, 4]), conflict(1, 2, 3, 4))
 print(Point(1).total(), Point(1)._replace(across=5), sorted(vars(Shadow(size=1))))
