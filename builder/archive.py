@@ -21,6 +21,7 @@ from builder.errors import BuildError
 from builder.tar_walk import (BLOCK, FILE, FOLDER, LINK, MAX_MEMBERS, MAX_NAME_BYTES, SYMLINK, is_header, normalise,
                               shown, walk)
 
+NO_END = "has no end-of-archive mark"
 MAX_LAYERS_OF_COMPRESSION = 2  # a .tar.gz that a browser or a script compressed once more
 MAX_LINK_HOPS = 8  # chains in real archives have one or two links
 
@@ -310,7 +311,7 @@ def _open_tar(path: str, file: BinaryIO, progress: Progress) -> Archive:
         entries.setdefault(member.name, []).append(Entry(member.kind, member.offset, member.size, member.target))
     notes = []
     if not found.ended:
-        notes.append("%s: has no end-of-archive mark: it may have been cut off between two members" % where)
+        notes.append("%s: %s: it may have been cut off between two members" % (where, NO_END))
     if found.trailing_bytes:
         notes.append("%s: %d bytes behind the end of the tar are not read: two archives joined with cat or tar -A "
                      "must be passed one by one" % (where, found.trailing_bytes))

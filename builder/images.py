@@ -11,7 +11,7 @@ import json
 from typing import Any, Dict, List, Optional, Tuple
 
 from builder import docker_archive, oci_layout
-from builder.archive import Archive
+from builder.archive import NO_END, Archive
 from builder.docker_archive import Item
 from builder.errors import BuildError
 from builder.oci import MANIFEST_TYPES, OCI_INDEX, Blob, Descriptor, Image, digest_of
@@ -191,6 +191,8 @@ def _refusal(archive: Archive) -> BuildError:
     tops = {name.partition("/")[0] for name in names}
     if not names:
         what = "is empty: copy or make the archive again"
+    elif any(NO_END in note for note in archive.notes):
+        what = "is cut off: it %s, and neither manifest.json nor index.json: copy or make it again" % NO_END
     elif "repositories" in tops or any(name.endswith("/layer.tar") for name in names):
         what = "was saved by a Docker older than 1.10 or lost its manifest.json: docker load it and docker save again"
     elif "oci-layout" in tops or any(name.startswith("blobs/sha256/") for name in names):
