@@ -1,0 +1,48 @@
+"""The life of the Pod: it runs as PID 1, unprivileged, on a read-only root (pod.py)."""
+import contextlib
+import http.client
+import json
+import signal
+import subprocess
+import sys
+
+from tests.e2e.conftest import STOPPED_SECONDS
+from tests.e2e.programs import free_port, is_registry, wait_until
+
+
+def test_the_pod_ends_at_once_though_connections_are_open(pods):
+    pod, told = pods("oci-archive")
+    with pod.running() as (daemon, address), contextlib.ExitStack() as stack:
+        silent, idle, reading = [stack.enter_context(contextlib.closing(http.client.HTTPConnection(address)))
+                                 for _ in range(3)]
+        silent.connect()
+        idle.request("GET", "/v2/registry/manifests/2")
+        manifest = json.loads(idle.getresponse().read())
+        (layer,) = manifest["layers"]
+        reading.request("GET", "/v2/registry/blobs/" + layer["digest"])
+        with reading.getresponse() as response:
+            assert len(response.read(1)) == 1
+            assert daemon.terminate() < STOPPED_SECONDS
+
+
+def test_a_second_run_of_the_pod_serves_what_the_first_one_unpacked(pods):
+    pod, _ = pods("oci-archive")
+    for _ in range(2):
+        with pod.running() as (daemon, address):
+            assert is_registry(address)
+            assert daemon.terminate() < STOPPED_SECONDS
+
+
+def test_the_injector_runs_by_hand_both_stages_in_one_process(pods, sandbox, tmp_path):
+    pod, told = pods("oci-archive")
+    address = "127.0.0.1:%d" % free_port()
+    process = subprocess.Popen(
+        [sys.executable, pod.out / "injector.pyz", "--chunks", pod.folder / "chunks", "--seed", tmp_path / "seed",
+         "--digest", told["payload"]["digest"], "--listen", address], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(process, lambda: is_registry(address))
+        process.send_signal(signal.SIGTERM)
+        process.wait(STOPPED_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
