@@ -52,7 +52,7 @@ def run(seed, listen):
     for name, repository in sorted(registry.repositories.items()):
         for tag, entity in sorted(repository.tags.items()):
             print("serving %s:%s %s" % (name, tag, entity.digest))
-    print("listening on", listen, flush=True)
+    print("listening on %s port %d" % listener.getsockname()[:2], flush=True)
     loop(listener, registry, seed)
 
 

@@ -7,7 +7,7 @@ Rules for editors:
 - Every chunk and the whole payload are checked before the first byte is decoded, so damage leaves nothing behind;
   every blob is checked again on its way to disk, under a name that was computed, never one from the archive.
 - A blob appears by rename, index.json last of all: a seed folder with index.json is complete. Run again after a
-  crash, it starts over and steps over what is there.
+  crash, it starts over and replaces what is there.
 - Memory does not grow with the payload: one block, and the decoder's dictionary (8 MiB at most for xz).
 
 Format: README.md beside this file; its twin is builder/payload.py and builder/chunks.py.
@@ -40,25 +40,24 @@ def order(names, digest):
 
     Raises Damage for a foreign, a doubled or a missing chunk, by name.
     """
-    chunks = {}
-    count = "0"
+    chunks, count = {}, ""
     for name in sorted(names):
         if name[0] == ".":  # the kubelet's own ..data and ..2026_...
             continue
         match = CHUNK.fullmatch(name)
-        if not match or "sha256:" + match.group(1) != digest[:19] or chunks and count != match.group(3):
+        if not match or "sha256:" + match.group(1) != digest[:19] or count not in ("", match.group(3)) \
+                or not 0 < int(match.group(2)) <= int(match.group(3)):
             raise Damage("chunk %s: does not belong to payload %s" % (name, digest))
         number, count = int(match.group(2)), match.group(3)
         if number in chunks:
             raise Damage("chunk %s: is there twice, also as %s" % (name, chunks[number]))
         chunks[number] = name
-    numbers = range(1, int(count) + 1)
-    for number in numbers:
+    if not chunks:
+        raise Damage("payload %s: none of its chunks is there" % digest)
+    for number in range(1, int(count) + 1):
         if number not in chunks:
             raise Damage("chunk %d of %s: is missing" % (number, count))
-    if not chunks or len(chunks) > len(numbers):
-        raise Damage("chunks of payload %s: expected %s, got %d" % (digest, count, len(chunks)))
-    return [chunks[number] for number in numbers]
+    return [chunks[number] for number in sorted(chunks)]
 
 
 def check(paths, digest):
@@ -68,13 +67,13 @@ def check(paths, digest):
         with open(path, "rb") as file:
             data = file.read()
         whole.update(data)
-        expect("chunk " + os.path.basename(path), path[-64:], hashlib.sha256(data).hexdigest())
-    expect("payload", digest, "sha256:" + whole.hexdigest())
+        expect("chunk %s:" % os.path.basename(path), path[-64:], hashlib.sha256(data).hexdigest())
+    expect("payload:", digest, "sha256:" + whole.hexdigest())
 
 
 def expect(what, wanted, got):
     if wanted != got:
-        raise Damage("%s: is damaged: expected %s, got %s" % (what, wanted, got))
+        raise Damage("%s is damaged: expected %s, got %s" % (what, wanted, got))
 
 
 class Joined(io.RawIOBase):
@@ -101,12 +100,13 @@ class Joined(io.RawIOBase):
 
 
 def decompressed(payload):
-    """Buffered stream -> stream of the tar in it. Compression is told by its first bytes, xz may be many streams."""
-    start = payload.peek(6)
-    if start[:2] == b"\x1f\x8b":
+    """Buffered stream -> stream of the tar in it. Compression is told by its first byte: a tar begins with a name.
+    gzip and xz may be many streams, one after the other."""
+    start = payload.peek(1)[:1]
+    if start == b"\x1f":
         import gzip
         return gzip.GzipFile(fileobj=payload)
-    if start[:6] == b"\xfd7zXZ\0":
+    if start == b"\xfd":
         try:
             import lzma
         except ImportError:
@@ -125,20 +125,26 @@ def extract(stream, seed):
                 store(tar.extractfile(member), os.path.join(seed, *match.group().split("/")), *match.groups())
             elif member.name in ("oci-layout", "index.json"):
                 last.append((member.name, tar.extractfile(member).read()))
+    stream.read()  # to its end, where the last chunk's file is closed
     for name, data in last:
         store(io.BytesIO(data), os.path.join(seed, name), "sha256", hashlib.sha256(data).hexdigest())
 
 
 def store(source, path, algorithm, wanted):
-    """Copy `source` to `path` by way of a file aside, if its digest is `wanted`."""
+    """Copy `source` to `path` by way of a file aside, if its digest is `wanted`; else leave nothing of it."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    aside = path + ".partial"
     digest = hashlib.new(algorithm)
-    with open(path + ".partial", "wb") as target:
-        for block in iter(lambda: source.read(BLOCK_BYTES), b""):
-            digest.update(block)
-            target.write(block)
-    expect("blob %s:%s" % (algorithm, wanted), wanted, digest.hexdigest())
-    os.replace(path + ".partial", path)
+    try:
+        with open(aside, "wb") as target:
+            for block in iter(lambda: source.read(BLOCK_BYTES), b""):
+                digest.update(block)
+                target.write(block)
+        expect("content", wanted, digest.hexdigest())
+        os.replace(aside, path)
+    except OSError as failure:
+        os.unlink(aside)
+        raise Damage("blob %s:%s: %s" % (algorithm, wanted, failure))
 
 
 def files_in(folder):
