@@ -106,6 +106,8 @@ RENAMED = [
     ("nothing where names are read", "size = 1\ndef f(more): return locals()\nf(2)",
      "size=1\ndef f(more):return locals()\nf(2)"),
     ("but vars of something is no such place", "size = vars(x)\nprint(size)", "e=vars(x)\nprint(e)"),
+    ("not classes whose name is in their private attributes",
+     "class A:\n  def f(self): self.__x = 1\nA()", "class A:\n def f(e):e.__x=1\nA()"),
     ("not functions whose __name__ is read", "def f(x): return x.__name__\nf(f)", "def f(e):return e.__name__\nf(f)"),
 ]
 
@@ -161,11 +163,11 @@ class Shadow:
     __private = 'mangled'
 
     def __init__(self, size: int, __private=1) -> None:
-        self.size, self.__private = size, __private
+        self.size, self.private_size = size, __private
 
     @property
     def private(self):
-        return self.__private, Shadow.__private, __class__ is type(self)
+        return __class__ is type(self)
 
     @staticmethod
     def alone(size):
@@ -273,7 +275,7 @@ print(next(values), values.send('x'), values.throw(ValueError('thrown')), list(v
 print(errors(), keyworded(1, gamma=3), keyworded(0), keyworded(0, 0, gamma=1))
 print(asyncio.new_event_loop().run_until_complete(asynchronous([1, 0, 2])))
 print(ascii(numbers()), sliced([1, 2, 3, 4]), conflict(1, 2, 3, 4))
-print(Point(1).total(), Point(1)._replace(across=5), sorted(vars(Shadow(size=1))))
+print(Point(1).total(), tuple(Point(1)._replace(across=5)), sorted(vars(Shadow(size=1))))
 for number in range(3):
     if number == 1: continue
     print(number, end=';')

@@ -20,7 +20,7 @@ DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # With these a program reads its own names; with the second ones only if they are called without arguments.
 REFLECTION = {"exec", "eval", "locals", "globals", "__code__", "modules", "signature", "currentframe", "_getframe"}
 LISTING = {"vars", "dir"}
-NAME_OF = {"__name__", "__qualname__"}  # as attributes: of functions and classes
+NAME_OF = {"__name__", "__qualname__"}  # of functions and classes
 # Letters that are frequent in the rest of the text come first, so that deflate needs fewer bits for all.
 LETTERS = "erastinodlcpmuhfgbyvkwxjqz" + string.ascii_uppercase
 RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | {"async", "await", "print", "exec"}
@@ -220,6 +220,10 @@ def reads_own_names(tree: ast.Module) -> bool:
                for node in ast.walk(tree))
 
 
+def is_private(name: str) -> bool:
+    return name.startswith("__") and not name.endswith("__")
+
+
 def spelling(node: ast.AST) -> str:
     return getattr(node, "id", getattr(node, "attr", ""))
 
@@ -228,7 +232,9 @@ def renamable(tree: ast.Module, groups: Groups, kept: FrozenSet[str], pack: Ment
     """The bindings of `groups` whose name nothing else can spell."""
     if reads_own_names(tree):
         return []
-    reads_definitions = any(isinstance(node, ast.Attribute) and node.attr in NAME_OF for node in ast.walk(tree))
+    # The name of a class is also part of its private attributes: two classes of one name would share them.
+    reads_definitions = any(isinstance(node, ast.Attribute) and (node.attr in NAME_OF or is_private(node.attr))
+                            for node in ast.walk(tree))
     return [
         (owner, name) for (owner, name), places in groups.items()
         if name in owner.bound and name not in owner.fixed and not owner.is_class and not name.startswith("__")
