@@ -44,23 +44,25 @@ def read_images(archive: Archive) -> List[Image]:
         images = _by_config(docker_archive.build(place, docker_archive.read_items(place)))
     if not images:
         raise place.error(INDEX if place.has(INDEX) else MANIFEST, "names no image: %s" % SAVE)
-    return _settle_names(images)
+    return settle_names(images)
 
 
 def name_images(images: List[Image], fallback: Reference) -> List[Image]:
     """The same images, each with a reference: bare tags get the repository of `fallback`, nameless ones its name.
 
-    A second nameless image gets a tag made of its digest. What refers to another image of the list (a signature, an
+    A second nameless image gets a tag made of its digest, and so does one beside tagged ones: it is what a tool left
+    there when it moved a tag. What refers to another image of the list (a signature, an
     SBOM) and has no name needs none: it is found through that one.
     """
     taken = {reference for image in images for reference in image.references}
     digests = {blob.digest for image in images for blob in image.manifests}
+    has_tags = any(image.tags for image in images)
     named = []
     for image in images:
         references = [str(fallback._replace(tag=tag, digest="")) for tag in image.tags]
         if not image.references and not references and image.subject not in digests:
             references = [str(fallback)]
-            if references[0] in taken:
+            if references[0] in taken or has_tags:
                 references = [str(fallback._replace(tag=digest_tag(image.root.digest), digest=""))]
         taken.update(references)
         named.append(image._replace(references=unique(image.references + tuple(references)), tags=()))
@@ -98,17 +100,23 @@ def _both_halves(archive: Archive, images: List[Image], layout: oci_layout.Layou
         items_of.setdefault(archive.digest(item.config), []).append(item)
     wrong = layout.misordered & set(items_of)
     kept = [image for image in images if not wrong & {blob.digest for blob in image.configs}]
-    told = {blob.digest for image in kept for blob in image.configs}
-    names = {reference for image in kept for reference in image.references}
-    built = docker_archive.build(archive, [item for item in items if archive.digest(item.config) not in told])
     lost = [image for image in images if image not in kept]
-    for number, image in enumerate(kept):
-        for item in (item for blob in image.configs for item in items_of.get(blob.digest, ())):
-            more = [str(reference) for reference in item.references if str(reference) not in names]
-            names.update(more)
-            kept[number] = image = image._replace(references=unique(image.references + tuple(more)),
-                                                  notes=unique(image.notes + item.notes))
-    return kept + _by_config([_with_names_of(image, lost) for image in built])
+    told = {blob.digest for image in kept for blob in image.configs}
+    built = docker_archive.build(archive, [item for item in items if archive.digest(item.config) not in told])
+    return _with_names_of_items(kept, items_of) + _by_config([_with_names_of(image, lost) for image in built])
+
+
+def _with_names_of_items(images: List[Image], items_of: Dict[str, List[Item]]) -> List[Image]:
+    """The images of index.json with the names that manifest.json has for their configs, unless another bears them."""
+    taken = {reference for image in images for reference in image.references}
+    named = []
+    for image in images:
+        for item in [item for blob in image.configs for item in items_of.get(blob.digest, ())]:
+            more = tuple(str(reference) for reference in item.references if str(reference) not in taken)
+            taken.update(more)
+            image = image._replace(references=unique(image.references + more), notes=unique(image.notes + item.notes))
+        named.append(image)
+    return named
 
 
 def _with_names_of(image: Image, lost: List[Image]) -> Image:
@@ -164,15 +172,18 @@ def _platform_entry(platform: str) -> Dict[str, Any]:
     return dict(zip(("os", "architecture", "variant"), platform.split("/", 2)))
 
 
-def _settle_names(images: List[Image]) -> List[Image]:
-    """Each name leads to one image: to the last, as docker load has it; the other gets a tag made of its digest."""
+def settle_names(images: List[Image]) -> List[Image]:
+    """The same images, each name at one of them: the last, as docker load has it; the other gets a tag of its digest.
+
+    For the images of one archive, and again for those of several.
+    """
     owner = {}  # type: Dict[str, str]
     for image in images:
         owner.update((name, image.root.digest) for name in image.references + image.tags)
     settled = []
     for image in images:
         lost = [name for name in image.references + image.tags if owner[name] != image.root.digest]
-        notes = ["%s: two images of the archive bear this name: it goes to %s, the last one, not to %s"
+        notes = ["%s: two images bear this name: it goes to %s, the last one, not to %s"
                  % (name, owner[name], image.root.digest) for name in lost]
         references = tuple(_instead(name, image) if name in lost else name for name in image.references)
         tags = tuple(digest_tag(image.root.digest) if tag in lost else tag for tag in image.tags)

@@ -19,7 +19,7 @@ from builder.archive import Archive
 from builder.errors import BuildError
 from builder.oci import (DOCKER_CONFIG, DOCKER_LAYER, INDEX_TYPES, MANIFEST_TYPES, OCI_CONFIG, OCI_INDEX, OCI_LAYER,
                          OCI_MANIFEST, REF_NAME, Blob, Descriptor, Image, digest_of, is_digest)
-from builder.reference import Reference, is_tag, parse, tagged
+from builder.reference import is_tag, parse, tagged
 
 INDEX = "index.json"
 LAYOUT_FILE = "oci-layout"

@@ -6,7 +6,7 @@ import pytest
 from builder import oci
 from builder.archive import open_archive
 from builder.errors import BuildError
-from builder.images import name_images, read_images
+from builder.images import name_images, read_images, settle_names
 from builder.oci import REF_NAME, digest_of
 from builder.reference import from_file_name, parse
 from tests.samples import (FOLDER, NAME, PRODUCERS, Link, blob, crane, descriptor, docker_save_25,
@@ -186,7 +186,8 @@ def test_an_archive_whose_halves_name_two_images_alike_does_not_lose_one(tmp_pat
 # --- several images, several platforms
 
 def test_several_images_keep_their_order_and_names(tmp_path):
-    found = images(tmp_path, joined(podman_save(IMAGE, "quay.io/a:1", "quay.io/b:1"), podman_save(OTHER, "quay.io/c:1")))
+    both = joined(podman_save(IMAGE, "quay.io/a:1", "quay.io/b:1"), podman_save(OTHER, "quay.io/c:1"))
+    found = images(tmp_path, both)
     assert ids(found) == [[IMAGE.image_id], [OTHER.image_id]]
     assert names(found) == [("quay.io/a:1", "quay.io/b:1"), ("quay.io/c:1",)]
 
@@ -202,7 +203,7 @@ def test_a_name_of_two_images_goes_to_the_last_and_the_other_stays_reachable(tmp
     one, other = images(tmp_path, joined(crane(IMAGE, NAME), crane(OTHER, NAME)))
     assert other.references == (NAME,) and other.notes == ()
     assert one.references == ("docker.io/library/sample:sha256-" + one.root.digest[7:19],)
-    assert "two images of the archive bear this name" in one.notes[0]
+    assert "two images bear this name" in one.notes[0]
 
 
 def platform_entries(annotations):
@@ -259,6 +260,21 @@ def test_every_nameless_image_gets_a_name_of_its_own(tmp_path):
     assert names(found) == [("quay.io/x:2",), ("quay.io/x:sha256-" + found[1].root.digest[7:19],)]
     found = images(tmp_path, joined(crane(IMAGE, "quay.io/x:2"), crane(OTHER)), "quay.io/x:2")
     assert names(found)[1] == ("quay.io/x:sha256-" + found[1].root.digest[7:19],)
+
+
+def test_a_nameless_image_beside_a_tagged_one_is_not_taken_for_the_latest(tmp_path):
+    data, blobs = oci_manifest(IMAGE)
+    new, more = oci_manifest(OTHER)
+    entries = [descriptor(oci.OCI_MANIFEST, data), descriptor(oci.OCI_MANIFEST, new, annotations={REF_NAME: "v1"})]
+    found = images(tmp_path, layout_of(entries, blobs + more), "quay.io/x")
+    assert names(found) == [("quay.io/x:sha256-" + digest_of(data)[7:19],), ("quay.io/x:v1",)]
+
+
+def test_names_of_several_archives_are_settled_alike(tmp_path):
+    one, = images(tmp_path, crane(IMAGE, NAME))
+    other, = images(tmp_path, crane(OTHER, NAME))
+    assert [NAME in image.references for image in settle_names([one, other])] == [False, True]
+    assert [image.references for image in settle_names([one, one])] == [(NAME,), (NAME,)]
 
 
 def test_what_refers_to_another_image_needs_no_name(tmp_path):
