@@ -58,7 +58,7 @@ class Image(NamedTuple):
     platforms: Tuple[str, ...]  # of the runnable images that are whole, e.g. ("linux/amd64", "linux/arm/v7")
     missing: Tuple[Descriptor, ...]  # what an index names and the archive does not hold
     subject: str  # digest of the manifest that this one refers to (signature, SBOM), else ""
-    notes: Tuple[str, ...]  # one line each, what the user should know
+    notes: Tuple[str, ...]  # one line each, what the user should know, beginning with the file or name it concerns
     tags: Tuple[str, ...] = ()  # bare ones, that the archive gives without a repository (images.name_images adds one)
 
 
