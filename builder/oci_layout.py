@@ -182,7 +182,7 @@ class _Graph:
         found = [self.image(child, where, depth + 1) for child in children]
         parts = [part for part in found if part.manifests or part.layers]
         absent = [part.root for part in found if not part.manifests and not part.layers]
-        if not any(part.manifests and not _is_attestation(child) for child, part in zip(children, found)):
+        if not any(part.manifests and not _is_attestation(child, where) for child, part in zip(children, found)):
             return _nothing(root, *(hole for part in found for hole in part.missing))
         notes = ()  # type: Tuple[str, ...]
         if absent:
@@ -205,7 +205,7 @@ class _Graph:
         blobs = [self.blob(part, where) for part in [config_entry] + layer_entries]
         absent = [documents.descriptor(part, where)
                   for part, found in zip([config_entry] + layer_entries, blobs) if found is None]
-        if any(not _is_foreign(hole) for hole in absent):
+        if blobs[0] is None or any(not _is_foreign(hole) for hole in absent):
             return _nothing(root, *absent)
         notes = ()  # type: Tuple[str, ...]
         if absent:
@@ -221,7 +221,7 @@ class _Graph:
     def platforms(self, entry: Dict[str, Any], config_entry: Dict[str, Any], blob: Blob, layers: List[Dict[str, Any]],
                   where: str) -> Tuple[str, ...]:
         """The platform that the image runs on, none for what only looks like an image."""
-        if _is_attestation(entry) or documents.descriptor(config_entry, where).media_type not in _IMAGE_CONFIGS:
+        if _is_attestation(entry, where) or documents.descriptor(config_entry, where).media_type not in _IMAGE_CONFIGS:
             return ()
         if blob.size > MAX_CONFIG_BYTES:
             raise BuildError("%s: its config has %d bytes, the limit is %d: make the archive again"
@@ -279,8 +279,8 @@ def _is_foreign(descriptor: Descriptor) -> bool:
     return any(word in descriptor.media_type for word in _FOREIGN)
 
 
-def _is_attestation(entry: Dict[str, Any]) -> bool:
-    return BUILDKIT_KIND in (entry.get("annotations") or {})
+def _is_attestation(entry: Dict[str, Any], where: str) -> bool:
+    return BUILDKIT_KIND in _annotations(entry, where)
 
 
 def _subject(document: Dict[str, Any], where: str) -> str:

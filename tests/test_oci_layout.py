@@ -326,10 +326,12 @@ BAD = [
     (index_json({"manifests": [dict(ENTRY, size=True)]}), "size: is true or false, expected a number"),
     (index_json({"manifests": [dict(ENTRY, mediaType=1)]}), "mediaType: is a number, expected a string"),
     (index_json({"manifests": [annotated(x=1)]}), "annotations: 'x': is a number, expected a string"),
+    (index_json({"manifests": [dict(ENTRY, annotations=1)]}), "annotations: is a number, expected an object"),
     (index_json(json.loads(MANIFEST.decode())), "index.json: is an image manifest, not an index"),
     (with_document(layers={}), "layers: is an object, expected a list"),
     (with_document(layers=["x"]), "is a string, expected an object"),
     (with_document(config=None), "digest is ''"),
+    (with_document(config=descriptor("application/foreign", b"absent")), "is not in the archive"),
     (with_document(manifests=[]), "claims to be an image and an index at once"),
     (with_document(subject={"digest": "x"}), "subject: digest is 'x'"),
 ]
