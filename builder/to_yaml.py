@@ -1,7 +1,7 @@
 """Plain values (dict, list, str, int, bool) -> YAML text that a person reads and every parser takes the same way.
 
 Block style, keys in the order given, two spaces. A string is written plain only where no YAML version could take it
-for anything else; all others are JSON strings, which are YAML too. Written by hand because the standard library has
+for anything else; all others are double-quoted, almost as in JSON. Written by hand because the standard library has
 no YAML, and this subset is smaller than the exceptions of a general one.
 
 Spec: https://yaml.org/spec/1.2.2/ (and the words that YAML 1.1 parsers, kubectl's among them, take for booleans)
@@ -52,4 +52,9 @@ def _scalar(value: Any) -> str:
         raise TypeError("no YAML for %r" % (value,))
     if PLAIN.fullmatch(value) and value.lower() not in WORDS:
         return value
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    return "".join(map(_letter, json.dumps(value, ensure_ascii=False)))
+
+
+def _letter(letter: str) -> str:
+    """What is not printable is escaped, as one code point: YAML does not join the pairs that JSON would write."""
+    return letter if letter.isprintable() else "\\U%08x" % ord(letter)
