@@ -12,11 +12,12 @@ import signal
 import sys
 import threading
 import time
-from typing import Optional, Sequence, TextIO, Tuple
+from typing import Callable, Optional, Sequence, TextIO, Tuple
 
 from builder import VERSION, payload, pyz
 from builder.errors import BuildError
 from builder.manifests import NAME, Site
+from builder.output import write_file
 from builder.pipeline import STDOUT, Order, build
 from builder.summary import facts, progress_line, summary
 
@@ -37,6 +38,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except PermissionError as failure:
         return complain("%s: no permission: change it, or name another file" % failure.filename, USAGE)
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in it has nowhere to go
         return complain("the output was closed before its end", FAILED)
     except OSError as failure:
         if failure.errno == errno.ENOSPC:
@@ -101,8 +103,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.sizes:
         print(pyz.format_sizes(pyz.sizes(pyz.read_stage1())))
     elif options.pyz:
-        with open(options.pyz, "wb") as file:
-            file.write(pyz.pack(pyz.read_stage1()))
+        write_file(options.pyz, pyz.pack(pyz.read_stage1()))
     else:
         order = order_of(options)
         meter = Meter(sys.stderr)
@@ -112,7 +113,7 @@ def run(options: argparse.Namespace) -> None:
             meter.close()
         told = facts(order, result)
         print(json.dumps(told, indent=2) if options.json else summary(told),
-              file=sys.stderr if order.out == STDOUT else sys.stdout)
+              file=sys.stderr if order.out == STDOUT else sys.stdout, flush=True)
 
 
 def order_of(options: argparse.Namespace) -> Order:
@@ -139,15 +140,16 @@ class Meter:
     SILENT_SECONDS = 1
     BAR_SECONDS, LINE_SECONDS = .1, 10
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream = stream
+        self.clock = clock
         self.terminal = stream.isatty()
         self.stage = ""
         self.lock = threading.Lock()  # blocks are compressed on several threads
 
     def __call__(self, stage: str, count: int, total: int) -> None:
         with self.lock:
-            now = time.monotonic()
+            now = self.clock()
             if stage != self.stage:
                 self.stage, self.done, self.started, self.next = stage, 0, now, now + self.SILENT_SECONDS
             self.done += count

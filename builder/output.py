@@ -4,6 +4,7 @@ OUT is written aside and moved into place, so that a build that fails leaves wha
 anything which Seedpod did not write is never touched. Files sort in the order in which they are to be applied.
 """
 import binascii
+import contextlib
 import os
 import re
 import shutil
@@ -72,6 +73,19 @@ def write_stream(target: BinaryIO, files: Iterable[Tuple[str, bytes]]) -> None:
     """One YAML stream, as `kubectl apply -f -` reads it."""
     for _, data in files:
         target.write(b"---\n" + data)
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Aside first, so that a full disk leaves what was there."""
+    aside = path + ".partial"
+    try:
+        with open(aside, "wb") as file:
+            file.write(data)
+        os.replace(aside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        raise
 
 
 def check_out(out: str) -> None:
