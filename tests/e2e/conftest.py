@@ -112,7 +112,7 @@ def containerd(needs, sandbox, tmp_path):
     socket = tmp_path / "containerd.sock"
     settings = tmp_path / "containerd.toml"
     settings.write_text(CONTAINERD.format(folder=tmp_path, socket=socket))
-    with sandbox.daemon("containerd", "containerd", "--config", settings) as daemon:
+    with sandbox.daemon(tmp_path / "containerd.log", "containerd", "--config", settings) as daemon:
         daemon.wait_until(lambda: listens(socket))
         yield socket
 
@@ -123,8 +123,8 @@ def dockerd(needs, sandbox, containerd, tmp_path):
     needs("dockerd")
     socket = tmp_path / "docker.sock"
     with sandbox.daemon(
-            "dockerd", "dockerd", "--host", "unix://%s" % socket, "--containerd", containerd, "--storage-driver", "vfs",
-            "--data-root", tmp_path / "docker", "--exec-root", tmp_path / "docker-run", "--pidfile", tmp_path / "pid",
-            "--iptables=false", "--ip6tables=false", "--bridge=none") as daemon:
+            tmp_path / "dockerd.log", "dockerd", "--host", "unix://%s" % socket, "--containerd", containerd,
+            "--storage-driver", "vfs", "--data-root", tmp_path / "docker", "--exec-root", tmp_path / "docker-run",
+            "--pidfile", tmp_path / "docker.pid", "--iptables=false", "--ip6tables=false", "--bridge=none") as daemon:
         daemon.wait_until(lambda: listens(socket))
         yield socket

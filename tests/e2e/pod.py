@@ -12,7 +12,7 @@ import os
 import pathlib
 import shlex
 
-from tests.e2e.programs import free_port, is_registry
+from tests.e2e.programs import COMMAND_SECONDS, free_port, is_registry
 
 PROGRAMS = ("usr", "bin", "lib", "lib64", "etc", "dev")  # of this machine, in place of the node image's
 UNPRIVILEGED = ["--clear-groups", "--no-new-privs", "--bounding-set", "-all", "--inh-caps", "-all"]
@@ -69,8 +69,8 @@ class Pod:
         command = ["127.0.0.1:%d" % port if word == node_port else word for word in container["command"]]
         user = self.spec["securityContext"]
         return self.sandbox.daemon(
-            container["name"], "chroot", ".", "setpriv", "--reuid", user["runAsUser"], "--regid", user["runAsGroup"],
-            *UNPRIVILEGED, *command, mounts=self.root(container))
+            self.folder / (container["name"] + ".log"), "chroot", ".", "setpriv", "--reuid", user["runAsUser"],
+            "--regid", user["runAsGroup"], *UNPRIVILEGED, *command, mounts=self.root(container))
 
     @contextlib.contextmanager
     def running(self):
@@ -79,8 +79,7 @@ class Pod:
         address = "127.0.0.1:%d" % port
         for container in self.spec["initContainers"]:
             with self.started(container, port) as daemon:
-                status = daemon.process.wait()
-                assert status == 0, daemon.log.read_text()
+                assert daemon.process.wait(COMMAND_SECONDS) == 0, daemon.log.read_text()
         (container,) = self.spec["containers"]
         with self.started(container, port) as daemon:
             daemon.wait_until(lambda: is_registry(address))

@@ -24,7 +24,8 @@ COMMAND_SECONDS = 120
 HIDDEN = ("/run", "/var/lib", "/etc/docker")  # where container tools keep state, keys, caches and sockets
 HIDE = "for d in %s; do if [ -d $d ]; then mount -t tmpfs tmpfs $d; fi; done; " % " ".join(HIDDEN)
 NEW_MOUNTS = ["unshare", "--mount"]
-NEW_PIDS = NEW_MOUNTS + ["--pid", "--fork", "--kill-child", "--mount-proc"]
+# Whatever ends these tests, and be it SIGKILL, ends a daemon with all its children.
+NEW_PIDS = ["setpriv", "--pdeathsig", "KILL"] + NEW_MOUNTS + ["--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 class Sandbox:
@@ -49,9 +50,8 @@ class Sandbox:
         return done.stdout.decode()
 
     @contextlib.contextmanager
-    def daemon(self, name, *command, mounts=HIDE):
+    def daemon(self, log: pathlib.Path, *command, mounts=HIDE):
         """A Daemon for as long as the block lasts. `mounts`: shell code that prepares its mount namespace."""
-        log = self.folder / (name + ".log")
         with open(log, "wb") as output:
             process = subprocess.Popen(
                 NEW_PIDS + ["sh", "-ec", mounts + 'exec "$@"', "sh"] + list(map(str, command)), env=self.environment,

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tests.e2e.images import NAME
-from tests.e2e.programs import free_port, is_registry
+from tests.e2e.programs import STOP_SECONDS, free_port, is_registry
 
 NATIVE = ["--snapshotter", "native"]  # overlayfs cannot lie on the overlayfs of a container, where CI may run
 
@@ -15,11 +15,14 @@ def ctr(needs, sandbox, containerd):
     return lambda *command: sandbox.run("ctr", "--address", containerd, *command)
 
 
+def digest_of_target(ctr, name):
+    (line,) = ctr("images", "ls", "name==" + name).splitlines()[1:]
+    return next(word for word in line.split() if word.startswith("sha256:"))
+
+
 def image_id(ctr, name):
     """The config digest that containerd's own store leads to."""
-    (line,) = ctr("images", "ls", "name==" + name).splitlines()[1:]
-    digest = next(word for word in line.split() if word.startswith("sha256:"))
-    return json.loads(ctr("content", "get", digest))["config"]["digest"]
+    return json.loads(ctr("content", "get", digest_of_target(ctr, name)))["config"]["digest"]
 
 
 def test_containerd_pulls_by_plain_http(ctr, served):
@@ -34,6 +37,16 @@ def test_containerd_pulls_by_digest(ctr, served):
     name = image.at("library/registry@" + image.digest)
     ctr("images", "pull", "--plain-http", *NATIVE, name)
     assert image_id(ctr, name) == image.image_id
+
+
+def test_containerd_pulls_an_index_with_all_platforms(ctr, two_platforms):
+    index, _ = two_platforms
+    name = index.at("seedpod/both:1")
+    ctr("images", "pull", "--plain-http", "--all-platforms", *NATIVE, name)
+    assert digest_of_target(ctr, name) == index.digest
+    for manifest in json.loads(ctr("content", "get", index.digest))["manifests"]:
+        config = json.loads(ctr("content", "get", manifest["digest"]))["config"]["digest"]
+        assert json.loads(ctr("content", "get", config))["architecture"] == manifest["platform"]["architecture"]
 
 
 def test_containerd_pulls_through_a_mirror_for_docker_io(ctr, served, tmp_path):
@@ -53,8 +66,9 @@ def test_containerd_starts_the_image_and_its_registry_answers(form, ctr, served,
     name = served(form).at("registry:2")
     address = "127.0.0.1:%d" % free_port()
     ctr("images", "pull", "--plain-http", *NATIVE, name)
-    with sandbox.daemon("ctr-run", "ctr", "--address", containerd, "run", *NATIVE, "--net-host", "--fifo-dir",
-                        tmp_path / "fifo", "--env", "REGISTRY_HTTP_ADDR=" + address, name, "started") as daemon:
+    run = ["run", *NATIVE, "--net-host", "--cgroup", "seedpod-e2e", "--fifo-dir", tmp_path / "fifo"]
+    with sandbox.daemon(tmp_path / "run.log", "ctr", "--address", containerd, *run, "--env",
+                        "REGISTRY_HTTP_ADDR=" + address, name, "started") as daemon:
         daemon.wait_until(lambda: is_registry(address))
         ctr("task", "kill", "--signal", "SIGKILL", "started")
-        daemon.process.wait()
+        daemon.process.wait(STOP_SECONDS)
