@@ -150,6 +150,8 @@ def store(source, path, algorithm, wanted):
 def files_in(folder):
     """Names in a folder, which may appear late."""
     deadline = time.monotonic() + WAIT_SECONDS
+    if not os.path.isdir(folder):
+        print("waiting for", folder, flush=True)
     while not os.path.isdir(folder):
         if time.monotonic() > deadline:
             raise Damage("chunk folder %s: is missing, after a wait of %d s" % (folder, WAIT_SECONDS))
