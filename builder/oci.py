@@ -5,7 +5,9 @@ Pure: nothing here opens, reads or prints. Python 3.6 syntax and library only (i
 Specs: OCI image spec 1.1 (descriptor, manifest, index) and Docker's image manifest v2, schema 2.
 https://github.com/opencontainers/image-spec  https://distribution.github.io/distribution/spec/manifest-v2-2/
 """
+import functools
 import hashlib
+import io
 import re
 from typing import BinaryIO, Callable, NamedTuple, Tuple
 
@@ -65,6 +67,11 @@ class Image(NamedTuple):
 def digest_of(data: bytes, algorithm: str = "sha256") -> str:
     """`sha256:<hex>` of bytes in memory."""
     return "%s:%s" % (algorithm, hashlib.new(algorithm, data).hexdigest())
+
+
+def blob_of(data: bytes) -> Blob:
+    """Bytes in memory as a Blob."""
+    return Blob(digest_of(data), len(data), functools.partial(io.BytesIO, data))
 
 
 def is_digest(text: object) -> bool:

@@ -13,7 +13,6 @@ Specs: https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md,
 import collections
 import concurrent.futures
 import hashlib
-import io
 import json
 import os
 import tarfile
@@ -21,7 +20,7 @@ import zlib
 from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from builder.errors import BuildError
-from builder.oci import OCI_INDEX, REF_NAME, Blob, Image, digest_of
+from builder.oci import OCI_INDEX, REF_NAME, Blob, Image, blob_of
 
 try:
     import lzma
@@ -72,11 +71,6 @@ def index(images: Iterable[Image]) -> bytes:
         entries += [dict(entry, annotations={REF_NAME: name}) for name in image.references] or [entry]
     return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries},
                       separators=(",", ":")).encode()
-
-
-def blob_of(data: bytes) -> Blob:
-    """Bytes in memory as a Blob."""
-    return Blob(digest_of(data), len(data), lambda: io.BytesIO(data))
 
 
 def write_payload(images: Sequence[Image], path: str, compression: str, progress: Progress) -> Payload:
