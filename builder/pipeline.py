@@ -85,34 +85,33 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
 def read(archives: Sequence[Tuple[str, str]], stack: contextlib.ExitStack, progress: Progress) \
         -> Tuple[List[Image], List[str]]:
     """The images of all archives, each with its names, and what the user should know. The archives stay open."""
-    images: List[Image] = []
+    images: Dict[Tuple[str, ...], Image] = {}
     notes: List[str] = []
-    owner: Dict[str, str] = {}  # reference -> archive
+    owner: Dict[str, Tuple[str, str]] = {}  # reference -> digest, archive
     for name, path in archives:
         size = os.path.getsize(path) if os.path.isfile(path) else 0
         archive = stack.enter_context(open_archive(path, lambda count: progress("reading", count, size)))
         found = read_images(archive)
         if name:
-            found = [renamed(found, name, path)]
-        found = name_images(found, from_file_name(path))
+            found = renamed(found, name, path)
         notes += archive.notes
-        for image in found:
-            notes += ["%s: %s" % (path, note) for note in image.notes]
+        for image in name_images(found, from_file_name(path)):
             for reference in image.references:
-                if reference in owner:
+                digest, other = owner.setdefault(reference, (image.root.digest, path))
+                if digest != image.root.digest:
                     raise BuildError("%s: its image %s is also in %s: give one another name, NAME=%s"
-                                     % (path, reference, owner[reference], path))
-                owner[reference] = path
-        images += found
-    return images, notes
+                                     % (path, reference, other, path))
+            images[image.references + (image.root.digest,)] = image
+            notes += image.notes
+    return list(images.values()), list(dict.fromkeys(notes))
 
 
-def renamed(images: Sequence[Image], name: str, path: str) -> Image:
-    """The one image of an archive under the name that the user gave it."""
+def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:
+    """The one image of an archive under the name that the user gave it, and what refers to it."""
     named = [image for image in images if not image.subject]
     if len(named) != 1:
         raise BuildError("%s: holds %d images, %s can name only one: leave out the name" % (path, len(named), name))
-    return named[0]._replace(references=(str(parse(name)),), tags=())
+    return [image._replace(references=(str(parse(name)),), tags=()) if image is named[0] else image for image in images]
 
 
 def addresses(references: Iterable[str]) -> Tuple[Dict[str, str], List[str]]:
