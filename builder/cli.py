@@ -18,23 +18,27 @@ from builder import VERSION, payload, pyz
 from builder.errors import BuildError
 from builder.manifests import NAME, Site
 from builder.output import write_file
+from builder.platforms import checked_platform
 from builder.pipeline import STDOUT, Order, build
 from builder.summary import facts, progress_line, summary
 
-USAGE, FAILED, INTERRUPTED = 2, 1, 130
+USAGE, FAILED = 2, 1
+INTERRUPTED = "interrupted: nothing was written"
 NO_IMAGE = ("--image: which image runs the injector? name one with Python that is on the nodes already "
             "(kubectl get pods -A -o wide, crictl images), as the nodes know it: --image REGISTRY/NAME:TAG")
-SIZE = re.compile(r"(\d+)(KiB|MiB|)", re.IGNORECASE)
+SIZE = re.compile(r"([0-9]+)(KiB|MiB|)", re.IGNORECASE)
 UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20}
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run; -> exit status. Arguments default to the process's."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leave by way of every clean-up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(complain(INTERRUPTED, 128 + signal.SIGTERM)))  # clean up first
     try:
         run(parser().parse_args(arguments))
     except BuildError as failure:
         return complain(str(failure), USAGE)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as failure:
+        return complain("%s: %s: name another" % (failure.filename, failure.strerror.lower()), USAGE)
     except PermissionError as failure:
         return complain("%s: no permission: change it, or name another file" % failure.filename, USAGE)
     except BrokenPipeError:
@@ -45,7 +49,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             return complain("%s: the disk is full: make room, or choose another folder with -o" % failure.filename, FAILED)
         return complain(str(failure), FAILED)
     except KeyboardInterrupt:
-        return complain("interrupted: nothing was written", INTERRUPTED)
+        return complain(INTERRUPTED, 128 + signal.SIGINT)
     return 0
 
 
@@ -79,6 +83,8 @@ def parser() -> argparse.ArgumentParser:
                         help="of the payload (default: auto, which measures whether xz pays)")
     result.add_argument("--chunk-size", type=size, default=0, metavar="SIZE",
                         help="bytes of each chunk, e.g. 512KiB (default: the largest that plain kubectl apply takes)")
+    result.add_argument("--platform", action="append", default=[], metavar="OS/ARCH[/VARIANT]",
+                        help="take only what runs there, e.g. linux/amd64 (may be given several times; default: all)")
     result.add_argument("--json", action="store_true", help="print the summary as JSON")
     result.add_argument("--demo", action="store_true", help="the whole way on this machine: no archive, no cluster, no root")
     result.add_argument("--sizes", action="store_true", help="print the bytes of each module of injector.pyz")
@@ -123,7 +129,7 @@ def order_of(options: argparse.Namespace) -> Order:
         raise BuildError(NO_IMAGE)
     site = Site(options.image, options.interpreter)
     return Order([named_archive(text) for text in options.archives], site, options.out, options.compression,
-                 options.chunk_size)
+                 options.chunk_size, [checked_platform(text) for text in options.platform])
 
 
 def named_archive(text: str) -> Tuple[str, str]:

@@ -8,7 +8,7 @@ import os
 import tempfile
 from typing import BinaryIO, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
-from builder import chunks, manifests, output, pyz
+from builder import chunks, manifests, output, platforms, pyz
 from builder.archive import open_archive
 from builder.errors import BuildError
 from builder.images import name_images, read_images
@@ -29,6 +29,7 @@ class Order(NamedTuple):
     out: str
     compression: str = AUTO
     chunk_size: int = 0  # bytes; 0: the largest that plain `kubectl apply` takes
+    platforms: Sequence[str] = ()  # to take only these; none: all
 
 
 class Result(NamedTuple):
@@ -55,7 +56,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         output.check_out(order.out)
     chunk_size = checked_chunk_size(order)
     with contextlib.ExitStack() as stack:
-        images, notes = read(order.archives, stack, progress)
+        images, notes = read(order, stack, progress)
         if order.out == STDOUT:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-"))
         else:
@@ -82,17 +83,21 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
     return result
 
 
-def read(archives: Sequence[Tuple[str, str]], stack: contextlib.ExitStack, progress: Progress) \
-        -> Tuple[List[Image], List[str]]:
+def read(order: Order, stack: contextlib.ExitStack, progress: Progress) -> Tuple[List[Image], List[str]]:
     """The images of all archives, each with its names, and what the user should know. The archives stay open."""
     images: Dict[Tuple[str, ...], Image] = {}
     notes: List[str] = []
     owner: Dict[str, Tuple[str, str]] = {}  # reference -> digest, archive
-    for name, path in archives:
+    offered: List[str] = []  # platforms
+    for name, path in order.archives:
         size = os.path.getsize(path) if os.path.isfile(path) else 0
         archive = stack.enter_context(open_archive(path, lambda count: progress("reading", count, size)))
         found = read_images(archive)
-        if name:
+        if order.platforms:
+            offered += [platform for image in found for platform in image.platforms]
+            found, dropped = platforms.select(found, order.platforms)
+            notes += dropped
+        if name and found:
             found = renamed(found, name, path)
         notes += archive.notes
         for image in name_images(found, from_file_name(path)):
@@ -103,6 +108,7 @@ def read(archives: Sequence[Tuple[str, str]], stack: contextlib.ExitStack, progr
                                      % (path, reference, other, path))
             images[image.references + (image.root.digest,)] = image
             notes += image.notes
+    notes += platforms.check(order.platforms, offered) + platforms.other_systems(list(images.values()))
     return list(images.values()), list(dict.fromkeys(notes))
 
 
@@ -111,7 +117,11 @@ def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:
     named = [image for image in images if not image.subject]
     if len(named) != 1:
         raise BuildError("%s: holds %d images, %s can name only one: leave out the name" % (path, len(named), name))
-    return [image._replace(references=(str(parse(name)),), tags=()) if image is named[0] else image for image in images]
+    reference = parse(name)
+    if reference.digest not in ("", named[0].root.digest):
+        raise BuildError("%s: holds %s, which is not what %s names: leave out the digest"
+                         % (path, named[0].root.digest, name))
+    return [image._replace(references=(str(reference),), tags=()) if image is named[0] else image for image in images]
 
 
 def addresses(references: Iterable[str]) -> Tuple[Dict[str, str], List[str]]:
