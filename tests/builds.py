@@ -1,7 +1,7 @@
 """A small build, as the tests of what comes after the archives need it."""
 import io
 
-from builder import pipeline
+from builder import payload, pipeline
 from builder.manifests import Site
 from tests import samples
 
@@ -14,9 +14,10 @@ def archive(folder, marker="a", name=samples.NAME):
 
 
 def order(folder, out="out", site=None, **options):
-    """An order of one small image, to be written to `folder`/`out`."""
+    """An order of one small image, to be written to `folder`/`out`; its payload takes several chunks of 1 KiB."""
     target = out if out == pipeline.STDOUT else str(folder / out)
-    return pipeline.Order([("", archive(folder))], site or Site(IMAGE), target, **options)
+    return pipeline.Order([("", archive(folder))], site or Site(IMAGE), target,
+                          **dict({"compression": payload.NONE}, **options))
 
 
 def build(folder, out="out", site=None, **options):

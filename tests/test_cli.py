@@ -1,0 +1,306 @@
+import errno
+import io
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from builder import cli
+from builder.pyz import BUDGET_BYTES
+from tests import builds
+from tests.interpreters import interpreters
+
+BUILD = str(pathlib.Path(__file__).resolve().parent.parent / "build.py")
+NOBODY = 65534
+PYTHONS = [pytest.param(path, id="%d.%d" % version) for version, path in interpreters((3, 9))]
+
+
+def run(*arguments, python=sys.executable, **options):
+    """build.py as a user starts it; -> (status, stdout, stderr)."""
+    done = subprocess.run([python, BUILD, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def refused(result, line, status=2):
+    """Whether it ended with this status and one line."""
+    assert (result[0], result[1]) == (status, "")
+    assert result[2].startswith("error: ") and line in result[2] and result[2].count("\n") == 1, result[2]
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return builds.archive(tmp_path)
+
+
+def test_a_build_tells_what_it_made_and_what_to_type_next(tmp_path, archive):
+    status, told, errors = run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
+    assert (status, errors) == (0, "")
+    assert "docker.io/library/sample:1\n" in told and "127.0.0.1:31999/library/sample:1" in told
+    assert "kubectl apply -f %s" % (tmp_path / "out") in told
+
+
+def test_out_is_seedpod_unless_told_otherwise(tmp_path, archive):
+    assert run(archive, "--image", builds.IMAGE, cwd=tmp_path)[0] == 0
+    assert (tmp_path / "seedpod" / "00-namespace.yaml").exists()
+
+
+def test_json_tells_the_same_to_programs(tmp_path, archive):
+    status, told, _ = run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out", "--json")
+    facts = json.loads(told)
+    assert status == 0
+    assert [image["pull"] for image in facts["images"]] == ["127.0.0.1:31999/library/sample:1"]
+    assert facts["out"] == str(tmp_path / "out")
+
+
+def test_a_stream_on_stdout_has_its_summary_on_stderr(tmp_path, archive):
+    status, stream, told = run(archive, "--image", builds.IMAGE, "-o", "-")
+    assert status == 0 and stream.startswith("---\napiVersion: v1\n")
+    assert "docker.io/library/sample:1" in told
+    assert os.listdir(tmp_path) == ["a.tar"]
+
+
+@pytest.mark.parametrize("arguments, line", [
+    ([], "error: no archive: name at least one, or try --demo"),
+    (["a.tar"], "error: --image: which image runs the injector? name one with Python"),
+    (["missing.tar", "--image", "x"], "missing.tar: "),
+    (["a.tar", "--image", "x", "--what"], "unrecognized arguments: --what: see python3 build.py --help"),
+    (["a.tar", "--image", "x", "--chunk-size", "1TB"], "'1TB' is no size: write 512KiB"),
+    (["a.tar", "--image", "x", "--chunk-size", "2MiB"], "--chunk-size 2097152: a ConfigMap holds at most"),
+    (["a.tar", "--image", "x", "--compression", "brotli"], "argument --compression: invalid choice"),
+    (["UPPER=a.tar", "--image", "x"], "UPPER: is not an image name"),
+    (["sample:1=b.tar", "a.tar", "--image", "x"], "a.tar: its image docker.io/library/sample:1 is also in b.tar"),
+    (["a.tar", "--image", "x", "-o", "no/such/out"], "its parent folder does not exist"),
+    (["a.tar", "--image", "x", "-o", "a.tar"], "a.tar: is there and is no folder"),
+    (["a.tar", "--image", "x", "-o", "."], "holds files that Seedpod did not write"),
+    (["--pyz", "no/such/file"], "no/such/file"),
+])
+def test_wrong_input_is_told_in_one_line(tmp_path, archive, arguments, line):
+    builds.archive(tmp_path, "b")
+    before = sorted(os.listdir(tmp_path))
+    refused(run(*arguments, cwd=tmp_path), line)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize("text, size", [("1", 1), ("512KiB", 512 << 10), ("512kib", 512 << 10), ("1MiB", 1 << 20)])
+def test_sizes_are_read(text, size):
+    assert cli.size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "KiB", "1.5MiB", "-1", "1 KiB", "1KB", "1GiB", "0x10", "\u0661"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(cli.argparse.ArgumentTypeError):
+        cli.size(text)
+
+
+def test_a_file_whose_name_holds_an_equals_sign_wins_over_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.tar").touch()
+    assert cli.named_archive("a=b.tar") == ("", "a=b.tar")
+    assert cli.named_archive("a=c.tar") == ("a", "c.tar")
+    assert cli.named_archive("x.tar") == ("", "x.tar")
+
+
+AS_NOBODY = """
+import os, sys
+sys.path.insert(0, {top!r})
+from builder.cli import main
+if os.geteuid() == 0:
+    os.setegid({nobody})
+    os.seteuid({nobody})
+sys.exit(main())
+"""
+HELD_UP = """
+import signal, sys
+sys.path.insert(0, {top!r})
+from builder import cli, output
+
+def write(folder, files):
+    with open(folder.path + "/half", "wb"):
+        print("writing", flush=True)
+        while True:
+            signal.pause()
+
+output.Folder.write = write
+sys.exit(cli.main())
+"""
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=48k tmpfs disk
+cp -r old disk/out
+"$@"
+status=$?
+diff -r old disk/out && ls -A disk
+exit $status
+"""
+
+
+def code(text):
+    return ["-c", text.format(top=os.path.dirname(BUILD), nobody=NOBODY)]
+
+
+def started(text, *arguments, **options):
+    command = [sys.executable, *code(text), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+@pytest.mark.parametrize("closed", ["the folder above OUT", "the archive"])
+def test_no_permission_is_told_in_one_line(tmp_path, archive, closed):
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    place = tmp_path / "place"
+    place.mkdir()
+    place.chmod(0o555 if closed == "the folder above OUT" else 0o777)
+    os.chmod(archive, 0 if closed == "the archive" else 0o644)
+    process = started(AS_NOBODY, archive, "--image", builds.IMAGE, "-o", place / "out")
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert errors.decode().startswith("error: %s" % (archive if closed == "the archive" else place))
+    assert "permission" in errors.decode() and errors.count(b"\n") == 1
+    assert os.listdir(place) == []
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_there(tmp_path, archive, needs):
+    needs("root", "unshare")
+    (tmp_path / "disk").mkdir()
+    assert run(archive, "--image", builds.IMAGE, "-o", tmp_path / "old")[0] == 0
+    large = tmp_path / "large.tar"
+    large.write_bytes(pathlib.Path(archive).read_bytes() + bytes(64 << 10))
+    command = ["unshare", "--mount", "sh", "-c", ON_A_SMALL_DISK, "sh", sys.executable, BUILD, archive, "--image",
+               builds.IMAGE, "--compression", "none", "--chunk-size", "512", "-o", "disk/out"]
+    done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert "the disk is full: make room" in done.stderr.decode() and done.stderr.count(b"\n") == 1
+    assert done.stdout == b"out\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_build_leaves_what_was_there(tmp_path, archive, number):
+    arguments = archive, "--image", builds.IMAGE, "-o", tmp_path / "out"
+    run(*arguments)
+    before = builds.content(tmp_path / "out")
+    process = started(HELD_UP, *arguments)
+    assert process.stdout.readline() == b"writing\n"
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (128 + number, b"error: interrupted: nothing was written\n")
+    assert builds.content(tmp_path / "out") == before
+    assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
+
+
+def test_a_reader_that_goes_away_is_told_in_one_line(tmp_path, archive):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, BUILD, archive, "--image", builds.IMAGE, "-o", "-"], stdout=writing,
+                          stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"error: the output was closed before its end\n")
+
+
+def test_a_bug_shows_its_traceback(monkeypatch):
+    def bug(_):
+        raise ZeroDivisionError
+    monkeypatch.setattr(cli, "run", bug)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["--sizes"])
+
+
+@pytest.mark.parametrize("failure, line, status", [
+    (OSError(errno.ENOSPC, "No space left on device", "/x"), "/x: the disk is full: make room, or choose another", 1),
+    (OSError(errno.EIO, "Input/output error", "/x"), "[Errno 5] Input/output error: '/x'", 1),
+    (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), "/x: no such file or directory: name another", 2),
+    (KeyboardInterrupt(), "interrupted: nothing was written", 130),
+])
+def test_what_the_machine_could_not_do_is_told_in_one_line(monkeypatch, capsys, failure, line, status):
+    def fail(_):
+        raise failure
+    monkeypatch.setattr(cli, "run", fail)
+    assert cli.main(["--sizes"]) == status
+    assert capsys.readouterr().err.startswith("error: " + line)
+
+
+def test_the_sizes_are_printed_with_their_budget():
+    status, told, _ = run("--sizes")
+    assert status == 0
+    assert "unpack.py" in told and "of %d bytes" % BUDGET_BYTES in told
+
+
+def test_the_injector_alone_is_written(tmp_path):
+    assert run("--pyz", tmp_path / "injector.pyz") == (0, "", "")
+    assert "__main__.py" in zipfile.ZipFile(tmp_path / "injector.pyz").namelist()
+    assert os.listdir(tmp_path) == ["injector.pyz"]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_injector_is_the_same_whichever_python_helps_to_build_it(tmp_path, python):
+    run("--pyz", tmp_path / "first")
+    run("--pyz", tmp_path / "second", python=python)
+    first, second = (zipfile.ZipFile(tmp_path / name) for name in ("first", "second"))
+    assert first.namelist() == second.namelist()
+
+
+def test_a_python_that_is_too_old_is_told_so():
+    for version, path in interpreters():
+        if version < (3, 9):
+            refused(run("--sizes", python=path), "needs Python 3.9 or newer, this is %d.%d" % version, status=1)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def meter(stream):
+    """A Meter, and a function that moves its clock (seconds)."""
+    now = [0.0]
+
+    def wait(seconds):
+        now[0] += seconds
+    return cli.Meter(stream, lambda: now[0]), wait
+
+
+def test_progress_is_silent_for_a_second():
+    stream = Terminal()
+    progress, wait = meter(stream)
+    for _ in range(9):
+        progress("packing", 1, 100)
+        wait(.1)
+    assert stream.getvalue() == ""
+    wait(.2)
+    progress("packing", 1, 100)
+    assert "packing [##" in stream.getvalue()
+    progress.close()
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_progress_that_is_no_terminal_is_a_line_now_and_then():
+    stream = io.StringIO()
+    progress, wait = meter(stream)
+    for _ in range(300):
+        progress("packing", 1000, 300000)
+        wait(.1)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3 and all(line.startswith("packing [") for line in lines)
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_each_stage_begins_anew():
+    stream = io.StringIO()
+    progress, wait = meter(stream)
+    progress("reading", 100, 0)
+    wait(2)
+    progress("packing", 7, 100)
+    assert stream.getvalue() == ""
+    wait(2)
+    progress("packing", 0, 100)
+    assert "7 bytes of 100 bytes" in stream.getvalue()
+
+
+def test_nothing_of_ours_is_left_in_the_temporary_folder(tmp_path, archive):
+    environment = dict(os.environ, TMPDIR=str(tmp_path))
+    run(archive, "--image", builds.IMAGE, "-o", "-", env=environment)
+    run("missing", "--image", builds.IMAGE, "-o", "-", env=environment)
+    assert os.listdir(tmp_path) == ["a.tar"]

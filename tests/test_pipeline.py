@@ -1,0 +1,151 @@
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from builder import pipeline
+from builder.errors import BuildError
+from builder.oci import digest_of
+from tests import builds, samples
+
+
+def build_of(tmp_path, *archives, **options):
+    order = builds.order(tmp_path, **options)._replace(archives=archives)
+    return pipeline.build(order, sys.stdout.buffer, lambda *_: None)
+
+
+def references(result):
+    return [reference for image in result.images for reference in image.references]
+
+
+def test_two_builds_in_other_folders_at_other_times_are_equal_byte_for_byte(tmp_path, monkeypatch):
+    built = []
+    for name, now in (("first", 0), ("second", 1e9)):
+        folder = tmp_path / name
+        folder.mkdir()
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        os.utime(builds.archive(folder), (now, now))
+        os.umask(0o077 if now else 0o022)
+        result, _ = builds.build(folder)
+        built.append((builds.content(folder / "out"), result.digest, result.plan))
+    os.umask(0o022)
+    assert built[0] == built[1]
+
+
+def test_the_stream_holds_the_documents_of_the_folder(tmp_path):
+    builds.build(tmp_path)
+    _, stream = builds.build(tmp_path, pipeline.STDOUT)
+    files = sorted((tmp_path / "out").glob("*.yaml"))
+    assert stream == b"".join(b"---\n" + path.read_bytes() for path in files)
+
+
+def test_what_others_need_comes_before_them(tmp_path):
+    builds.build(tmp_path, chunk_size=1024)
+    kinds = [path.name.split("-")[1].split(".")[0] for path in sorted((tmp_path / "out").glob("*.yaml"))]
+    assert list(dict.fromkeys(kinds)) == ["namespace", "chunk", "injector", "service", "pod"]
+    assert kinds.count("chunk") > 1
+
+
+def test_another_image_or_option_gives_other_names_and_the_same_one_the_same(tmp_path):
+    def instance(**options):
+        return build_of(tmp_path, ("", builds.archive(tmp_path)), **options).plan.instance
+    first = instance()
+    assert instance() == first
+    others = {instance(chunk_size=1024), instance(site=builds.Site("example.com/other:1")),
+              build_of(tmp_path, ("", builds.archive(tmp_path, "b"))).plan.instance}
+    assert len(others | {first}) == 4
+
+
+def test_the_payload_is_the_chunks_one_after_the_other(tmp_path):
+    result, _ = builds.build(tmp_path, chunk_size=1024)
+    assert [chunk.size for chunk in result.chunks[:-1]] == [1024] * (len(result.chunks) - 1)
+    assert sum(chunk.size for chunk in result.chunks) == result.payload.size
+
+
+@pytest.mark.parametrize("size", [-1, (1 << 20) + 1, 1 << 30])
+def test_a_chunk_that_no_config_map_holds_is_refused(tmp_path, size):
+    with pytest.raises(BuildError, match="--chunk-size -?%d: a ConfigMap holds at most 1023KiB: choose less" % abs(size)):
+        builds.build(tmp_path, chunk_size=size)
+    assert not (tmp_path / "out").exists()
+
+
+def test_chunks_too_large_for_plain_apply_are_applied_by_the_server(tmp_path):
+    order = builds.order(tmp_path)
+    small, large = (order._replace(chunk_size=size) for size in (0, 512 << 10))
+    assert pipeline.checked_chunk_size(small) < 200 << 10
+    assert pipeline.checked_chunk_size(large) == 512 << 10
+    blob = os.urandom(600 << 10)
+    archive = samples.write(tmp_path / "large.tar", samples.crane(samples.with_layers([
+        samples.tar_of([("random", blob)])]), samples.NAME))
+    result = build_of(tmp_path, ("", archive), chunk_size=512 << 10)
+    assert result.server_side
+    assert pipeline.apply_command("out", result) == "kubectl apply --server-side -f out"
+    assert not build_of(tmp_path, ("", archive)).server_side
+
+
+def test_an_image_takes_the_name_that_the_user_gives(tmp_path):
+    result = build_of(tmp_path, ("quay.io/a/b:1", builds.archive(tmp_path)))
+    assert references(result) == ["quay.io/a/b:1"]
+    assert result.addresses == {"quay.io/a/b:1": "a/b:1"}
+
+
+def test_an_image_without_a_name_is_named_after_its_file(tmp_path):
+    archive = samples.write(tmp_path / "My Image.tar", samples.crane(samples.sample()))
+    assert references(build_of(tmp_path, ("", archive))) == ["docker.io/library/my-image:latest"]
+
+
+def test_one_name_for_an_archive_of_two_images_is_refused(tmp_path):
+    two = samples.joined(samples.crane(samples.sample("a"), "docker.io/library/a:1"),
+                         samples.crane(samples.sample("b"), "docker.io/library/b:1"))
+    archive = samples.write(tmp_path / "two.tar", two)
+    with pytest.raises(BuildError, match="two.tar: holds 2 images, x:1 can name only one: leave out the name"):
+        build_of(tmp_path, ("x:1", archive))
+
+
+def test_one_name_for_two_archives_is_refused(tmp_path):
+    first, second = builds.archive(tmp_path, "a"), builds.archive(tmp_path, "b")
+    with pytest.raises(BuildError, match=r"b\.tar: its image docker.io/library/sample:1 is also in .*a\.tar: give one"):
+        build_of(tmp_path, ("", first), ("", second))
+    assert references(build_of(tmp_path, ("", first), ("other:1", second))) == [
+        samples.NAME, "docker.io/library/other:1"]
+
+
+def test_a_short_name_goes_to_the_first_and_the_user_is_told(tmp_path):
+    result = build_of(tmp_path, ("a.example/x:1", builds.archive(tmp_path, "a")),
+                      ("b.example/x:1", builds.archive(tmp_path, "b")))
+    assert result.addresses == {"a.example/x:1": "x:1", "b.example/x:1": "b.example/x:1"}
+    assert result.notes == ["b.example/x:1: x:1 already leads to a.example/x:1: pull this one by its full name"]
+
+
+def test_progress_adds_up_to_the_whole(tmp_path):
+    told = []
+    pipeline.build(builds.order(tmp_path), sys.stdout.buffer, lambda *step: told.append(step))
+    packed = [(count, total) for stage, count, total in told if stage == "packing"]
+    assert sum(count for count, _ in packed) == packed[0][1] > 0
+
+
+def test_what_was_there_stays_when_an_archive_is_no_good(tmp_path):
+    builds.build(tmp_path)
+    before = builds.content(tmp_path / "out")
+    (tmp_path / "bad.tar").write_bytes(b"not an archive")
+    with pytest.raises(BuildError, match=r"bad\.tar: "):
+        build_of(tmp_path, ("", str(tmp_path / "bad.tar")))
+    assert builds.content(tmp_path / "out") == before
+    assert sorted(os.listdir(tmp_path)) == ["a.tar", "bad.tar", "out"]
+
+
+def test_the_emitted_injector_unpacks_the_emitted_chunks(tmp_path):
+    from builder import read_back
+    result, _ = builds.build(tmp_path, chunk_size=1024)
+    (tmp_path / "chunks").mkdir()
+    for name, data in read_back.chunk_files(str(tmp_path / "out")).items():
+        (tmp_path / "chunks" / name).write_bytes(data)
+    command = [sys.executable, "-I", "-S", str(tmp_path / "out" / "injector.pyz"), "unpack", "--chunks",
+               str(tmp_path / "chunks"), "--digest", result.digest, "--seed", str(tmp_path / "seed")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    for image in result.images:
+        for blob in image.manifests + image.configs + image.layers:
+            data = (tmp_path / "seed" / "blobs" / blob.digest.replace(":", "/")).read_bytes()
+            assert digest_of(data) == blob.digest
