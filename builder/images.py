@@ -30,7 +30,7 @@ SAVE = "use docker save, podman save, crane pull or skopeo copy"
 
 def read_images(archive: Archive) -> List[Image]:
     """Every image in the archive, in its order, each name at most once; BuildError if there is none."""
-    place = _place(archive)
+    place = image_folder(archive)
     if place is None:
         raise _refusal(archive)
     if place.has(INDEX):
@@ -69,7 +69,7 @@ def name_images(images: List[Image], fallback: Reference) -> List[Image]:
     return named
 
 
-def _place(archive: Archive) -> Optional[Archive]:
+def image_folder(archive: Archive) -> Optional[Archive]:
     """The folder of the archive that holds index.json or manifest.json: the root, `images`, or a single folder."""
     tops = {name.partition("/")[0] for name in archive.names() if not _is_litter(name)}
     places = [archive, archive.sub(PACKAGE_FOLDER)]
