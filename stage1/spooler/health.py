@@ -1,0 +1,35 @@
+"""Health by HTTP: `/live` while the process works, `/ready` while the registry answers, both with the counts as JSON.
+
+Runs in a thread of its own beside the watcher, and reads nothing but its counts.
+"""
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any, Dict
+
+TIMEOUT_SECONDS = 5  # of one probe; a client that says nothing holds up only the next probe
+
+
+def serve_health(port: int, counts: Dict[str, Any]) -> HTTPServer:
+    """Answer on all addresses, in a thread that ends with the process."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = TIMEOUT_SECONDS
+        default_request_version = "HTTP/1.0"
+
+        def do_GET(self) -> None:
+            known = self.path in ("/live", "/ready")
+            status = 404 if not known else 503 if self.path == "/ready" and not counts["answers"] else 200
+            body = (json.dumps(counts) + "\n").encode("ascii") if known else b""
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass  # a probe every other second is no event
+
+    server = HTTPServer(("", port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server

@@ -1,0 +1,80 @@
+"""Images -> the registry: blobs first, then manifests from the leaves up, so that no tag ever leads to half an image.
+
+In: a registry and the content of a file; out: what each name leads to now. A push that ends in the middle leaves only
+blobs without a name, which the registry's garbage collection removes.
+"""
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+from builder.documents import field, parse_object
+from builder.errors import BuildError
+from builder.images import name_images
+from builder.oci import OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
+from builder.reference import Reference, parse
+from names import Name
+from registry_client import SENT, Manifest, Registry, RegistryError
+
+NO_HOST = "localhost"  # of names that have none; no repository is made of it
+
+
+class Pushed(NamedTuple):
+    """What lies in the registry now."""
+    name: Name
+    digest: str
+    blob_count: int
+    sent_count: int  # of blobs that the registry did not have
+    sent_bytes: int
+
+
+def named(images: List[Image], name: Name) -> List[Tuple[Image, List[Name]]]:
+    """The images of one file under the one name that it has; what refers to its image (signatures) comes along."""
+    standing = [image for image in images if not image.subject]
+    if len(standing) != 1:
+        raise BuildError("%s: the file holds %d images, one name fits one: use the archive's own names, or build.py "
+                         "--split" % (name, len(standing)))
+    (main,) = standing
+    return [(image, [name if image is main else Name(name.repository, image.root.digest)]) for image in images]
+
+
+def named_by_archive(images: List[Image], name: Optional[Name]) -> List[Tuple[Image, List[Name]]]:
+    """The images under their own names without the host; those that have none get `name`, if there is one."""
+    if name is None and any(not image.references and not image.subject for image in images):
+        raise BuildError("%s: the archive has no name for it: give one" % images[0].root.digest)
+    name = name or Name("", "")
+    images = name_images(images, Reference(NO_HOST, name.repository, name.reference, ""))
+    homes = {}  # type: Dict[str, Name]  # digest -> a name of the image that it belongs to
+    result = []
+    for image in sorted(images, key=lambda image: not image.references):
+        names = [Name(reference.path, reference.tag) for reference in map(parse, image.references)]
+        for manifest in image.manifests if names else ():
+            homes[manifest.digest] = names[0]
+        result.append((image, names or [Name(homes[image.subject].repository, image.root.digest)]))
+    return result
+
+
+def push(registry: Registry, images: Iterable[Tuple[Image, List[Name]]]) -> List[Pushed]:
+    """Raises RegistryError and BuildError; what was pushed until then stays."""
+    return [_push(registry, image, name) for image, names in images for name in names]
+
+
+def _push(registry: Registry, image: Image, name: Name) -> Pushed:
+    blobs = image.layers + image.configs
+    sent = [blob for blob in blobs if registry.upload(name.repository, blob) == SENT]
+    for blob in image.manifests[:0:-1]:  # the root, which comes first, is put last
+        registry.put_manifest(name.repository, blob.digest, _manifest(blob))
+    root = _manifest(image.manifests[0])
+    try:
+        registry.put_manifest(name.repository, name.reference, root)
+    except RegistryError as error:
+        if not image.missing:
+            raise
+        raise RegistryError("%s: the archive lacks %d parts of the image, this registry takes only whole ones: save it "
+                            "for one platform, or for all" % (error, len(image.missing)))
+    return Pushed(name, root.digest, len(blobs), len(sent), sum(blob.size for blob in sent))
+
+
+def _manifest(blob: Blob) -> Manifest:
+    with blob.open() as reader:
+        data = reader.read()
+    document = parse_object(data, blob.digest)
+    media_type = field(document, "mediaType", str, blob.digest)
+    return Manifest(media_type or (OCI_INDEX if "manifests" in document else OCI_MANIFEST), digest_of(data), data)
