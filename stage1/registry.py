@@ -1,7 +1,11 @@
-"""The registry without a socket: (method, target, headers) -> status, headers, which bytes.
+"""The registry without a socket: (method, target, headers) -> status, header lines, which bytes.
 
 `Registry` is the table of everything that is served, built once at start from an OCI image layout. `answer` looks
 up in it and never touches the disk: a name or digest from a request is only ever a key of a dict.
+
+Rules for editors:
+- What is the same for every request (an entity's header lines) is made at start.
+- No text of a request becomes a header line, but for a query that was found to be of visible ASCII.
 
 Spec: OCI distribution spec 1.1, categories pull and content discovery,
 https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md; Range and conditions: RFC 9110.
@@ -13,30 +17,36 @@ import json
 import re
 
 INDEX = "application/vnd.oci.image.index.v1+json"
+# What has descriptors in it; anything else that an index names is served as a blob. Twin of builder/oci_layout.py.
+MANIFESTS = re.compile(r"application/vnd\.(oci\.image\.(index|manifest)\.v1|docker\.distribution\.manifest(\.list)?\.v2)\+json")
+MANIFEST_BYTES = 4 << 20  # the largest that registries take
 REF_NAME = "org.opencontainers.image.ref.name"
 NAME = re.compile(r"(?=.{1,255}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 DIGEST = re.compile("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 ROUTE = re.compile("/v2/(.+)/(manifests|blobs|referrers|tags(?=/list$))/([^/]+)")
-RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")  # 18 digits: as many as a 64-bit offset surely holds
+RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")  # 18 digits: as many as a 64-bit offset surely holds
 
-# One thing to serve. `body` is its bytes, or None where they lie on the disk as a blob (size bytes, under digest).
-Entity = collections.namedtuple("Entity", "digest media_type size body")
+# One thing to serve. `lines` are its header lines; `body` is its bytes, or None where they lie on the disk as a blob.
+Entity = collections.namedtuple("Entity", "digest size body lines")
 # `entity` bytes [start, stop) are the body; stop == start: none.
-Answer = collections.namedtuple("Answer", "status headers entity start stop")
+Answer = collections.namedtuple("Answer", "status lines entity start stop")
 # What is served under one name: tag -> Entity, digest -> Entity, digest -> Entity.
 Repository = collections.namedtuple("Repository", "tags manifests blobs")
 
 
 def names_of(reference):
-    """Full, normalised reference -> (repository names it is served under, tag or "")."""
-    path, _, _ = reference.partition("@")
-    repository, colon, tag = path.rpartition(":")
-    if not colon or "/" in tag:
-        repository, tag = path, ""
-    host, _, short = repository.partition("/")
-    names = [short, repository]
-    if repository.startswith("docker.io/library/"):
-        names.append(short[8:])
+    """Full, normalised reference -> (repository names it is served under, tag or "").
+
+    Twin of builder/reference.py. A name with a colon, from a host with a port, is no repository name: only `?ns=`
+    leads to it.
+    """
+    repository, _, tag = reference.partition("@")[0].rpartition(":")
+    if "/" in tag:
+        repository, tag = reference.partition("@")[0], ""
+    host, _, path = repository.partition("/")
+    names = [path, "%s/%s" % (host.lower(), path)]
+    if re.fullmatch("docker.io/library/[^/]+", repository):
+        names.append(path[8:])
     return names, tag
 
 
@@ -52,69 +62,77 @@ class Registry:
         self.referrers = {}
         self.read, self.size_of = read, size_of
         for descriptor in index["manifests"]:
-            manifests, blobs = {}, {}
-            subject = self.collect(descriptor, manifests, blobs)
-            names, tag = names_of((descriptor.get("annotations") or {}).get(REF_NAME, ""))
-            if not tag and not names[1]:  # a referrer without a name: it lives beside its subject
-                names = [name for name, found in self.repositories.items() if subject in found.manifests]
+            found = Repository({}, {}, {})
+            subject = self.collect(descriptor, found)
+            reference = (descriptor.get("annotations") or {}).get(REF_NAME)
+            if reference:
+                names, tag = names_of(reference)
+            else:  # it lives beside what it refers to
+                names = [name for name, other in self.repositories.items() if not subject or subject in other.manifests]
+                tag = ""
             for name in names:
                 repository = self.repositories.setdefault(name, Repository({}, {}, {}))
-                repository.manifests.update(manifests)
-                repository.blobs.update(blobs)
-                if tag and descriptor["digest"] in manifests:
-                    repository.tags.setdefault(tag, manifests[descriptor["digest"]])
+                repository.manifests.update(found.manifests)
+                repository.blobs.update(found.blobs)
+                if tag and found.manifests:
+                    repository.tags.setdefault(tag, found.manifests[descriptor["digest"]])
 
-    def collect(self, descriptor, manifests, blobs):
-        """Fill `manifests` and `blobs` with what is under a descriptor and in the layout; -> digest of its subject."""
-        digest = descriptor["digest"]
-        if digest in manifests or self.size_of(digest) != descriptor["size"]:
+    def collect(self, descriptor, found):
+        """Fill the Repository `found` with what is under a descriptor and in the layout; -> digest of its subject."""
+        digest, size = descriptor["digest"], descriptor["size"]
+        if digest in found.manifests or self.size_of(digest) != size:
             return ""
-        data = self.read(digest)
+        data = self.read(digest) if size <= MANIFEST_BYTES else b""
+        manifest = json.loads(data.decode()) if data.lstrip()[:1] == b"{" else {}
+        media_type = manifest.get("mediaType") or descriptor.get("mediaType") or (
+            INDEX if "manifests" in manifest else "application/vnd.oci.image.manifest.v1+json")
+        if not MANIFESTS.fullmatch(media_type):
+            found.blobs[digest] = entity(digest, size)
+            return ""
         algorithm, _, expected = digest.partition(":")
         if hashlib.new(algorithm, data).hexdigest() != expected:
             raise OSError("manifest %s: is damaged" % digest)
-        manifest = json.loads(data)
-        media_type = manifest.get("mediaType") or descriptor.get("mediaType")
-        manifests[digest] = Entity(digest, media_type, len(data), data)
+        found.manifests[digest] = entity(digest, size, data, media_type)
         for child in manifest.get("manifests") or ():
-            self.collect(child, manifests, blobs)
+            self.collect(child, found)
         config = manifest.get("config") or {}
-        for blob in [config] + (manifest.get("layers") or manifest.get("blobs") or []):
+        for blob in [config] + (manifest.get("layers") or []):
             if blob and self.size_of(blob["digest"]) == blob["size"]:
-                blobs[blob["digest"]] = Entity(blob["digest"], "application/octet-stream", blob["size"], None)
+                found.blobs[blob["digest"]] = entity(blob["digest"], blob["size"])
         subject = (manifest.get("subject") or {}).get("digest")
         if subject:
-            self.referrers.setdefault(subject, {})[digest] = {
-                "mediaType": media_type, "digest": digest, "size": len(data),
-                "artifactType": manifest.get("artifactType") or config.get("mediaType"),
-                "annotations": manifest.get("annotations") or {}}
+            more = {"artifactType": manifest.get("artifactType") or config.get("mediaType"),
+                    "annotations": manifest.get("annotations")}
+            self.referrers.setdefault(subject, {})[digest] = dict(
+                {key: value for key, value in more.items() if value}, mediaType=media_type, digest=digest, size=size)
         return subject
 
     def answer(self, method, target, headers):
-        """A request -> Answer. `target` as in the request line, `headers` with lower-case names."""
+        """A request -> Answer. `target` as in the request line, visible ASCII; `headers` with lower-case names."""
         if method not in ("GET", "HEAD"):
             return error(405, "UNSUPPORTED", "this registry can only be read", Allow="GET, HEAD")
         path, _, query = target.partition("?")
-        path = decode(path)
         parameters = dict(part.partition("=")[::2] for part in query.split("&"))
+        page = path, parameters
+        path = decode(path)
         if path in ("/v2", "/v2/"):
             return document({})
         if path == "/v2/_catalog":
-            names = [name for name in self.repositories if NAME.fullmatch(name)]
-            return listing(path, parameters, "repositories", names)
+            return listing(page, {}, "repositories", filter(NAME.fullmatch, self.repositories))
         match = ROUTE.fullmatch(path)
         if not match:
             return error(404, "UNSUPPORTED", "no such page: " + path)
         name, kind, reference = match.groups()
         if not NAME.fullmatch(name):
             return error(400, "NAME_INVALID", "not a repository name: " + name)
-        if "ns" in parameters:  # a mirror is asked: the host of the original comes beside the path
-            name = "%s/%s" % (decode(parameters["ns"]), name)
-        repository = self.repositories.get(name)
+        full_name = name
+        if parameters.get("ns"):  # a mirror is asked: the host of the original comes beside the path
+            full_name = "%s/%s" % (decode(parameters["ns"]).lower(), name)
+        repository = self.repositories.get(full_name)
         if not repository:
-            return error(404, "NAME_UNKNOWN", "no such repository: " + name)
+            return error(404, "NAME_UNKNOWN", "no such repository: " + full_name)
         if kind == "tags":
-            return listing("/v2/%s/tags/list" % name, parameters, "tags", repository.tags, name=name)
+            return listing(page, {"name": name}, "tags", repository.tags)
         if kind == "manifests" and reference in repository.tags:
             return content(repository.tags[reference], method, headers)
         if not DIGEST.fullmatch(reference) and (kind != "manifests" or ":" in reference):
@@ -123,11 +141,11 @@ class Registry:
             wanted = decode(parameters.get("artifactType", ""))
             return document({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
                 descriptor for digest, descriptor in self.referrers.get(reference, {}).items()
-                if digest in repository.manifests and wanted in ("", descriptor["artifactType"])]},
+                if digest in repository.manifests and wanted in ("", descriptor.get("artifactType"))]},
                 INDEX, **{"OCI-Filters-Applied": "artifactType"} if wanted else {})
         found = getattr(repository, kind).get(reference)
         if not found:
-            return error(404, kind[:-1].upper() + "_UNKNOWN", "not in repository %s: %s" % (name, reference))
+            return error(404, kind[:-1].upper() + "_UNKNOWN", "not in repository %s: %s" % (full_name, reference))
         return content(found, method, headers)
 
 
@@ -136,11 +154,22 @@ def decode(text):
     return re.sub("%([0-9a-fA-F]{2})", lambda match: chr(int(match.group(1), 16)), text)
 
 
+def lines_of(headers):
+    """Headers as text."""
+    return "".join("%s: %s\r\n" % header for header in headers.items())
+
+
+def entity(digest, size, body=None, media_type="application/octet-stream"):
+    """A manifest or blob as it is served."""
+    return Entity(digest, size, body, lines_of({
+        "Content-Type": media_type, "Docker-Content-Digest": digest, "ETag": '"%s"' % digest, "Accept-Ranges": "bytes"}))
+
+
 def document(value, media_type="application/json", status=200, **headers):
     """An Answer whose body is made for this request: JSON."""
     body = json.dumps(value).encode()
     headers["Content-Type"] = media_type
-    return Answer(status, headers, Entity("", media_type, len(body), body), 0, len(body))
+    return Answer(status, lines_of(headers), Entity("", len(body), body, ""), 0, len(body))
 
 
 def error(status, code, message, **headers):
@@ -148,30 +177,37 @@ def error(status, code, message, **headers):
     return document({"errors": [{"code": code, "message": message}]}, "application/json", status, **headers)
 
 
-def listing(path, parameters, key, names, **more):
-    """A page of names in order: at most `n`, those after `last`, with a Link to the next page if there is one."""
+def listing(page, more, key, names):
+    """A page of names in order: at most `n`, those after `last`, with a Link to the next page if there is one.
+
+    `page` is (path, parameters) of the request, as they came.
+    """
+    path, parameters = page
     count = parameters.get("n", "999999")
-    if not re.fullmatch(r"\d{1,9}", count):
-        return error(400, "PAGINATION_NUMBER_INVALID", "not a number: n=" + count)
-    count = int(count)
-    after = [name for name in sorted(names) if name > decode(parameters.get("last", ""))]
-    page = after[:count]
+    if not re.fullmatch("[0-9]{1,9}", count):
+        return error(400, "UNSUPPORTED", "not a number: n=" + count)
+    last = in_order(decode(parameters.get("last", "")))
+    after = [name for name in sorted(names, key=in_order) if in_order(name) > last]
+    more[key] = shown = after[:int(count)]
     headers = {}
-    if page and len(after) > count:
-        headers["Link"] = '<%s?n=%d&last=%s>; rel="next"' % (path, count, page[-1])
-    more[key] = page
+    if shown and shown != after:
+        parameters["last"] = shown[-1]
+        headers["Link"] = '<%s?%s>; rel="next"' % (path, "&".join(map("=".join, parameters.items())))
     return document(more, **headers)
 
 
-def content(entity, method, headers):
+def in_order(name):
+    """The spec's "case-insensitive alphanumeric order"."""
+    return name.lower(), name
+
+
+def content(found, method, headers):
     """A manifest or blob -> Answer: whole, a range of it, or nothing where the client has it already."""
-    tag = '"%s"' % entity.digest
-    reply = {"Content-Type": entity.media_type, "Docker-Content-Digest": entity.digest, "ETag": tag,
-             "Accept-Ranges": "bytes"}
-    status, start, stop = 200, 0, entity.size
+    tag = '"%s"' % found.digest
+    status, lines, start, stop = 200, found.lines, 0, found.size
     held = headers.get("if-none-match", "")
     if tag in held or held == "*":
-        return Answer(304, reply, entity, 0, 0)
+        return Answer(304, lines, found, 0, 0)
     match = RANGE.fullmatch(headers.get("range", ""))
     if match and method == "GET" and headers.get("if-range", tag) == tag:
         first, last = match.groups()
@@ -179,8 +215,8 @@ def content(entity, method, headers):
             status, start, stop = 206, int(first), min(stop, int(last or stop) + 1)
         elif last and not first:
             status, start = 206, max(0, stop - int(last))
-        if start >= entity.size and status == 206:
-            return error(416, "UNSUPPORTED", "no such range", **{"Content-Range": "bytes */%d" % entity.size})
+        if start >= found.size and status == 206:
+            return error(416, "UNSUPPORTED", "no such range", **{"Content-Range": "bytes */%d" % found.size})
         if status == 206:
-            reply["Content-Range"] = "bytes %d-%d/%d" % (start, stop - 1, entity.size)
-    return Answer(status, reply, entity, start, stop)
+            lines += "Content-Range: bytes %d-%d/%d\r\n" % (start, stop - 1, found.size)
+    return Answer(status, lines, found, start, stop)

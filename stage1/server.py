@@ -1,9 +1,9 @@
 """Stage "serve": the registry on a socket. The one module of the injector that talks to strangers.
 
 One thread and an event loop, because what a client can make grow must be bounded: a slow or silent connection costs
-a generator and a deadline, not a thread; 1,000 of them take 20 MiB, and none holds up another. A conversation is a
-generator that yields the event it waits for (EVENT_READ, EVENT_WRITE); `Loop` resumes it, or closes it once the
-deadline has passed. Bytes of blobs go from the page cache to the socket by sendfile.
+a generator and a deadline, not a thread, and none holds up another. A conversation is a generator that yields the
+event it waits for (READ, WRITE); the loop resumes it, or closes it once its deadline has passed. Bytes of blobs go
+from the page cache to the socket by sendfile.
 
 Rules for editors:
 - Nothing in here blocks but the disk. Every `yield` stands under a deadline that was set before.
@@ -16,7 +16,6 @@ import os
 import re
 import resource
 import selectors
-import signal
 import socket
 import sys
 import time
@@ -30,30 +29,31 @@ OPTIONS = (
     ("--listen", ":31999", "[HOST]:PORT, all addresses if there is no HOST"),
 )
 
-CONNECTIONS = 1000  # at once; each is a file descriptor, and another one while a blob is sent
+CONNECTIONS = 1000  # at once; fewer where the process may not open two files for each: the socket and a blob
 HEAD_BYTES = 16384  # of a request: nginx takes 8 KiB a line, Docker's registry 1 MiB in all
 HEAD_SECONDS = 20  # for the whole head, from its first byte
-IDLE_SECONDS = 90  # between two requests: longer than Go's clients keep an idle connection
+IDLE_SECONDS = 90  # between two requests: as long as Go's clients keep an idle connection
+SLICE_BYTES = 1 << 20  # of a body; then it is the next connection's turn
+SLICE_SECONDS = 120  # for a client to take a slice: slower than 9 kB/s is as good as gone
+FIRST_BYTES = 8192  # of a body in memory: they go out in one packet with the head, at the cost of a copy
 LINGER_SECONDS = 2  # for the client to read our last words before the connection is reset
-SLOWEST = 10000  # bytes/s that a client must take, after the first minute, or it is cut off
-SLICE_BYTES = 1 << 20  # of a blob, then it is the next connection's turn
 
-REQUEST = re.compile(r"([A-Z]+) (?:https?://[^/ ]*)?(/[^ ]*) HTTP/1\.([0-9])")
+REQUEST = re.compile(r"([A-Z]+) (?:https?://[^/ ]*)?(/[!-~]*) HTTP/1\.([0-9])")
 END_OF_HEAD = re.compile(b"\r?\n\r?\n")
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 def run(seed, listen):
     """The stage: serve until SIGTERM. Raises OSError if there is no seed or the port is taken."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     registry = load(seed)
     listener = bind(listen)
     for name, repository in sorted(registry.repositories.items()):
-        for tag, entity in sorted(repository.tags.items()):
-            print("serving %s:%s %s" % (name, tag, entity.digest))
+        for tag, found in sorted(repository.tags.items()):
+            print("serving %s:%s %s" % (name, tag, found.digest))
     print("listening on %s port %d" % listener.getsockname()[:2], flush=True)
-    loop(listener, registry, seed)
+    loop(listener, registry, seed, min(CONNECTIONS, files // 2 - 8))
 
 
 def load(seed):
@@ -102,8 +102,8 @@ def bind(listen):
             families.pop(0)
 
 
-def loop(listener, registry, seed):
-    """Accept connections and let each conversation go on when it can, for ever."""
+def loop(listener, registry, seed, limit):
+    """Accept up to `limit` connections and let each conversation go on when it can, for ever."""
     selector = selectors.DefaultSelector()
     selector.register(listener, READ)
     clients = set()
@@ -116,7 +116,7 @@ def loop(listener, registry, seed):
             try:
                 connection, address = listener.accept()
                 connection.setblocking(False)
-                if len(clients) < CONNECTIONS:
+                if len(clients) < limit:
                     Client(connection, address[0], registry, seed, selector, clients).resume()
                 else:
                     refusal = error(503, "TOOMANYREQUESTS", "all connections are taken", **{"Retry-After": "1"})
@@ -124,11 +124,11 @@ def loop(listener, registry, seed):
                     connection.close()
             except OSError:  # gone already, or no descriptor is left: a moment later there may be one
                 time.sleep(.01)
-        if time.monotonic() > swept + 1:
-            swept = time.monotonic()
-            for client in list(clients):
-                if swept > client.deadline:
-                    client.close()
+        now = time.monotonic()
+        if now > swept + 1:
+            swept = now
+            for client in [client for client in clients if now > client.deadline]:
+                client.close()
         sys.stdout.flush()
 
 
@@ -180,7 +180,7 @@ class Client:
                 if match or len(pending) > HEAD_BYTES or pending[:1] == b"\x16":  # a TLS ClientHello
                     break
                 yield READ
-                block = self.connection.recv(65536)
+                block = self.connection.recv(HEAD_BYTES)
                 if not block:
                     return
                 if not pending:
@@ -197,7 +197,7 @@ class Client:
             if kept == "close":
                 break
             pending = pending[match.end():]
-            self.allow(IDLE_SECONDS)
+            self.allow(HEAD_SECONDS if pending else IDLE_SECONDS)
             yield WRITE if pending else READ  # the others have their turn before a pipelined request
         # A socket closed with bytes unread resets the connection, and the client may never see the answer.
         self.connection.shutdown(socket.SHUT_WR)
@@ -210,54 +210,58 @@ class Client:
     def respond(self, answer, line, method, headers, kept):
         """Send an answer, log it."""
         started = time.monotonic()
-        sent = file = 0
+        file = first = position = 0
         try:
-            if answer.entity.body is None and method == "GET":
+            if answer.entity.body is None and method == "GET" and answer.start < answer.stop:
                 try:
-                    file = os.open(path_of(self.seed, answer.entity.digest), os.O_RDONLY)
+                    file = os.open(path_of(self.seed, answer.entity.digest), os.O_NONBLOCK)  # whatever it has become
                     if os.fstat(file).st_size != answer.entity.size:
                         raise OSError("its size has changed")
                 except OSError as failure:
                     answer = error(500, "UNKNOWN", "blob %s: %s" % (answer.entity.digest, failure))
-            status, _, entity, start, stop = answer
-            self.allow(60 + (stop - start) / SLOWEST)
-            head = head_of(answer, kept)
-            sent = -len(head)
-            body = memoryview(entity.body or b"")[start:stop if method != "HEAD" else start]
-            for data in head + bytes(body[:65536]), body[65536:]:
-                while data:
-                    try:
-                        count = self.connection.send(data)
-                        sent += count
-                        data = data[count:]
-                    except BlockingIOError:
-                        yield WRITE
-            while entity.body is None and file and start < stop:
+            body, first, stop = answer.entity.body, answer.start, answer.stop
+            if method == "HEAD":
+                stop = first
+            position = first
+            together = stop if body and stop - first <= FIRST_BYTES else first
+            data = head_of(answer, kept) + (body or b"")[first:together]
+            self.allow(SLICE_SECONDS)
+            while data:
                 try:
-                    count = self.transfer(file, start, min(SLICE_BYTES, stop - start))
-                    if not count:
-                        raise OSError("the file has become shorter")
-                    sent += count
-                    start += count
+                    data = data[self.connection.send(data):]
                 except BlockingIOError:
-                    pass
-                if start < stop:
                     yield WRITE
+            position = together
+            while position < stop:
+                self.allow(SLICE_SECONDS)
+                end = min(stop, position + SLICE_BYTES)
+                while position < end:
+                    try:
+                        position += self.transfer(body, file, position, end - position)
+                    except BlockingIOError:
+                        pass
+                    if position < stop:
+                        yield WRITE
         finally:
             if file:
                 os.close(file)
             if answer.status != 200 or not headers.get("user-agent", "").startswith("kube-probe/"):
                 print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), self.address, ascii(line), answer.status,
-                      max(0, sent), "%.3f" % (time.monotonic() - started))
+                      position - first, "%.3f" % (time.monotonic() - started))
 
-    def transfer(self, file, start, count):
-        """Send bytes of a file, by the kernel where it can; -> how many."""
+    def transfer(self, body, file, position, size):
+        """Send at most `size` bytes of a body in memory or of a file, by the kernel where it can; -> how many."""
+        if body:
+            return self.connection.send(memoryview(body)[position:position + size])
         try:
-            return os.sendfile(self.connection.fileno(), file, start, count)
+            count = os.sendfile(self.connection.fileno(), file, position, size)
         except BlockingIOError:
             raise
         except (OSError, AttributeError):  # not on this file system, not on this platform
-            return self.connection.send(os.pread(file, min(count, 65536), start))
+            count = self.connection.send(os.pread(file, min(size, 65536), position))
+        if not count:
+            raise OSError("the file has become shorter")
+        return count
 
 
 def parse(head):
@@ -272,7 +276,8 @@ def parse(head):
         name, colon, value = field.partition(":")
         if not colon or not name or name != name.strip():
             return None
-        headers[name.lower()] = value.strip()
+        name = name.lower()
+        headers[name] = headers[name] + "," + value if name in headers else value.strip()
     if not match:
         return None
     method, target, version = match.groups()
@@ -284,11 +289,7 @@ def parse(head):
 
 def head_of(answer, kept):
     """Answer -> bytes of its status line and headers."""
-    headers = dict(answer.headers)
-    if answer.status != 304:
-        headers["Content-Length"] = answer.stop - answer.start
-    headers["Connection"] = kept
-    headers["Date"] = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
-    headers["Docker-Distribution-Api-Version"] = "registry/2.0"
-    return "".join(["HTTP/1.1 %d %s\r\n" % (answer.status, HTTPStatus(answer.status).phrase)]
-                   + ["%s: %s\r\n" % header for header in headers.items()] + ["\r\n"]).encode("latin-1")
+    length = "" if answer.status == 304 else "Content-Length: %d\r\n" % (answer.stop - answer.start)
+    return ("HTTP/1.1 %d %s\r\n%s%sConnection: %s\r\nDate: %s\r\nDocker-Distribution-Api-Version: registry/2.0\r\n\r\n"
+            % (answer.status, HTTPStatus(answer.status).phrase, answer.lines, length, kept,
+               time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()))).encode("latin-1")
