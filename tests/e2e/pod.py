@@ -16,7 +16,8 @@ from tests.e2e.programs import COMMAND_SECONDS, free_port, is_registry
 
 PROGRAMS = ("usr", "bin", "lib", "lib64", "etc", "dev")  # of this machine, in place of the node image's
 # A change of user would make the kernel forget that the program is to end with its parent: "keep".
-UNPRIVILEGED = ["--clear-groups", "--no-new-privs", "--bounding-set", "-all", "--inh-caps", "-all", "--pdeathsig", "keep"]
+UNPRIVILEGED = ["--clear-groups", "--no-new-privs", "--bounding-set", "-all", "--inh-caps", "-all",
+                "--pdeathsig", "keep"]
 
 
 class Pod:
