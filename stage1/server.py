@@ -29,7 +29,8 @@ OPTIONS = (
     ("--listen", ":31999", "[HOST]:PORT, all addresses if there is no HOST"),
 )
 
-CONNECTIONS = 1000  # at once; fewer where the process may not open two files for each: the socket and a blob
+CONNECTIONS = 1000  # at once that are served; as many more are told 503, and beyond these closed
+FILES = 3  # that each of those needs: the socket, a blob, the socket of one that is told 503
 HEAD_BYTES = 16384  # of a request: nginx takes 8 KiB a line, Docker's registry 1 MiB in all
 HEAD_SECONDS = 20  # for the whole head, from its first byte
 IDLE_SECONDS = 90  # between two requests: as long as Go's clients keep an idle connection
@@ -53,7 +54,7 @@ def run(seed, listen):
         for tag, found in sorted(repository.tags.items()):
             print("serving %s:%s %s" % (name, tag, found.digest))
     print("listening on %s port %d" % listener.getsockname()[:2], flush=True)
-    loop(listener, registry, seed, min(CONNECTIONS, files // 2 - 8))
+    loop(listener, registry, seed, min(CONNECTIONS, files // FILES - 4))
 
 
 def load(seed):
@@ -103,7 +104,7 @@ def bind(listen):
 
 
 def loop(listener, registry, seed, limit):
-    """Accept up to `limit` connections and let each conversation go on when it can, for ever."""
+    """Accept and serve up to `limit` connections, refuse as many more, and let each conversation go on when it can, for ever."""
     selector = selectors.DefaultSelector()
     selector.register(listener, READ)
     clients = set()
@@ -116,12 +117,9 @@ def loop(listener, registry, seed, limit):
             try:
                 connection, address = listener.accept()
                 connection.setblocking(False)
-                if len(clients) < limit:
-                    Client(connection, address[0], registry, seed, selector, clients).resume()
-                else:
-                    refusal = error(503, "TOOMANYREQUESTS", "all connections are taken", **{"Retry-After": "1"})
-                    connection.send(head_of(refusal, "close") + refusal.entity.body)
-                    connection.close()
+                if len(clients) < 2 * limit:
+                    full = len(clients) >= limit
+                    Client(connection, address[0], registry, seed, selector, clients, full).resume()
             except OSError:  # gone already, or no descriptor is left: a moment later there may be one
                 time.sleep(.01)
         now = time.monotonic()
@@ -135,10 +133,10 @@ def loop(listener, registry, seed, limit):
 class Client:
     """One connection: its conversation, the event that this waits for, and until when."""
 
-    def __init__(self, connection, address, registry, seed, selector, clients):
+    def __init__(self, connection, address, registry, seed, selector, clients, full):
         self.connection, self.registry, self.seed = connection, registry, seed
         self.address = address.replace("::ffff:", "")
-        self.selector, self.clients = selector, clients
+        self.selector, self.clients, self.full = selector, clients, full
         self.conversation = self.converse()
         self.event = READ
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -190,6 +188,9 @@ class Client:
             if request:
                 line, method, target, headers, kept = request
                 answer = self.registry.answer(method, target, headers)
+                if self.full:
+                    kept = "close"
+                    answer = error(503, "TOOMANYREQUESTS", "all connections are taken", **{"Retry-After": "1"})
             else:
                 line, method, headers, kept = pending[:40].decode("latin-1"), "", {}, "close"
                 answer = error(431 if len(pending) > HEAD_BYTES else 400, "UNSUPPORTED", "this registry speaks plain HTTP")

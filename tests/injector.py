@@ -82,6 +82,15 @@ class Server:
         connection.connect(("::1" if self.family == socket.AF_INET6 else "127.0.0.1", self.port))
         return connection
 
+    @contextlib.contextmanager
+    def connections(self, count, data=b""):
+        """As many connections at once, on each of which `data` was sent."""
+        with contextlib.ExitStack() as stack:
+            found = [stack.enter_context(self.connect()) for _ in range(count)]
+            for connection in found:
+                connection.sendall(data)
+            yield found
+
     def exchange(self, data, *pieces):
         """Send bytes (in pieces) on a new connection, without an end mark; -> all that comes back until its end."""
         with self.connect() as connection:
