@@ -85,6 +85,8 @@ def parser() -> argparse.ArgumentParser:
                         help="bytes of each chunk, e.g. 512KiB (default: the largest that plain kubectl apply takes)")
     result.add_argument("--platform", action="append", default=[], metavar="OS/ARCH[/VARIANT]",
                         help="take only what runs there, e.g. linux/amd64 (may be given several times; default: all)")
+    result.add_argument("--squeeze", action="store_true",
+                        help="unpack the layers, so that xz packs them better: same image ID, another manifest digest")
     result.add_argument("--json", action="store_true", help="print the summary as JSON")
     result.add_argument("--demo", action="store_true", help="the whole way on this machine: no archive, no cluster, no root")
     result.add_argument("--sizes", action="store_true", help="print the bytes of each module of injector.pyz")
@@ -129,7 +131,7 @@ def order_of(options: argparse.Namespace) -> Order:
         raise BuildError(NO_IMAGE)
     site = Site(options.image, options.interpreter)
     return Order([named_archive(text) for text in options.archives], site, options.out, options.compression,
-                 options.chunk_size, [checked_platform(text) for text in options.platform])
+                 options.chunk_size, [checked_platform(text) for text in options.platform], options.squeeze)
 
 
 def named_archive(text: str) -> Tuple[str, str]:

@@ -40,6 +40,11 @@ def compression_of(head: bytes) -> str:
     return ""
 
 
+def has_decoder(compression: str) -> bool:
+    """Whether this machine can undo it."""
+    return compression != "zstd" or _has_zstd_module() or shutil.which("zstd") is not None
+
+
 def decompressed(blocks: Iterable[bytes], compression: str, where: str) -> Iterator[bytes]:
     """The plain bytes of `blocks`; `where` begins every error."""
     counted = _Counter(blocks)

@@ -37,7 +37,8 @@ SAMPLE_BYTES = 128 << 10  # of each layer, to see whether it can be made smaller
 GZIP_WINDOW_BITS = 31  # zlib's way to say: the largest window, in a gzip member
 WORTH = 0.95  # a compression that leaves more than this share is not worth the seconds it costs in the cluster
 
-Progress = Callable[[int], None]  # told how many bytes of the input were dealt with since the last call
+Progress = Callable[[str, int, int], None]  # (what is going on, bytes done since the last call, bytes in all)
+Count = Callable[[int], None]  # told how many bytes were dealt with since the last call
 
 
 class Payload(NamedTuple):
@@ -83,21 +84,22 @@ def write_payload(images: Sequence[Image], path: str, compression: str, progress
         compression = choose(members)
     if compression == XZ and lzma is None:
         raise BuildError("--compression xz: this Python has no lzma: use --compression gzip, or another python3")
+    sizes = [blob.size for _, blob in members]
     plain = path if compression == NONE else path + ".tar"
     with open(plain, "wb") as target:
-        for part in tar(members, progress):
+        for part in tar(members, lambda count: progress("packing", count, sum(sizes))):
             target.write(part)
     if compression != NONE:
-        encode = encoder(compression, any(name.endswith("/amd64") for image in images for name in image.platforms))
+        encode = encoder(compression, any("/amd64" in name for image in images for name in image.platforms))
+        total = os.path.getsize(plain)
         with open(path, "wb") as target:
-            for part in compressed_blocks(plain, encode, progress):
+            for part in compressed_blocks(plain, encode, lambda count: progress("compressing", count, total)):
                 target.write(part)
         os.unlink(plain)
-    sizes = [blob.size for _, blob in members]
     return Payload(path, os.path.getsize(path), sum(sizes), max(sizes), compression)
 
 
-def tar(members: Iterable[Tuple[str, Blob]], progress: Progress) -> Iterator[bytes]:
+def tar(members: Iterable[Tuple[str, Blob]], progress: Count) -> Iterator[bytes]:
     """Members -> bytes of a tar; every blob is compared with its digest again on the way."""
     for name, blob in members:
         yield header(name, blob.size)
@@ -148,7 +150,7 @@ def encoder(compression: str, for_amd64: bool) -> Callable[[], object]:
     return lambda: lzma.LZMACompressor(lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=filters)
 
 
-def compressed_blocks(path: str, encode: Callable[[], object], progress: Progress) -> Iterator[bytes]:
+def compressed_blocks(path: str, encode: Callable[[], object], progress: Count) -> Iterator[bytes]:
     """A file -> its blocks, compressed on as many cores as there are, in order."""
     cores = os.cpu_count() or 1
     waiting = collections.deque()
@@ -161,7 +163,7 @@ def compressed_blocks(path: str, encode: Callable[[], object], progress: Progres
             yield waiting.popleft().result()
 
 
-def compressed_block(path: str, start: int, encode: Callable[[], object], progress: Progress) -> bytes:
+def compressed_block(path: str, start: int, encode: Callable[[], object], progress: Count) -> bytes:
     """One block of a file, read in small parts."""
     compressor, parts = encode(), []
     with open(path, "rb") as source:

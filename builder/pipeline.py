@@ -13,8 +13,9 @@ from builder.archive import open_archive
 from builder.errors import BuildError
 from builder.images import name_images, read_images
 from builder.oci import Image
-from builder.payload import AUTO, Payload, contents, write_payload
+from builder.payload import AUTO, XZ, Payload, write_payload
 from builder.reference import from_file_name, parse, served_names
+from builder.squeeze import Squeezer, estimated_bytes
 
 STDOUT = "-"
 LARGEST_NUMBER = 99999  # of chunks, to reckon how long a chunk's name can be
@@ -30,6 +31,7 @@ class Order(NamedTuple):
     compression: str = AUTO
     chunk_size: int = 0  # bytes; 0: the largest that plain `kubectl apply` takes
     platforms: Sequence[str] = ()  # to take only these; none: all
+    squeeze: bool = False  # whether to unpack layers, so that xz can pack them
 
 
 class Result(NamedTuple):
@@ -39,10 +41,12 @@ class Result(NamedTuple):
     payload: Payload
     digest: str  # of the payload
     chunks: Sequence[chunks.Chunk]
+    chunk_size: int  # bytes, of all but the last
     plan: manifests.Plan
     pyz_bytes: int
     annotation_bytes: int  # what plain `kubectl apply` adds to the largest object
     notes: Sequence[str]
+    other_bytes: int  # of the payload with --squeeze, or without it if that was asked for, estimated; 0: no difference
 
     @property
     def server_side(self) -> bool:
@@ -52,27 +56,27 @@ class Result(NamedTuple):
 
 def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
     """Read, pack, cut, write to `order.out`, or to `stdout` if that is `-`."""
+    if order.squeeze and order.compression not in (AUTO, XZ):
+        raise BuildError("--squeeze: needs xz to pack what it unpacks: leave out --compression %s" % order.compression)
     if order.out != STDOUT:
         output.check_out(order.out)
     chunk_size = checked_chunk_size(order)
     with contextlib.ExitStack() as stack:
-        images, notes = read(order, stack, progress)
         if order.out == STDOUT:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-"))
         else:
             folder = stack.enter_context(output.Folder(order.out))
             scratch = folder.scratch
-        total = sum(blob.size for _, blob in contents(images))
-        payload = write_payload(images, os.path.join(scratch, "payload"), order.compression,
-                                lambda count: progress("packing", count, total))
+        images, notes, other_bytes = read(order, stack, scratch, progress)
+        payload = write_payload(images, os.path.join(scratch, "payload"), order.compression, progress)
         code = pyz.pack(pyz.read_stage1())
         with open(payload.path, "rb") as source:
             digest, parts = chunks.cut(source, payload.size, chunk_size)
             plan = manifests.plan_of(order.site, digest, [part.name for part in parts], code,
                                      (payload.blob_bytes, payload.largest_blob_bytes), payload.size)
             names, clashes = addresses(reference for image in images for reference in image.references)
-            result = Result(images, names, payload, digest, parts, plan, len(code), annotation_bytes(plan, parts),
-                            notes + clashes)
+            result = Result(images, names, payload, digest, parts, chunk_size, plan, len(code), annotation_bytes(plan, parts),
+                            notes + clashes, other_bytes)
             documents = output.documents(plan, parts, source, code)
             if order.out == STDOUT:
                 output.write_stream(stdout, documents)
@@ -83,22 +87,43 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
     return result
 
 
-def read(order: Order, stack: contextlib.ExitStack, progress: Progress) -> Tuple[List[Image], List[str]]:
-    """The images of all archives, each with its names, and what the user should know. The archives stay open."""
+class Reading:
+    """What archives tell of being read; silent while somebody who reads through them tells of it."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.silent = False
+        self.total = 0  # bytes of the archive
+
+    def __call__(self, count: int) -> None:
+        if not self.silent:
+            self.progress("reading", count, self.total)
+
+
+def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Progress) \
+        -> Tuple[List[Image], List[str], int]:
+    """The images of all archives, each with its names; what the user should know; what the payload would have
+    (Result.other_bytes). The archives stay open."""
     images: Dict[Tuple[str, ...], Image] = {}
+    originals: List[Image] = []  # before they are squeezed
     notes: List[str] = []
     owner: Dict[str, Tuple[str, str]] = {}  # reference -> digest, archive
     offered: List[str] = []  # platforms
+    reading, squeezer = Reading(progress), Squeezer(scratch, progress)
     for name, path in order.archives:
-        size = os.path.getsize(path) if os.path.isfile(path) else 0
-        archive = stack.enter_context(open_archive(path, lambda count: progress("reading", count, size)))
+        reading.silent, reading.total = False, os.path.getsize(path) if os.path.isfile(path) else 0
+        archive = stack.enter_context(open_archive(path, reading))
         found = read_images(archive)
+        reading.silent = True
         if order.platforms:
             offered += [platform for image in found for platform in image.platforms]
             found, dropped = platforms.select(found, order.platforms)
             notes += dropped
         if name and found:
             found = renamed(found, name, path)
+        originals += found
+        if order.squeeze:
+            found = [squeezer.squeeze(image) for image in found]
         notes += archive.notes
         for image in name_images(found, from_file_name(path)):
             for reference in image.references:
@@ -109,7 +134,8 @@ def read(order: Order, stack: contextlib.ExitStack, progress: Progress) -> Tuple
             images[image.references + (image.root.digest,)] = image
             notes += image.notes
     notes += platforms.check(order.platforms, offered) + platforms.other_systems(list(images.values()))
-    return list(images.values()), list(dict.fromkeys(notes))
+    other_bytes = estimated_bytes(originals, not order.squeeze) if order.compression in (AUTO, XZ) else 0
+    return list(images.values()), list(dict.fromkeys(notes)), other_bytes
 
 
 def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:

@@ -10,14 +10,14 @@ from typing import List, Optional, Sequence, Set, Tuple
 
 from builder import documents
 from builder.errors import BuildError
-from builder.oci import DOCKER_CONFIG, OCI_CONFIG, Blob, Image
-from builder.tree import Tree, below_manifest, called, changed, is_index, leaves, tree_of, with_entries
+from builder.oci import Image
+from builder.tree import (ATTESTED, Tree, called, changed, config_of, is_image, is_index, leaves, tree_of,
+                          with_entries)
 
 PLATFORM = re.compile("[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9.]+)?")
 # What an absent variant means: https://github.com/containerd/platforms/blob/v1.0.0/database.go (normalizeArch)
 USUAL_VARIANTS = {"amd64": "v1", "arm": "v7", "arm64": "v8"}
 NODES_SYSTEM = "linux/"
-ATTESTED = "vnd.docker.reference.digest"  # annotation of an attestation: the manifest that it speaks of
 
 
 def checked_platform(text: str) -> str:
@@ -94,17 +94,10 @@ def _reduced(tree: Tree, image: Image, wanted: Sequence[str]) -> Optional[Tree]:
 
 def _platform(tree: Tree, image: Image) -> str:
     """The platform that a manifest runs on; "" for data."""
-    annotations = tree.entry.get("annotations") or {}
-    config = below_manifest(tree)[:1]
-    if ATTESTED in annotations or not config or config[0].get("mediaType") not in (OCI_CONFIG, DOCKER_CONFIG):
+    if not is_image(tree):
         return ""
     told = documents.platform(documents.field(tree.entry, "platform", dict, tree.digest), tree.digest)
-    return told or documents.config(_bytes(image.configs, config[0]["digest"]), tree.digest).platform
-
-
-def _bytes(blobs: Sequence[Blob], digest: str) -> bytes:
-    with next(blob for blob in blobs if blob.digest == digest).open() as source:
-        return source.read()
+    return told or config_of(tree, image).platform
 
 
 def _refers(tree: Tree, gone: Set[str]) -> bool:

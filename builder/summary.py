@@ -3,6 +3,7 @@ from typing import Any, Dict, List
 
 from builder.chunks import ANNOTATION_LIMIT_BYTES
 from builder.manifests import pod
+from builder.payload import WORTH
 from builder.pipeline import STDOUT, Order, Result, apply_command
 from builder.pyz import BUDGET_BYTES
 
@@ -27,6 +28,8 @@ def facts(order: Order, result: Result) -> Facts:
         "payload": {"digest": result.digest, "bytes": result.payload.size, "blob_bytes": result.payload.blob_bytes,
                     "compression": result.payload.compression},
         "chunks": {"count": len(result.chunks), "bytes": result.chunks[0].size},
+        "squeeze": {"done": order.squeeze, "other_bytes_estimated": result.other_bytes,
+                    "other_chunks_estimated": -(-result.other_bytes // result.chunk_size)},
         "injector": {"bytes": result.pyz_bytes, "budget_bytes": BUDGET_BYTES},
         "annotation": {"bytes": result.annotation_bytes, "limit_bytes": ANNOTATION_LIMIT_BYTES},
         "instance": result.plan.instance,
@@ -66,6 +69,7 @@ def summary(told: Facts) -> str:
                                                 human(payload["blob_bytes"])),
               "          %s" % payload["digest"],
               "chunks    %d of %s" % (chunks["count"], human(chunks["bytes"])),
+              *squeezing(told["squeeze"], payload["bytes"]),
               "limits    largest object: %s of what plain kubectl apply takes; injector.pyz: %d of %d bytes"
               % (share, injector["bytes"], injector["budget_bytes"])]
     lines += ["note      " + note for note in told["notes"]]
@@ -79,6 +83,16 @@ def next_steps(told: Facts) -> List[str]:
         return ["prune an older build, once this one is ready:", "  " + steps["prune"]]
     return ["next:", "  " + steps["apply"], "  " + steps["wait"],
             "later, to prune an older build, or to undo this one:", "  " + steps["prune"], "  " + steps["delete"]]
+
+
+def squeezing(squeeze: Facts, payload_bytes: int) -> List[str]:
+    """What the payload would have with --squeeze, or without it, where that makes a difference."""
+    other = "%s in %d chunks" % (human(squeeze["other_bytes_estimated"]), squeeze["other_chunks_estimated"])
+    if squeeze["done"]:
+        return ["squeeze   without --squeeze about %s" % other] if squeeze["other_bytes_estimated"] else []
+    if not 0 < squeeze["other_bytes_estimated"] < payload_bytes * WORTH:
+        return []
+    return ["squeeze   with --squeeze about %s: the same image IDs, but other manifest digests" % other]
 
 
 def holes(missing: List[str]) -> str:

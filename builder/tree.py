@@ -10,8 +10,10 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from builder import documents
 from builder.errors import BuildError
-from builder.oci import Blob, Descriptor, Image, blob_of
+from builder.oci import DOCKER_CONFIG, OCI_CONFIG, Blob, Descriptor, Image, blob_of
 from builder.reference import digest_tag, parse
+
+ATTESTED = "vnd.docker.reference.digest"  # annotation of an attestation in an index: the manifest that it speaks of
 
 Document = Dict[str, Any]
 
@@ -101,6 +103,20 @@ def changed(image: Image, tree: Tree, blobs: Dict[str, Blob], option: str) -> Im
         root=Descriptor(image.root.media_type, tree.blob.digest, tree.blob.size), manifests=tuple(manifests.values()),
         configs=tuple(configs.values()), layers=tuple(layers.values()), notes=image.notes + (note,),
         missing=tuple(hole for hole in image.missing if hole.digest in told))
+
+
+def is_image(tree: Tree) -> bool:
+    """Whether this is the manifest of something that runs, and not of data in the form of an image."""
+    config = below_manifest(tree)[:1]
+    return (bool(config) and config[0].get("mediaType") in (OCI_CONFIG, DOCKER_CONFIG)
+            and ATTESTED not in (tree.entry.get("annotations") or {}))
+
+
+def config_of(tree: Tree, image: Image) -> documents.Config:
+    """The config of an image's manifest."""
+    digest = tree.document["config"]["digest"]
+    with next(blob for blob in image.configs if blob.digest == digest).open() as source:
+        return documents.config(source.read(), digest)
 
 
 def below_manifest(tree: Tree) -> List[Document]:

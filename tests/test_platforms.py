@@ -6,7 +6,8 @@ from builder import oci
 from builder.archive import open_archive
 from builder.errors import BuildError
 from builder.images import read_images
-from builder.platforms import ATTESTED, check, checked_platform, matches, other_systems, select
+from builder.platforms import check, checked_platform, matches, other_systems, select
+from builder.tree import ATTESTED
 from samples import (NAME, blob, crane, descriptor, index_of, joined, layout, layout_of, multi_platform, oci_manifest,
                      sample, to_json, write)
 

@@ -37,7 +37,7 @@ def sent(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sent")
     archive = samples.write(folder / "archive.tar", samples.layout(IMAGE, "docker.io/library/sample:1"))
     with open_archive(archive) as source:
-        made = payload.write_payload(read_images(source), str(folder / "payload"), payload.GZIP, lambda count: None)
+        made = payload.write_payload(read_images(source), str(folder / "payload"), payload.GZIP, lambda *told: None)
     (folder / "chunks").mkdir()
     with open(made.path, "rb") as file:
         digest, parts = chunks.cut(file, made.size, 500)
