@@ -1,10 +1,10 @@
 """injector.pyz: the stages and their arguments. `python injector.pyz --help` tells both.
 
-With no stage named, the default ones run one after the other in one process. A stage is a module with OPTIONS,
-rows of (flag, default or "" for a must, help), and run(**options), and one row in STAGES; nothing else knows of it. Its module is
+With no stage named, they run one after the other in one process. A stage is a module with OPTIONS, rows of (flag,
+default or "" for a must, help), and run(**options), and one row in STAGES; nothing else knows of it. Its module is
 imported only when it runs, for a quick start and little memory.
 
-Exit status: 0 done, 1 damage or the machine failed (one line), 2 usage, 143 ended by SIGTERM. Another traceback is a bug.
+Exit status: 0 done, 1 damage or the machine failed (one line), 2 usage, 143 ended by SIGTERM. A traceback is a bug.
 """
 import argparse
 import importlib

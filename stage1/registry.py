@@ -18,7 +18,8 @@ import re
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 # What has descriptors in it; anything else that an index names is served as a blob. Twin of builder/oci_layout.py.
-MANIFESTS = re.compile(r"application/vnd\.(oci\.image\.(index|manifest)\.v1|docker\.distribution\.manifest(\.list)?\.v2)\+json")
+MANIFESTS = re.compile(r"application/vnd\.(oci\.image\.(index|manifest)\.v1|"
+                       r"docker\.distribution\.manifest(\.list)?\.v2)\+json")
 MANIFEST_BYTES = 4 << 20  # the largest that registries take
 REF_NAME = "org.opencontainers.image.ref.name"
 NAME = re.compile(r"(?=.{1,255}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
@@ -54,7 +55,7 @@ class Registry:
     """The table. `repositories`: name -> Repository; `referrers`: digest -> descriptors of what refers to it."""
 
     def __init__(self, index, read, size_of):
-        """`index`: parsed index.json; `read(digest)` -> bytes of a blob; `size_of(digest)` -> its size, None if absent.
+        """`index`: parsed index.json; `read(digest)` -> bytes of a blob; `size_of(digest)` -> its size or None.
 
         Raises OSError if a manifest is not what its digest says.
         """
@@ -68,7 +69,8 @@ class Registry:
             if reference:
                 names, tag = names_of(reference)
             else:  # it lives beside what it refers to
-                names = [name for name, other in self.repositories.items() if not subject or subject in other.manifests]
+                names = [name for name, other in self.repositories.items()
+                         if not subject or subject in other.manifests]
                 tag = ""
             for name in names:
                 repository = self.repositories.setdefault(name, Repository({}, {}, {}))
@@ -162,7 +164,8 @@ def lines_of(headers):
 def entity(digest, size, body=None, media_type="application/octet-stream"):
     """A manifest or blob as it is served."""
     return Entity(digest, size, body, lines_of({
-        "Content-Type": media_type, "Docker-Content-Digest": digest, "ETag": '"%s"' % digest, "Accept-Ranges": "bytes"}))
+        "Content-Type": media_type, "Docker-Content-Digest": digest, "ETag": '"%s"' % digest,
+        "Accept-Ranges": "bytes"}))
 
 
 def document(value, media_type="application/json", status=200, **headers):

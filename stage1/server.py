@@ -104,7 +104,10 @@ def bind(listen):
 
 
 def loop(listener, registry, seed, limit):
-    """Accept and serve up to `limit` connections, refuse as many more, and let each conversation go on when it can, for ever."""
+    """Accept connections and let each conversation go on when it can, for ever.
+
+    Up to `limit` are served, as many more are told to come again.
+    """
     selector = selectors.DefaultSelector()
     selector.register(listener, READ)
     clients = set()
@@ -193,7 +196,8 @@ class Client:
                     answer = error(503, "TOOMANYREQUESTS", "all connections are taken", **{"Retry-After": "1"})
             else:
                 line, method, headers, kept = pending[:40].decode("latin-1"), "", {}, "close"
-                answer = error(431 if len(pending) > HEAD_BYTES else 400, "UNSUPPORTED", "this registry speaks plain HTTP")
+                answer = error(431 if len(pending) > HEAD_BYTES else 400, "UNSUPPORTED",
+                               "this registry speaks plain HTTP")
             yield from self.respond(answer, line, method, headers, kept)
             if kept == "close":
                 break
@@ -215,7 +219,8 @@ class Client:
         try:
             if answer.entity.body is None and method == "GET" and answer.start < answer.stop:
                 try:
-                    file = os.open(path_of(self.seed, answer.entity.digest), os.O_NONBLOCK)  # whatever it has become
+                    # Without blocking, should it have become a pipe.
+                    file = os.open(path_of(self.seed, answer.entity.digest), os.O_NONBLOCK)
                     if os.fstat(file).st_size != answer.entity.size:
                         raise OSError("its size has changed")
                 except OSError as failure:
@@ -266,8 +271,9 @@ class Client:
 
 
 def parse(head):
-    """Bytes of a request's head -> (line, method, target, headers by lower-case name, "keep-alive" or "close"), or None.
+    """Bytes of a request's head -> (line, method, target, headers by lower-case name, "keep-alive" or "close").
 
+    None where it is no request.
     A request with a body is answered and then cut off: nothing here reads one.
     """
     line, *fields = head.decode("latin-1").replace("\r\n", "\n").lstrip("\n").split("\n")
@@ -291,6 +297,7 @@ def parse(head):
 def head_of(answer, kept):
     """Answer -> bytes of its status line and headers."""
     length = "" if answer.status == 304 else "Content-Length: %d\r\n" % (answer.stop - answer.start)
-    return ("HTTP/1.1 %d %s\r\n%s%sConnection: %s\r\nDate: %s\r\nDocker-Distribution-Api-Version: registry/2.0\r\n\r\n"
-            % (answer.status, HTTPStatus(answer.status).phrase, answer.lines, length, kept,
-               time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()))).encode("latin-1")
+    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+    return ("HTTP/1.1 %d %s\r\n%s%sConnection: %s\r\nDate: %s\r\n"
+            "Docker-Distribution-Api-Version: registry/2.0\r\n\r\n"
+            % (answer.status, HTTPStatus(answer.status).phrase, answer.lines, length, kept, date)).encode("latin-1")

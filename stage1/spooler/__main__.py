@@ -53,7 +53,6 @@ PULL_OPTIONS = (
 
 
 def spool(registry: Registry, options: Any) -> None:
-    """push every file that is put into the spool folder, then remove it; for ever"""
     from health import serve_health
     from spool import Spool
     from watch import Watcher
@@ -67,7 +66,6 @@ def spool(registry: Registry, options: Any) -> None:
 
 
 def push_stream(registry: Registry, options: Any) -> None:
-    """push the archive that comes by stdin, under a name or under its own"""
     name = parse_name(options.name) if options.name else None
     with tempfile.TemporaryFile() as file:
         shutil.copyfileobj(sys.stdin.buffer, file, BLOCK_BYTES)
@@ -86,32 +84,28 @@ def push_stream(registry: Registry, options: Any) -> None:
 
 
 def delete_image(registry: Registry, options: Any) -> None:
-    """delete an image, and with it all its other tags"""
-    done = delete(registry, parse_name(options.name))
-    print(done)
+    print(delete(registry, parse_name(options.name)))
 
 
 def list_images(registry: Registry, options: Any) -> None:
-    """print the name of every image"""
     for repository in sorted(registry.repositories()):
         for tag in sorted(registry.tags(repository)):
             print(Name(repository, tag))
 
 
 def pull_image(registry: Registry, options: Any) -> None:
-    """write an image to stdout, as an archive that docker, podman and skopeo load"""
     for part in pull(registry, parse_name(options.name), options.format, options.platform):
         sys.stdout.buffer.write(part)
     sys.stdout.buffer.flush()
 
 
-# word, function, whether it takes a NAME (nargs of argparse), options
+# word, function, whether it takes a NAME (nargs of argparse), options, help
 COMMANDS = (
-    ("spool", spool, 0, SPOOL_OPTIONS),
-    ("push", push_stream, "?", PUSH_OPTIONS),
-    ("delete", delete_image, None, ()),
-    ("list", list_images, 0, ()),
-    ("pull", pull_image, None, PULL_OPTIONS),
+    ("spool", spool, 0, SPOOL_OPTIONS, "push every file that is put into the spool folder, then remove it; for ever"),
+    ("push", push_stream, "?", PUSH_OPTIONS, "push the archive that comes by stdin, as NAME or under its own names"),
+    ("delete", delete_image, None, (), "delete an image, and with it all its other tags"),
+    ("list", list_images, 0, (), "print the name of every image"),
+    ("pull", pull_image, None, PULL_OPTIONS, "write an image to stdout, an archive that docker, podman, skopeo load"),
 )
 
 
@@ -119,17 +113,17 @@ def parser() -> argparse.ArgumentParser:
     result = Parser("spooler.pyz", description="Image archives and other files -> a registry.", allow_abbrev=False)
     commands = result.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands.required = True
-    for word, function, nargs, options in COMMANDS:
-        command = commands.add_parser(word, help=function.__doc__, description=function.__doc__, allow_abbrev=False,
+    for word, function, nargs, options, told in COMMANDS:
+        command = commands.add_parser(word, help=told, description=told, allow_abbrev=False,
                                       formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         if nargs != 0:
             command.add_argument("name", metavar="NAME", nargs=nargs, help="REPOSITORY[:TAG]")
         for flag, default, text in options + OPTIONS:
-            told = os.environ.get(VARIABLE + flag[2:].upper().replace("-", "_"))
+            value = os.environ.get(VARIABLE + flag[2:].upper().replace("-", "_"))
             if default is False:
-                command.add_argument(flag, action="store_true", default=told in ("1", "true", "yes"), help=text)
+                command.add_argument(flag, action="store_true", default=value in ("1", "true", "yes"), help=text)
             else:
-                command.add_argument(flag, type=type(default), default=default if told is None else told, help=text)
+                command.add_argument(flag, type=type(default), default=default if value is None else value, help=text)
         command.set_defaults(run=function)
     return result
 
