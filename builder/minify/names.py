@@ -181,10 +181,12 @@ NO_MENTIONS = Mentions(*[frozenset()] * 4)
 def mentions(tree: ast.AST) -> Mentions:
     """What one module spells."""
     names, keywords, unpacked, defined = set(), set(), set(), set(dir(builtins))
+    of_typing = {alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "typing"
+                 for alias in node.names}  # says nothing of a name in another module of the pack
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             names.add(node.attr)
-        elif isinstance(node, ast.alias):
+        elif isinstance(node, ast.alias) and node not in of_typing:
             names.add(node.name)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names.add(node.value)

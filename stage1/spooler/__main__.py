@@ -144,11 +144,12 @@ def registry_of(options: Any) -> Registry:
         with open(options.credentials, encoding="utf-8", errors="surrogateescape") as file:
             credentials = credentials_of(file.read(), host, options.credentials)
     return Registry(options.registry, "" if credentials == ":" else credentials,
-                    Tls(options.ca_file, options.client_certificate, options.client_key), options.retry_seconds)
+                    Tls(options.ca_file, options.client_certificate, options.client_key), options.retry_seconds,
+                    log=log)
 
 
 def log(line: str) -> None:
-    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), printable(line), flush=True)
+    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), printable(line), file=sys.stderr, flush=True)
 
 
 def printable(line: str) -> str:

@@ -30,6 +30,8 @@ CHUNK_BYTES = 64 << 20  # of one PATCH: what is sent again at worst; above the 5
 MAX_BODY_BYTES = 4 << 20  # of an answer that is held in memory: what registries take as a manifest
 PAGE_ENTRIES = 1000  # of a list, asked for at once
 MAX_PAGES = 1000  # a registry that names itself as the next page would be asked for ever
+SEARCH_BYTES = 1 << 20  # a blob of so many is worth asking other repositories for it
+MAX_SEARCHED = 500  # repositories, a millisecond each
 MAX_RESTARTS = 5  # of one upload: a registry that forgets it each time would be sent to for ever
 MAX_REDIRECTS = 5  # of a blob that lies in an object store; one is usual
 TIMEOUT_SECONDS = 60  # without a byte
@@ -137,16 +139,19 @@ def refusal(answer: Answer, hint: str = "") -> RegistryError:
 
 def blocks_of(blob: Blob, start: int, count: int) -> Iterator[bytes]:
     """`count` bytes of a blob from `start` on; BuildError if they are not there any more."""
-    with blob.open() as reader:
-        while start or count:
-            block = reader.read(min(BLOCK_BYTES, start or count))
-            if not block:
-                raise BuildError("%s: became shorter while it was read: try again when nobody writes it" % blob.digest)
-            if start:
-                start -= len(block)
-                continue
-            yield block
-            count -= len(block)
+    try:
+        with blob.open() as reader:
+            while start or count:
+                block = reader.read(min(BLOCK_BYTES, start or count))
+                if not block:
+                    raise BuildError("%s: became shorter while it was read: push it again" % blob.digest)
+                if start:
+                    start -= len(block)
+                else:
+                    yield block
+                    count -= len(block)
+    except OSError as error:  # not the registry's fault
+        raise BuildError("%s: cannot be read: %s: push it again" % (blob.digest, error))
 
 
 # --- the registry
@@ -166,13 +171,14 @@ class Registry:
     """`url`: http://HOST:PORT or https://...; `credentials`: "user:password" or "". `clock`: monotonic() and sleep()."""
 
     def __init__(self, url: str, credentials: str = "", tls: Tls = Tls(), retry_seconds: float = 120,
-                 clock: Any = time) -> None:
+                 clock: Any = time, log: Callable[[str], None] = lambda line: None) -> None:
         self.url = url.rstrip("/")
         self._credentials = credentials
         self._tls = tls
         self._context = None  # type: Any
         self._retry_seconds = retry_seconds
         self._clock = clock
+        self._log = log  # told of what is tried again
         self._connections = {}  # type: Dict[Tuple[str, str], http.client.HTTPConnection]
         self._authorizations = {}  # type: Dict[str, str]  # repository's URL -> header
         self._homes = {}  # type: Dict[str, str]  # digest -> a repository that has it
@@ -242,7 +248,7 @@ class Registry:
     def _mounted(self, upload: _Upload, repository: str, blob: Blob) -> bool:
         """Begin an upload, unless the registry mounts the blob from another repository."""
         url = "/v2/%s/blobs/uploads/" % repository
-        home = self._homes.get(blob.digest, repository)
+        home = self._home(repository, blob)
         if home != repository:
             url = with_query(url, mount=blob.digest, **{"from": home})
         answer = self._request("POST", url, {"Content-Length": "0"})
@@ -252,6 +258,15 @@ class Registry:
             raise refusal(answer)
         upload.url, upload.offset = self._location(answer, self.url + url), 0
         return False
+
+    def _home(self, repository: str, blob: Blob) -> str:
+        """A repository that has the blob; this one if none is known."""
+        if blob.digest not in self._homes and blob.size >= SEARCH_BYTES:
+            try:
+                any(self.has_blob(other, blob.digest) for other in self.repositories()[:MAX_SEARCHED])
+            except RegistryError:  # it lists nothing to us: nothing to gain
+                pass
+        return self._homes.get(blob.digest, repository)
 
     def _arrived(self, upload: _Upload, repository: str, blob: Blob) -> bool:
         """After a failure: whether the blob is there after all; if not, where its upload stands."""
@@ -372,6 +387,7 @@ class Registry:
                 pause = max(wait, failure.wait_seconds)
                 if self._clock.monotonic() + pause > end:
                     raise
+                self._log("again in %.2g s: %s" % (pause, failure))
             self._clock.sleep(pause)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
 
