@@ -331,7 +331,7 @@ class Registry:
             hasher.update(block)
             offset += len(block)
             yield block
-        self._close()  # whatever follows in the answer is not wanted
+        self.close()  # whatever follows in the answer is not wanted
         if "%s:%s" % (hasher.name, hasher.hexdigest()) != digest:
             raise RegistryError("%s%s: is damaged in the registry: push it again" % (self.url, path))
 
@@ -346,7 +346,7 @@ class Registry:
         except (OSError, http.client.HTTPException):
             block = b""
         if not block:
-            self._close()
+            self.close()
             raise Transient("%s%s: ended after %d of %d bytes" % (self.url, path, offset, size))
         return response, block
 
@@ -399,10 +399,10 @@ class Registry:
         try:
             body = response.read(MAX_BODY_BYTES + 1)
         except (OSError, http.client.HTTPException) as error:
-            self._close()
+            self.close()
             raise Transient("%s: %s" % (where, error or type(error).__name__))
         if len(body) > MAX_BODY_BYTES:
-            self._close()
+            self.close()
             raise RegistryError("%s: answers with more than %d bytes: is it a registry?" % (where, MAX_BODY_BYTES))
         answer = Answer(response.status, response.headers, body, where)
         if answer.status == 401:
@@ -473,10 +473,10 @@ class Registry:
                 cut = True  # it may have answered before it closed: a full disk, no permission
             response = connection.getresponse()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            self._close()
+            self.close()
             raise _failure(error, where)
         except BaseException:
-            self._close()
+            self.close()
             raise
         if cut:
             self._connections.pop(origin)
@@ -503,7 +503,7 @@ class Registry:
                 raise BuildError("%s: %s: name PEM files" % (" ".join(filter(None, self._tls)), error.strerror or error))
         return self._context
 
-    def _close(self) -> None:
+    def close(self) -> None:
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
