@@ -18,8 +18,9 @@ import tempfile
 import time
 from typing import Iterator, List
 
-from builder import manifests, pipeline, read_back
+from builder import pipeline, read_back
 from builder.output import PYZ
+from builder.site import Site
 
 REFERENCE = "docker.io/library/hello:demo"
 GREETING = b"Hello from an image that came out of a ConfigMap.\n"
@@ -34,7 +35,7 @@ def demo() -> None:
         with step("made    a tiny image, as crane pull would save it: %s" % REFERENCE):
             write_archive(archive)
         with step("built   manifests from it (build.py hello.tar --image ... -o out):"):
-            result = pipeline.build(pipeline.Order([("", archive)], manifests.Site("example.com/python:3"), out),
+            result = pipeline.build(pipeline.Order([("", archive)], Site("example.com/python:3"), out),
                                     sys.stdout.buffer, lambda *_: None)
         for name in sorted(os.listdir(out)):
             print("          out/%-26s %8d bytes" % (name, os.path.getsize(os.path.join(out, name))))

@@ -5,32 +5,44 @@ anything which Seedpod did not write is never touched. Files sort in the order i
 """
 import binascii
 import contextlib
+import hashlib
 import os
 import re
 import shutil
 import tempfile
-from typing import BinaryIO, Iterable, Iterator, List, Mapping, Tuple
+from typing import BinaryIO, Dict, Iterable, Iterator, List, Mapping, Tuple
 
+from builder import manifests
 from builder.chunks import Chunk, read
 from builder.errors import BuildError
-from builder.manifests import Plan, Site, chunk_config_map, injector_config_map, namespace, pod, service
+from builder.manifests import Plan
+from builder.site import Site
 from builder.to_yaml import to_yaml
 
 README = "README.txt"
 PYZ = "injector.pyz"
+SUMS = "SHA256SUMS"
 MARK = "Written by Seedpod."
-OURS = re.compile(r"\d\d-[a-z]+(-\d+-of-\d+)?\.yaml|%s|%s" % (re.escape(README), re.escape(PYZ)))
+OURS = re.compile(r"\d\d-[a-z]+(-\d+(-of-\d+)?)?\.yaml|%s" % "|".join(map(re.escape, (README, PYZ, SUMS))))
 
 DATA = "="  # stands for a chunk's data while YAML is written, which then need not look at every byte of it
 
-POD_COMMENT = """\
+COMMENT = """\
 The injector: it puts the images together from the chunk ConfigMaps and serves them, read-only, at
-127.0.0.1:{node_port} of every node. It runs in an image that is on the nodes already; its code is injector.pyz.
+127.0.0.1:{port} of every node. It runs in {image};
+its code is injector.pyz.
 
-  watch   kubectl -n {namespace} get pods        logs    kubectl -n {namespace} logs -f {pod}
-  heal    kubectl -n {namespace} delete pod {pod}, then apply this file again (an evicted Pod stays Failed)
+  watch   kubectl -n {namespace} get pods -o wide
+  logs    kubectl -n {namespace} logs -l app.kubernetes.io/instance={instance} --all-containers
+  heal    {heal}
   undo    kubectl delete -f FOLDER (the folder of this file)
 """
+HEAL = {
+    "Pod": "kubectl -n {namespace} delete pod {name} --ignore-not-found --force, then apply this file again\n"
+           "          (an evicted Pod stays Failed, one of a lost node stays Terminating)",
+    "Deployment": "it heals itself: a Pod that was evicted, or whose node is lost, is replaced",
+    "DaemonSet": "it heals itself: every node has its own Pod, a new node too",
+}
 FOLDER_TEXT = """\
 {mark} Images for a Kubernetes cluster without a registry, in plain YAML.
 
@@ -40,32 +52,49 @@ undo    kubectl delete -f THIS_FOLDER
 Every node can then pull:
 {images}
 The YAML files are to be applied in the order of their names. {pyz} is the program that they carry into the cluster,
-for you to look at (unzip it) or to run by hand; kubectl passes it over, and this text as well.
+for you to look at (unzip it) or to run by hand. {sums} tells whether the folder was carried over whole: sha256sum -c
+{sums}, or python3 build.py --verify THIS_FOLDER. kubectl passes over all three.
 """
 
 
-def documents(plan: Plan, chunks: List[Chunk], payload: BinaryIO, pyz: bytes) -> Iterator[Tuple[str, bytes]]:
+def documents(plan: Plan, enforce: str, chunks: List[Chunk], payload: BinaryIO, pyz: bytes) \
+        -> Iterator[Tuple[str, bytes]]:
     """(file name, YAML) of every object, in the order in which they are to be applied."""
-    yield "00-namespace.yaml", to_yaml(namespace(plan)).encode()
+    if plan.site.emits_namespace:
+        yield "00-namespace.yaml", to_yaml(manifests.namespace(plan, enforce)).encode()
     for chunk, data in read(payload, chunks):
         numbers = re.search(r"\d+-of-\d+", chunk.name).group()
-        yield "10-chunk-%s.yaml" % numbers, with_data(to_yaml(chunk_config_map(plan, chunk.name, DATA)), data)
-    yield "20-injector.yaml", with_data(to_yaml(injector_config_map(plan, DATA)), pyz)
-    yield "30-service.yaml", to_yaml(service(plan)).encode()
-    manifest = pod(plan)
-    comment = POD_COMMENT.format(pod=manifest["metadata"]["name"], **plan.site._asdict())
-    yield "40-pod.yaml", to_yaml(manifest, comment).encode()
+        yield "10-chunk-%s.yaml" % numbers, with_data(
+            to_yaml(manifests.chunk_config_map(plan, chunk.name, DATA)), data)
+    yield "20-injector.yaml", with_data(to_yaml(manifests.injector_config_map(plan, DATA)), pyz)
+    if not plan.site.on_every_node:
+        yield "30-service.yaml", to_yaml(manifests.service(plan)).encode()
+    objects = manifests.workloads(plan)
+    for number, manifest in enumerate(objects, 1):
+        name = manifest["kind"].lower() + ("-%d" % number if len(objects) > 1 else "")
+        yield "40-%s.yaml" % name, to_yaml(manifest, comment_of(plan, manifest)).encode()
+
+
+def comment_of(plan: Plan, manifest: manifests.Object) -> str:
+    """What whoever finds the file should know."""
+    kind, namespace = manifest["kind"], plan.site.namespace
+    spec = manifest["spec"] if kind == "Pod" else manifest["spec"]["template"]["spec"]
+    heal = HEAL[kind].format(namespace=namespace, name=manifest["metadata"]["name"])
+    python = ", with the Python of the node" if any("hostPath" in volume for volume in spec["volumes"]) else ""
+    return COMMENT.format(port=plan.site.node_port, namespace=namespace, instance=plan.instance, heal=heal,
+                          image=spec["containers"][0]["image"] + ", which is on the nodes already" + python)
 
 
 def companions(pyz: bytes, apply: str, site: Site, addresses: Mapping[str, str]) -> List[Tuple[str, bytes]]:
     """What else OUT holds: the program, and a text for whoever finds the folder."""
     images = "".join("  127.0.0.1:%d/%s\n      %s\n" % (site.node_port, address, reference)
                      for reference, address in addresses.items())
-    return [(PYZ, pyz), (README, FOLDER_TEXT.format(mark=MARK, apply=apply, images=images, pyz=PYZ).encode())]
+    return [(PYZ, pyz), (README, FOLDER_TEXT.format(mark=MARK, apply=apply, images=images, pyz=PYZ,
+                                                      sums=SUMS).encode())]
 
 
 def with_data(text: str, data: bytes) -> bytes:
-    head, tail = text.encode().split(b'"%s"' % DATA.encode())
+    head, _, tail = text.encode().rpartition(b'"%s"' % DATA.encode())  # data is what comes last in a ConfigMap
     return b'%s"%s"%s' % (head, binascii.b2a_base64(data, newline=False), tail)
 
 
@@ -98,7 +127,8 @@ def check_out(out: str) -> None:
     names = sorted(os.listdir(out))
     strange = [name for name in names if not OURS.fullmatch(name)]
     if strange or names and not marked(os.path.join(out, README)):
-        raise BuildError("%s: holds files that Seedpod did not write (%s): %s" % (out, ascii((strange or names)[0]), advice))
+        raise BuildError("%s: holds files that Seedpod did not write (%s): %s"
+                         % (out, ascii((strange or names)[0]), advice))
 
 
 def marked(path: str) -> bool:
@@ -110,10 +140,11 @@ def marked(path: str) -> bool:
 
 
 class Folder:
-    """OUT in the making, beside its place: `with Folder(out) as folder: ... folder.keep()`; without keep() it vanishes."""
+    """OUT in the making, beside its place. Used in a `with`, it vanishes in the end, unless keep() was called."""
 
     def __init__(self, out: str) -> None:
         self.out = os.path.abspath(out)
+        self.sums: Dict[str, str] = {}  # file name -> sha256
 
     def __enter__(self) -> "Folder":
         parent, name = os.path.split(self.out)
@@ -132,11 +163,13 @@ class Folder:
 
     def write(self, files: Iterable[Tuple[str, bytes]]) -> None:
         for name, data in files:
+            self.sums[name] = hashlib.sha256(data).hexdigest()
             with open(os.path.join(self.path, name), "wb") as file:
                 file.write(data)
 
     def keep(self) -> None:
         """Move it into place. What was there is put aside first and removed with the rest."""
+        self.write([(SUMS, "".join("%s  %s\n" % (self.sums[name], name) for name in sorted(self.sums)).encode())])
         if os.path.lexists(self.out):
             os.rename(self.out, os.path.join(self.scratch, "old"))
         os.rename(self.path, self.out)

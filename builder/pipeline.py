@@ -5,33 +5,38 @@ can mend and OSError for what the machine could not do; either way nothing half 
 """
 import contextlib
 import os
+import shlex
 import tempfile
-from typing import BinaryIO, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
+from typing import BinaryIO, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from builder import chunks, manifests, output, platforms, pyz
+from builder import chunks, manifests, output, platforms, preflight, pyz
 from builder.archive import open_archive
+from builder.choice import Decision, decide
+from builder.cluster import Cluster
 from builder.errors import BuildError
 from builder.images import name_images, read_images
 from builder.oci import Image
 from builder.payload import AUTO, XZ, Payload, write_payload
 from builder.reference import from_file_name, parse, served_names
+from builder.site import Site
 from builder.squeeze import Squeezer, estimated_bytes
 
 STDOUT = "-"
 LARGEST_NUMBER = 99999  # of chunks, to reckon how long a chunk's name can be
 
-Progress = Callable[[str, int, int], None]  # (what is going on, bytes done since the last call, bytes in all, 0: unknown)
+Progress = Callable[[str, int, int], None]  # (what is going on, bytes done since the last call, bytes in all or 0)
 
 
 class Order(NamedTuple):
     """What the user asks for."""
     archives: Sequence[Tuple[str, str]]  # (reference or "", path)
-    site: manifests.Site
+    site: Site
     out: str
     compression: str = AUTO
     chunk_size: int = 0  # bytes; 0: the largest that plain `kubectl apply` takes
     platforms: Sequence[str] = ()  # to take only these; none: all
     squeeze: bool = False  # whether to unpack layers, so that xz can pack them
+    cluster: Optional[Cluster] = None  # to choose by, and to hold the outcome against
 
 
 class Result(NamedTuple):
@@ -42,6 +47,7 @@ class Result(NamedTuple):
     digest: str  # of the payload
     chunks: Sequence[chunks.Chunk]
     chunk_size: int  # bytes, of all but the last
+    decision: Decision
     plan: manifests.Plan
     pyz_bytes: int
     annotation_bytes: int  # what plain `kubectl apply` adds to the largest object
@@ -68,21 +74,23 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             folder = stack.enter_context(output.Folder(order.out))
             scratch = folder.scratch
         images, notes, other_bytes = read(order, stack, scratch, progress)
+        decision = decided(order.site, order.cluster, images)
         payload = write_payload(images, os.path.join(scratch, "payload"), order.compression, progress)
         code = pyz.pack(pyz.read_stage1())
         with open(payload.path, "rb") as source:
             digest, parts = chunks.cut(source, payload.size, chunk_size)
-            plan = manifests.plan_of(order.site, digest, [part.name for part in parts], code,
-                                     (payload.blob_bytes, payload.largest_blob_bytes), payload.size)
+            plan = manifests.plan_of(decision.site, decision.runners, digest, [part.name for part in parts], code,
+                                     payload.blob_bytes + payload.largest_blob_bytes, payload.size)
+            check_object_size(plan)
             names, clashes = addresses(reference for image in images for reference in image.references)
-            result = Result(images, names, payload, digest, parts, chunk_size, plan, len(code), annotation_bytes(plan, parts),
-                            notes + clashes, other_bytes)
-            documents = output.documents(plan, parts, source, code)
+            result = Result(images, names, payload, digest, parts, chunk_size, decision, plan, len(code),
+                            annotation_bytes(plan, parts), notes + clashes, other_bytes)
+            documents = output.documents(plan, decision.profile, parts, source, code)
             if order.out == STDOUT:
                 output.write_stream(stdout, documents)
             else:
                 folder.write(documents)
-                folder.write(output.companions(code, apply_command("THIS_FOLDER", result), order.site, names))
+                folder.write(output.companions(code, apply_command("THIS_FOLDER", result), decision.site, names))
                 folder.keep()
     return result
 
@@ -138,6 +146,12 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
     return list(images.values()), list(dict.fromkeys(notes)), other_bytes
 
 
+def decided(site: Site, cluster: Optional[Cluster], images: Iterable[Image]) -> Decision:
+    """What the operator left open, chosen and held against the cluster. Raises BuildError."""
+    decision = decide(site, cluster, [platform for image in images for platform in image.platforms])
+    return preflight.check(decision, cluster) if cluster else decision
+
+
 def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:
     """The one image of an archive under the name that the user gave it, and what refers to it."""
     named = [image for image in images if not image.subject]
@@ -169,7 +183,7 @@ def addresses(references: Iterable[str]) -> Tuple[Dict[str, str], List[str]]:
 
 def checked_chunk_size(order: Order) -> int:
     """Bytes. The ConfigMap is measured as it will be, with the longest name that there can be."""
-    plan = manifests.Plan(order.site, "0" * 12, {}, "")
+    plan = manifests.Plan(order.site, "0" * 12, (), "")
     name = chunks.chunk_name("0" * 64, LARGEST_NUMBER, LARGEST_NUMBER, "0" * 64)
     if not order.chunk_size:
         empty = manifests.chunk_config_map(plan, name, "")
@@ -184,9 +198,17 @@ def checked_chunk_size(order: Order) -> int:
 def annotation_bytes(plan: manifests.Plan, parts: Sequence[chunks.Chunk]) -> int:
     """What plain `kubectl apply` would add to the largest object."""
     chunk = manifests.chunk_config_map(plan, parts[0].name, "")
-    return max(manifests.annotation_bytes(chunk) + chunks.base64_bytes(parts[0].size),
-               manifests.annotation_bytes(manifests.pod(plan)))
+    return max([manifests.annotation_bytes(chunk) + chunks.base64_bytes(parts[0].size)]
+               + [manifests.annotation_bytes(manifest) for manifest in manifests.workloads(plan)])
+
+
+def check_object_size(plan: manifests.Plan) -> None:
+    """BuildError where a Pod names more chunks than one object can."""
+    size = max(map(manifests.json_bytes, manifests.workloads(plan)))
+    if size > manifests.OBJECT_LIMIT_BYTES:
+        raise BuildError("--chunk-size: the Pod would name so many chunks that it takes %d bytes, and the API server "
+                         "takes %d at most: make chunks larger, up to 1023KiB" % (size, manifests.OBJECT_LIMIT_BYTES))
 
 
 def apply_command(out: str, result: Result) -> str:
-    return "kubectl apply %s-f %s" % ("--server-side " if result.server_side else "", out)
+    return "kubectl apply %s-f %s" % ("--server-side " if result.server_side else "", shlex.quote(out))

@@ -1,8 +1,10 @@
 """What was built -> facts (for programs) -> the summary that a person reads. Pure."""
+import shlex
 from typing import Any, Dict, List
 
+from builder.choice import Decision
 from builder.chunks import ANNOTATION_LIMIT_BYTES
-from builder.manifests import pod
+from builder.manifests import Plan, workloads
 from builder.payload import WORTH
 from builder.pipeline import STDOUT, Order, Result, apply_command
 from builder.pyz import BUDGET_BYTES
@@ -10,11 +12,17 @@ from builder.pyz import BUDGET_BYTES
 Facts = Dict[str, Any]
 
 BAR_LETTERS = 24
+PRUNED = ("daemonset", "deployment", "service", "pod", "configmap")
+OUTCOME = (  # a missing interpreter leaves no log, only this message
+    ("POD", ".metadata.name"), ("NODE", ".spec.nodeName"), ("IMAGE", ".spec.containers[0].image"),
+    ("PHASE", ".status.phase"), ("READY", ".status.containerStatuses[0].ready"),
+    ("WAITS", ".status.initContainerStatuses[0].state.waiting.reason"),
+    ("FAILED", ".status.initContainerStatuses[0].state.terminated.message"))
 
 
 def facts(order: Order, result: Result) -> Facts:
     """Everything that the summary tells, under names that stay: `--json` prints it."""
-    site, pod_name = result.plan.site, pod(result.plan)["metadata"]["name"]
+    site = result.plan.site
     return {
         "images": [{
             "reference": reference,
@@ -33,24 +41,76 @@ def facts(order: Order, result: Result) -> Facts:
         "injector": {"bytes": result.pyz_bytes, "budget_bytes": BUDGET_BYTES},
         "annotation": {"bytes": result.annotation_bytes, "limit_bytes": ANNOTATION_LIMIT_BYTES},
         "instance": result.plan.instance,
-        "pod": pod_name,
+        "workloads": [{"kind": manifest["kind"], "name": manifest["metadata"]["name"]}
+                      for manifest in workloads(result.plan)],
         "namespace": site.namespace,
         "out": order.out,
         "notes": list(result.notes),
-        "commands": commands(order, result, pod_name),
+        "commands": commands(order, result),
+        **decided(result.decision),
     }
 
 
-def commands(order: Order, result: Result, pod_name: str) -> Dict[str, str]:
-    """What to type next."""
-    in_namespace = "kubectl -n %s " % result.plan.site.namespace
+def decided(decision: Decision) -> Facts:
+    """What was chosen for the cluster, and why; nothing in it says that anything was refused."""
     return {
-        "apply": apply_command(order.out, result),
-        "wait": in_namespace + "wait --for=condition=Ready pod/%s --timeout=300s" % pod_name,
-        "prune": in_namespace + "delete pod,configmap -l 'app.kubernetes.io/managed-by=seedpod,"
-                                "app.kubernetes.io/instance!=%s'" % result.plan.instance,
-        "delete": "kubectl delete -f %s" % order.out,
+        "runners": [{"image": runner.image, "interpreter": runner.interpreter, "host_python": runner.host_python,
+                     "nodes": list(runner.nodes)} for runner in decision.runners],
+        "expose": decision.site.expose,
+        "pod_security": decision.profile,
+        "reasons": list(decision.reasons),
+        "warnings": list(decision.warnings),
+        "errors": [],
     }
+
+
+def explained(decision: Decision) -> Facts:
+    """Every node and every image that was looked at, and what was found of it."""
+    return {
+        "nodes": [{"name": name, "verdict": "does not fit: " + why if why else "fits"} for name, why in decision.nodes],
+        "candidates": [{"image": candidate.image, "verdict": candidate.verdict, "nodes": list(candidate.all_nodes)}
+                       for candidate in decision.candidates],
+    }
+
+
+def explanation(decision: Decision) -> str:
+    """The same for people, and the reasons."""
+    told = explained(decision)
+    lines = ["why       " + reason for reason in decision.reasons]
+    for title, name in (("nodes", "name"), ("candidates", "image")):
+        lines += ["", title] + ["  %s  %s" % (item[name], item["verdict"]) for item in told[title]]
+    return "\n".join(lines)
+
+
+def commands(order: Order, result: Result) -> Dict[str, str]:
+    """What to type next. "heal" only where nothing heals by itself, "prune" for what another build left."""
+    plan, out = result.plan, shlex.quote(order.out)
+    in_namespace = "kubectl -n %s " % plan.site.namespace
+    found = {
+        "apply": apply_command(order.out, result),
+        "wait": in_namespace + wait_command(plan),
+        "outcomes": in_namespace + "get pods -l app.kubernetes.io/instance=%s -o custom-columns=%s"
+                    % (plan.instance, ",".join("%s:%s" % column for column in OUTCOME)),
+        "prune": in_namespace + "delete %s -l 'app.kubernetes.io/managed-by=seedpod,app.kubernetes.io/instance!=%s'"
+                 % (",".join(PRUNED), plan.instance),
+        "delete": "kubectl delete -f %s" % out,
+    }
+    names = [manifest["metadata"]["name"] for manifest in workloads(plan) if manifest["kind"] == "Pod"]
+    if names:
+        found["heal"] = in_namespace + "delete pod %s --ignore-not-found --force && %s" % (
+            " ".join(names), found["apply"])
+    return found
+
+
+def wait_command(plan: Plan) -> str:
+    """Until it serves. Of several tries one is enough, which no condition tells: there it is watched."""
+    manifest = workloads(plan)[0]
+    name = "%s/%s" % (manifest["kind"].lower(), manifest["metadata"]["name"])
+    if manifest["kind"] != "Pod":
+        return "rollout status %s --timeout=300s" % name
+    if plan.site.tries > 1:
+        return "get pods -l app.kubernetes.io/instance=%s --watch" % plan.instance
+    return "wait --for=condition=Ready %s --timeout=300s" % name
 
 
 def summary(told: Facts) -> str:
@@ -72,17 +132,35 @@ def summary(told: Facts) -> str:
               *squeezing(told["squeeze"], payload["bytes"]),
               "limits    largest object: %s of what plain kubectl apply takes; injector.pyz: %d of %d bytes"
               % (share, injector["bytes"], injector["budget_bytes"])]
-    lines += ["note      " + note for note in told["notes"]]
+    lines += ["why       " + reason for reason in told["reasons"]]
+    lines += ["note      " + note for note in list(told["notes"]) + placed(told)]
+    lines += ["warning   " + warning for warning in told["warnings"]]
     lines += [""] + next_steps(told)
     return "\n".join(lines).lstrip("\n")
 
 
+def placed(told: Facts) -> List[str]:
+    """What follows from how it is exposed and from what it needs of the node."""
+    notes = []
+    if told["pod_security"] != "restricted":
+        notes.append("namespace %s takes any Pod (pod-security.kubernetes.io/enforce=%s): paths, ports and the network "
+                     "of a node are beyond every stricter profile" % (told["namespace"], told["pod_security"]))
+    if told["workloads"][0]["kind"] == "DaemonSet":
+        count, size = told["chunks"]["count"], told["payload"]["bytes"]
+        nodes = len({name for runner in told["runners"] for name in runner["nodes"]})
+        notes.append("every node reads all %d chunks from the API server: %s each%s" % (
+            count, human(size), ", %s for %d nodes" % (human(size * nodes), nodes) if nodes else ""))
+    return notes
+
+
 def next_steps(told: Facts) -> List[str]:
     steps = told["commands"]
+    heal = ["if its Pod is evicted or its node is lost:", "  " + steps["heal"]] if "heal" in steps else []
+    tried = ["what became of each try, and why:", "  " + steps["outcomes"]] if len(told["runners"]) > 1 else []
     if told["out"] == STDOUT:
-        return ["prune an older build, once this one is ready:", "  " + steps["prune"]]
-    return ["next:", "  " + steps["apply"], "  " + steps["wait"],
-            "later, to prune an older build, or to undo this one:", "  " + steps["prune"], "  " + steps["delete"]]
+        return tried + ["prune an older build, once this one is ready:", "  " + steps["prune"]]
+    return ["next:", "  " + steps["apply"], "  " + steps["wait"]] + tried + heal + [
+        "later, to prune an older build, or to undo this one:", "  " + steps["prune"], "  " + steps["delete"]]
 
 
 def squeezing(squeeze: Facts, payload_bytes: int) -> List[str]:
@@ -96,7 +174,8 @@ def squeezing(squeeze: Facts, payload_bytes: int) -> List[str]:
 
 
 def holes(missing: List[str]) -> str:
-    return ", without %d manifests or blobs that its index names and the archive lacks" % len(missing) if missing else ""
+    return ", without %d manifests or blobs that its index names and the archive lacks" % len(missing) \
+        if missing else ""
 
 
 def percent(part: int, whole: int) -> str:
@@ -113,7 +192,7 @@ def human(count: float) -> str:
 
 
 def progress_line(stage: str, done: int, total: int, seconds: float) -> str:
-    """`packing [######......] 512.0 MB of 1.0 GB, 98.3 MB/s, 5 s left`; without total only what is done and how fast."""
+    """`packing [######......] 512.0 MB of 1.0 GB, 98.3 MB/s, 5 s left`; without total what is done and how fast."""
     rate = done / seconds if seconds else 0
     told = "%s/s" % human(rate)
     if not total or done > total:
@@ -122,3 +201,11 @@ def progress_line(stage: str, done: int, total: int, seconds: float) -> str:
     return "%s [%s%s] %s of %s, %s, %d s left" % (
         stage, "#" * filled, "." * (BAR_LETTERS - filled), human(done), human(total), told,
         (total - done) / rate if rate else 0)
+
+
+def verified(told: Facts) -> str:
+    """What `--verify` found, for people."""
+    lines = ["%s\n  digest     %s\n  pull       %s" % (image["reference"], image["digest"], image["pull"])
+             for image in told["images"]]
+    return "\n".join(lines + ["", "%s: whole: %d chunks, %s, %s" % (
+        told["out"], told["chunks"]["count"], human(told["payload"]["bytes"]), told["payload"]["digest"])])

@@ -2,7 +2,7 @@
 import io
 
 from builder import payload, pipeline
-from builder.manifests import Site
+from builder.site import Site
 from tests import samples
 
 IMAGE = "example.com/python:3"

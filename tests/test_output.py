@@ -1,3 +1,4 @@
+import hashlib
 import os
 import re
 
@@ -18,7 +19,14 @@ def write(out, files=tuple(FILES)):
 
 
 def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """File name -> bytes, but for the sums of the files."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != output.SUMS}
+
+
+def test_the_sums_are_those_of_every_other_file(tmp_path):
+    write(tmp_path / "out")
+    assert (tmp_path / "out" / "SHA256SUMS").read_text() == "".join(
+        "%s  %s\n" % (hashlib.sha256(data).hexdigest(), name) for name, data in sorted(FILES))
 
 
 def test_a_new_folder_appears_with_all_its_files(tmp_path):
@@ -135,5 +143,5 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_every_file_that_is_written_is_known_as_ours(tmp_path):
     names = ["00-namespace.yaml", "10-chunk-0001-of-0045.yaml", "10-chunk-12345-of-12345.yaml", "20-injector.yaml",
-             "30-service.yaml", "40-pod.yaml", "README.txt", "injector.pyz"]
+             "SHA256SUMS", "30-service.yaml", "40-pod.yaml", "40-pod-12.yaml", "40-daemonset.yaml", "40-deployment.yaml", "README.txt", "injector.pyz"]
     assert [name for name in names if not re.fullmatch(output.OURS, name)] == []

@@ -1,0 +1,132 @@
+"""A Decision held against the cluster: what will not work (errors), what may not (warnings). Pure.
+
+Each finding is one line that says what to change. What the chooser could avoid, it has avoided already (choice.py).
+"""
+import re
+from typing import List, Tuple
+
+from builder.candidates import TAKEN
+from builder.choice import Decision, Refused, is_openshift
+from builder.cluster import Cluster
+from builder.nodes import some
+from builder.site import NODE_PORT, Site
+
+NODE_PORTS = range(30000, 32768)  # https://kubernetes.io/docs/reference/networking/service-protos/ (default range)
+ENFORCE = "pod-security.kubernetes.io/enforce"
+PROFILES = ("restricted", "baseline", "privileged")
+CRIO_STRICT = (1, 35)  # from here on CRI-O takes HTTP on loopback only where it is told to
+SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it
+
+IMAGE_CONFIG = (
+    "kubectl patch image.config.openshift.io/cluster --type merge -p "
+    "'{\"spec\":{\"registrySources\":{\"insecureRegistries\":[\"127.0.0.1:%d\"]}}}' (name those that are listed there "
+    "already as well; the nodes are then updated one by one)")
+REGISTRIES_CONF = (
+    "on each, printf '[[registry]]\\nlocation = \"127.0.0.1:%d\"\\ninsecure = true\\n' "
+    "> /etc/containers/registries.conf.d/seedpod.conf && systemctl reload crio")
+
+
+def check(decision: Decision, cluster: Cluster) -> Decision:
+    """The same with its warnings; raises Refused, with one line for each error."""
+    site = decision.site
+    errors = port_errors(site, cluster) + namespace_errors(decision, cluster)
+    warnings = (port_warnings(site) + namespace_warnings(decision, cluster) + runtime_warnings(site, cluster)
+                + pull_warnings(decision, cluster) + network_warnings(site, cluster))
+    decision = decision._replace(warnings=decision.warnings + tuple(warnings))
+    if errors:
+        raise Refused(errors, decision)
+    return decision
+
+
+def port_errors(site: Site, cluster: Cluster) -> List[str]:
+    """Somebody else's node port or host port; one of ours is replaced."""
+    users = {port: "Service %s/%s" % (service.namespace, service.name) for service in cluster.services
+             if not (service.ours and service.namespace == site.namespace) for port in service.node_ports}
+    users.update({port: "Pod %s/%s" % (pod.namespace, pod.name) for pod in cluster.pods
+                  if not (pod.ours and pod.namespace == site.namespace) for port in pod.host_ports})
+    if site.node_port not in users:
+        return []
+    free = min((port for port in NODE_PORTS if port not in users), key=lambda port: (abs(port - site.node_port), port))
+    return ["--node-port %d: is taken by %s: use --node-port %d" % (site.node_port, users[site.node_port], free)]
+
+
+def port_warnings(site: Site) -> List[str]:
+    if site.expose != NODE_PORT or site.node_port in NODE_PORTS:
+        return []
+    return ["--node-port %d: is outside %d to %d, the node ports that clusters have unless told otherwise"
+            % (site.node_port, NODE_PORTS.start, NODE_PORTS.stop - 1)]
+
+
+def namespace_errors(decision: Decision, cluster: Cluster) -> List[str]:
+    """A namespace that is not there, that goes, or that refuses the Pod. One that is emitted gets the right label."""
+    name, emitted, wanted = decision.site.namespace, decision.site.emits_namespace, decision.profile
+    found = {namespace.name: namespace for namespace in cluster.namespaces}
+    if not found or emitted and name not in found:
+        return []
+    if name not in found:
+        return ["--namespace %s: does not exist: create it, or add --create-namespace" % name]
+    if found[name].ending:
+        return ["--namespace %s: is being deleted: wait until it is gone, or take another" % name]
+    enforced = found[name].labels.get(ENFORCE, "")
+    if emitted or enforced not in PROFILES or PROFILES.index(enforced) >= PROFILES.index(wanted):
+        return []
+    return ["--namespace %s: enforces Pod Security %s, this Pod needs %s: kubectl label --overwrite namespace %s %s=%s"
+            % (name, enforced, wanted, name, ENFORCE, wanted)]
+
+
+def namespace_warnings(decision: Decision, cluster: Cluster) -> List[str]:
+    site = decision.site
+    for namespace in cluster.namespaces:
+        if namespace.name != site.namespace:
+            continue
+        if site.create_namespace and not namespace.ours:
+            return ["--create-namespace: namespace %s is there already, and kubectl delete -f OUT would delete it with "
+                    "all that it holds: leave it out" % site.namespace]
+        if not site.emits_namespace and ENFORCE not in namespace.labels and decision.profile == "privileged":
+            return ["--namespace %s: enforces no Pod Security of its own: if the cluster's default refuses the Pod, "
+                    "kubectl label namespace %s %s=privileged" % (site.namespace, site.namespace, ENFORCE)]
+    return []
+
+
+def runtime_warnings(site: Site, cluster: Cluster) -> List[str]:
+    """CRI-O, which refuses plain HTTP on loopback."""
+    strict = [node.name for node in cluster.nodes
+              if node.runtime.startswith("cri-o://") and version(node.runtime) >= CRIO_STRICT]
+    if not strict:
+        return []
+    if is_openshift(cluster):
+        way = IMAGE_CONFIG % site.node_port
+    else:
+        way = REGISTRIES_CONF % site.node_port
+    return ["CRI-O from 1.35 on (%s) takes plain HTTP on loopback only where it is told to: %s" % (some(strict), way)]
+
+
+def pull_warnings(decision: Decision, cluster: Cluster) -> List[str]:
+    """Who may use an image that is there already."""
+    warnings = []
+    secret = [candidate.image for candidate in decision.candidates
+              if candidate.pull_secret and candidate.verdict.startswith(TAKEN)]
+    newest = max(version(node.kubelet) for node in cluster.nodes)
+    if secret and newest >= SECRETS_CHECKED and not decision.site.pull_secrets and not is_openshift(cluster):
+        warnings.append("%s: all its Pods have a pull secret, and kubelets since 1.33 may keep it from others: if so, "
+                        "copy the secret into namespace %s and add --pull-secret NAME"
+                        % (secret[0], decision.site.namespace))
+    if cluster.always_pull:
+        warnings.append("the API server runs the admission plug-in AlwaysPullImages: the node must be able to pull the "
+                        "injector's image, even though it has it")
+    return warnings
+
+
+def network_warnings(site: Site, cluster: Cluster) -> List[str]:
+    """Networks of which users tell both."""
+    names = {container.name for pod in cluster.pods for container in pod.containers if pod.running}
+    if site.expose == NODE_PORT and names & {"cilium-agent", "anetd"} and "kube-proxy" not in names:
+        return ["Cilium takes the place of kube-proxy: most such clusters serve node ports at 127.0.0.1, some do not: "
+                "if pulls are refused, use --expose hostnetwork"]
+    return []
+
+
+def version(text: str) -> Tuple[int, ...]:
+    """`cri-o://1.35.1-2.rhaos`, `v1.36.2` -> (1, 35), (1, 36); (0, 0) where there is none."""
+    match = re.search(r"(\d+)\.(\d+)", text)
+    return tuple(map(int, match.groups())) if match else (0, 0)
