@@ -23,7 +23,6 @@ PAYLOAD_DIGITS = 12
 NUMBER_DIGITS = 4
 
 
-
 class Chunk(NamedTuple):
     """A part of the payload and its name."""
     name: str

@@ -31,8 +31,12 @@ AUTO, NONE, GZIP, XZ = "auto", "none", "gzip", "xz"
 COMPRESSIONS = (AUTO, NONE, GZIP, XZ)
 
 READ_BYTES = 1 << 20
-BLOCK_BYTES = 24 << 20  # of tar, compressed on its own: three dictionaries, as `xz -T` does, for a loss of about 1 %
-DICTIONARY_BYTES = 8 << 20  # the decoder in the Pod holds it in memory; see the limits in manifests.py
+# Of tar, compressed on its own. For xz four dictionaries, for a loss of about 1 %; a gzip block forgets after 32 KiB.
+BLOCK_BYTES = {"gzip": 2 << 20, "xz": 24 << 20}
+# The encoder takes about 12 times as much, so that a core takes less than 100 MiB with its block; 8 MiB would pack
+# a Go program by 0.03 % better. The decoder in the Pod holds one dictionary; see the limits in manifests.py.
+DICTIONARY_BYTES = 6 << 20
+MAX_CORES = 16  # each takes memory; on more, the disk is slower
 SAMPLE_BYTES = 128 << 10  # of each layer, to see whether it can be made smaller
 GZIP_WINDOW_BITS = 31  # zlib's way to say: the largest window, in a gzip member
 WORTH = 0.95  # a compression that leaves more than this share is not worth the seconds it costs in the cluster
@@ -93,8 +97,9 @@ def write_payload(images: Sequence[Image], path: str, compression: str, progress
         encode = encoder(compression, any("/amd64" in name for image in images for name in image.platforms))
         total = os.path.getsize(plain)
         with open(path, "wb") as target:
-            for part in compressed_blocks(plain, encode, lambda count: progress("compressing", count, total)):
-                target.write(part)
+            for block in compressed_blocks(plain, encode, BLOCK_BYTES[compression],
+                                           lambda count: progress("compressing", count, total)):
+                target.writelines(block)
         os.unlink(plain)
     return Payload(path, os.path.getsize(path), sum(sizes), max(sizes), compression)
 
@@ -150,26 +155,27 @@ def encoder(compression: str, for_amd64: bool) -> Callable[[], object]:
     return lambda: lzma.LZMACompressor(lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=filters)
 
 
-def compressed_blocks(path: str, encode: Callable[[], object], progress: Count) -> Iterator[bytes]:
-    """A file -> its blocks, compressed on as many cores as there are, in order."""
-    cores = os.cpu_count() or 1
+def compressed_blocks(path: str, encode: Callable[[], object], block_bytes: int, progress: Count) \
+        -> Iterator[List[bytes]]:
+    """A file -> its blocks, compressed on as many cores as there are, in order, each in parts."""
+    cores = min(os.cpu_count() or 1, MAX_CORES)
     waiting = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(cores) as pool:
-        for start in range(0, os.path.getsize(path), BLOCK_BYTES):
+        for start in range(0, os.path.getsize(path), block_bytes):
             if len(waiting) > cores:
                 yield waiting.popleft().result()
-            waiting.append(pool.submit(compressed_block, path, start, encode, progress))
+            waiting.append(pool.submit(compressed_block, path, start, block_bytes, encode, progress))
         while waiting:
             yield waiting.popleft().result()
 
 
-def compressed_block(path: str, start: int, encode: Callable[[], object], progress: Count) -> bytes:
+def compressed_block(path: str, start: int, size: int, encode: Callable[[], object], progress: Count) -> List[bytes]:
     """One block of a file, read in small parts."""
     compressor, parts = encode(), []
     with open(path, "rb") as source:
         source.seek(start)
-        for position in range(0, BLOCK_BYTES, READ_BYTES):
-            part = source.read(READ_BYTES)
+        for position in range(0, size, READ_BYTES):
+            part = source.read(min(READ_BYTES, size - position))
             parts.append(compressor.compress(part))
             progress(len(part))
-    return b"".join(parts + [compressor.flush()])
+    return parts + [compressor.flush()]

@@ -35,7 +35,7 @@ class Sent:
         archive = samples.write(os.path.join(folder, "archive.tar"), samples.layout(image, *NAMES))
         with open_archive(archive) as source:
             self.images = [found._replace(layers=found.layers + more_layers) for found in read_images(source)]
-            self.payload = payload.write_payload(self.images, os.path.join(folder, "payload"), compression, len_of)
+            self.payload = payload.write_payload(self.images, os.path.join(folder, "payload"), compression, nobody)
             self.blobs = {}
             for group in ("manifests", "configs", "layers"):
                 for found in self.images:
@@ -67,7 +67,7 @@ class Sent:
         return line
 
 
-def len_of(*told):
+def nobody(*told):
     """Progress that nobody looks at."""
 
 
@@ -114,7 +114,7 @@ def test_a_payload_arrives_whole_in_chunks_and_reads_of_one_byte(tmp_path, monke
 @pytest.mark.parametrize("compression", [payload.GZIP, payload.XZ])
 def test_several_compressed_blocks_one_after_the_other_are_read_as_one(tmp_path, monkeypatch, compression):
     monkeypatch.setattr(payload, "READ_BYTES", 512)
-    monkeypatch.setattr(payload, "BLOCK_BYTES", 1024)
+    monkeypatch.setitem(payload.BLOCK_BYTES, compression, 1024)
     image = samples.with_layers([incompressible(5000)])
     sent = Sent(str(tmp_path), image, compression)
     with open(sent.payload.path, "rb") as file:
@@ -257,7 +257,7 @@ def test_another_digest_than_the_payloads_is_told(sent):
 def test_a_blob_that_is_not_what_its_name_says_is_told_and_never_appears(tmp_path):
     blob = payload.blob_of(b"some bytes")
     name = "blobs/sha256/" + "0" * 64
-    data = b"".join(payload.tar([(name, blob)], len_of))
+    data = b"".join(payload.tar([(name, blob)], nobody))
     with pytest.raises(unpack.Damage) as raised:
         unpack.extract(io.BytesIO(data), str(tmp_path))
     zeros = "0" * 64
@@ -268,7 +268,7 @@ def test_a_blob_that_is_not_what_its_name_says_is_told_and_never_appears(tmp_pat
 @pytest.mark.parametrize("name", ["../x", "/x", "blobs/../../x", "blobs/sha256/../x", "blobs/sha256/x", "blobs/md5/00",
                                   "blobs/sha256/00/../../x", "index.json/x", "other"])
 def test_no_name_in_a_payload_becomes_a_path(tmp_path, name):
-    data = b"".join(payload.tar([(name, payload.blob_of(b"x"))], len_of))
+    data = b"".join(payload.tar([(name, payload.blob_of(b"x"))], nobody))
     unpack.extract(io.BytesIO(data), str(tmp_path / "seed"))
     assert files_under(tmp_path) == {}
 

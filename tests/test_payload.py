@@ -1,0 +1,154 @@
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import os
+import tarfile
+
+import pytest
+
+from builder import oci, payload
+from builder.archive import open_archive
+from builder.errors import BuildError
+from builder.images import read_images
+from samples import NAME, gzipped, joined, crane, layout, multi_platform, podman_save, sample, tar_of, with_layers, write
+
+IMAGE, OTHER = sample(), sample("b")
+OTHER_NAME = "docker.io/library/other:1"
+NOISE = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(6000))  # what no compressor makes smaller
+EACH = pytest.mark.parametrize("compression", [payload.NONE, payload.GZIP, payload.XZ])
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A function: members of an archive -> its images, readable for the length of the test."""
+    archives = []
+
+    def read(members):
+        archives.append(open_archive(write(tmp_path / ("%d.tar" % len(archives)), members)))
+        return read_images(archives[-1])
+    yield read
+    for archive in archives:
+        archive.__exit__()
+
+
+def packed(folder, found, compression, progress=lambda *told: None):
+    made = payload.write_payload(found, os.path.join(str(folder), "payload"), compression, progress)
+    with open(made.path, "rb") as file:
+        data = file.read()
+    assert made.size == len(data)
+    return made, data
+
+
+def plain(data, compression):
+    return {payload.NONE: bytes, payload.GZIP: gzip.decompress, payload.XZ: lzma.decompress}[compression](data)
+
+
+@EACH
+def test_the_payload_is_an_image_layout_that_our_own_reader_takes(tmp_path, images, compression):
+    before = images(layout(IMAGE, NAME))
+    _, data = packed(tmp_path, before, compression)
+    (tmp_path / "again.tar").write_bytes(data)
+    with open_archive(str(tmp_path / "again.tar")) as archive:
+        after, = read_images(archive)
+        assert archive.notes == ()
+    assert after.root == before[0].root and after.references == (NAME,)
+
+
+@EACH
+def test_the_number_of_cores_does_not_show(tmp_path, images, monkeypatch, compression):
+    monkeypatch.setattr(payload, "READ_BYTES", 1000)
+    monkeypatch.setattr(payload, "BLOCK_BYTES", {payload.GZIP: 10000, payload.XZ: 10000})
+    found = images(podman_save(with_layers([tar_of([("noise", NOISE)]), tar_of([("text", b"text " * 20000)])]), NAME))
+    made = set()
+    for cores in (1, 2, 7, None):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        made.add(packed(tmp_path, found, compression)[1])
+    data, = made
+    assert hashlib.sha256(plain(data, compression)).digest() == hashlib.sha256(
+        packed(tmp_path, found, payload.NONE)[1]).digest()
+
+
+def test_what_a_registry_parses_comes_before_the_layers_and_each_blob_once(tmp_path, images):
+    shared = with_layers(IMAGE.layers[:1] + OTHER.layers[1:])
+    found = images(layout(IMAGE, NAME)) + images(layout(shared, OTHER_NAME)) + images(layout(IMAGE, "example.com/a:1"))
+    with tarfile.open(fileobj=io.BytesIO(packed(tmp_path, found, payload.NONE)[1])) as tar:
+        names = tar.getnames()
+    digests = [found[0].root.digest, found[1].root.digest, IMAGE.image_id, shared.image_id]
+    digests += [oci.digest_of(gzipped(layer)) for layer in IMAGE.layers + shared.layers[1:]]
+    assert names == ["oci-layout", "index.json"] + ["blobs/" + digest.replace(":", "/") for digest in digests]
+
+
+def test_members_tell_nothing_of_time_and_place(tmp_path, images):
+    with tarfile.open(fileobj=io.BytesIO(packed(tmp_path, images(layout(IMAGE, NAME)), payload.NONE)[1])) as tar:
+        told = {(member.mode, member.uid, member.gid, member.uname, member.gname, member.mtime, member.type)
+                for member in tar}
+    assert told == {(0o444, 0, 0, "", "", 0, tarfile.REGTYPE)}
+
+
+def test_a_member_may_be_larger_than_8_gib():
+    size = (8 << 30) + 1
+    assert tarfile.TarInfo.frombuf(payload.header("blobs/x", size), "utf-8", "strict").size == size
+
+
+def test_the_index_has_an_entry_for_each_name_and_what_only_refers_comes_last(images):
+    found = images(joined(crane(IMAGE, NAME, "example.com/a:2"), crane(OTHER, OTHER_NAME)))
+    nameless = found[0]._replace(references=(), subject=found[0].root.digest)
+    entries = json.loads(payload.index([nameless] + found).decode())["manifests"]
+    assert [entry.get("annotations", {}).get(oci.REF_NAME) for entry in entries] == [
+        NAME, "example.com/a:2", OTHER_NAME, None]
+    assert {(entry["digest"], entry["size"], entry["mediaType"]) for entry in entries} == {
+        (image.root.digest, image.root.size, image.root.media_type) for image in found}
+
+
+def test_sizes_are_told_of_the_blobs_as_they_will_lie_in_the_cluster(tmp_path, images):
+    found = images(multi_platform([IMAGE, sample("arm", platform="linux/arm64")], NAME))
+    made, _ = packed(tmp_path, found, payload.GZIP)
+    blobs = [blob.size for _, blob in payload.contents(found)]
+    assert (made.blob_bytes, made.largest_blob_bytes) == (sum(blobs), max(blobs))
+    assert os.listdir(str(tmp_path)).count("payload") == 1 and "payload.tar" not in os.listdir(str(tmp_path))
+
+
+@pytest.mark.parametrize("layer, chosen", [
+    (tar_of([("text", b"words and words " * 9000)]), payload.XZ),
+    (tar_of([("noise", NOISE)]), payload.NONE),
+])
+def test_auto_compresses_what_can_be_made_smaller(tmp_path, images, monkeypatch, layer, chosen):
+    found = images(podman_save(with_layers([layer]), NAME))
+    assert packed(tmp_path, found, payload.AUTO)[0].compression == chosen
+    monkeypatch.setattr(payload, "lzma", None)
+    assert packed(tmp_path, found, payload.AUTO)[0].compression == (
+        payload.GZIP if chosen == payload.XZ else payload.NONE)
+
+
+def test_xz_without_the_library_is_refused_with_the_way_out(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(payload, "lzma", None)
+    with pytest.raises(BuildError, match="--compression gzip"):
+        packed(tmp_path, images(layout(IMAGE, NAME)), payload.XZ)
+
+
+@pytest.mark.parametrize("platform, first_filter", [
+    ("linux/amd64", lzma.FILTER_X86), ("linux/arm64", lzma.FILTER_LZMA2)])
+def test_programs_for_amd64_are_filtered_for_xz(tmp_path, images, platform, first_filter):
+    data = packed(tmp_path, images(layout(sample(platform=platform), NAME)), payload.XZ)[1]
+    assert data[14] == first_filter  # 12 bytes of stream header, size and flags of the block's, its first filter
+
+
+@EACH
+def test_progress_adds_up_to_what_was_announced(tmp_path, images, compression):
+    stages = {}
+
+    def progress(stage, count, total):
+        done, _ = stages.get(stage, (0, 0))
+        stages[stage] = done + count, total
+    packed(tmp_path, images(layout(IMAGE, NAME)), compression, progress)
+    assert sorted(stages) == (["packing"] if compression == payload.NONE else ["compressing", "packing"])
+    assert all(done == total for done, total in stages.values())
+
+
+@pytest.mark.parametrize("data", [b"short", b"another", b"longer than said"])
+def test_a_blob_that_changes_while_it_is_read_is_told(data):
+    blob = payload.blob_of(b"content")._replace(open=lambda: io.BytesIO(data))
+    with pytest.raises(BuildError, match="%s: its archive changed while it was read" % blob.digest):
+        b"".join(payload.tar([("blobs/x", blob)], lambda count: None))
