@@ -61,7 +61,7 @@ class Opened:
             has_end = not any(NO_END in note for note in self._archive.notes)
             if image_folder(self._archive) is None and has_end and self._archive.names():
                 return Content([_layer_image(self._path)], self._archive.notes, has_end)
-            return Content(read_images(self._archive), self._archive.notes, True)  # every blob of it is whole
+            return Content(read_images(self._archive), self._archive.notes, has_end)
         except BaseException:
             self.__exit__()
             raise

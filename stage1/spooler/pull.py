@@ -34,6 +34,8 @@ class _Tree(NamedTuple):
 
 def pull(registry: Registry, name: Name, form: str, platform: str) -> Iterator[bytes]:
     """The bytes of the archive. `platform`: of an index, where the form holds one only, `os/architecture`."""
+    if form not in FORMATS:
+        raise BuildError("--format %s: is none: choose one of %s" % (form, ", ".join(FORMATS)))
     tree = _tree(registry, name, name.reference, 0)
     return _docker_archive(registry, name, tree, platform) if form == DOCKER_ARCHIVE \
         else _oci_archive(registry, name, tree)

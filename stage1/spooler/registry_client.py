@@ -44,6 +44,7 @@ _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _REPOSITORY = re.compile("(.*?)/(?:blobs|manifests|tags)/")
 
+WRONG_CREDENTIALS = "check the user, the password and what they may do"
 UNTRUSTED = ("CertificateError", "SSLCertVerificationError")  # Python 3.6, newer ones
 GOING_ON, SENT, MOUNTED, THERE = "", "sent", "mounted", "there"  # how far an upload is
 
@@ -168,7 +169,8 @@ class _Upload:
 
 
 class Registry:
-    """`url`: http://HOST:PORT or https://...; `credentials`: "user:password" or "". `clock`: monotonic() and sleep()."""
+    """`url`: http://HOST:PORT or https://...; `credentials`: "user:password" or ""; `log`: told of what is tried again;
+    `clock`: monotonic() and sleep()."""
 
     def __init__(self, url: str, credentials: str = "", tls: Tls = Tls(), retry_seconds: float = 120,
                  clock: Any = time, log: Callable[[str], None] = lambda line: None) -> None:
@@ -178,7 +180,7 @@ class Registry:
         self._context = None  # type: Any
         self._retry_seconds = retry_seconds
         self._clock = clock
-        self._log = log  # told of what is tried again
+        self._log = log
         self._connections = {}  # type: Dict[Tuple[str, str], http.client.HTTPConnection]
         self._authorizations = {}  # type: Dict[str, str]  # repository's URL -> header
         self._homes = {}  # type: Dict[str, str]  # digest -> a repository that has it
@@ -406,8 +408,7 @@ class Registry:
             raise RegistryError("%s: answers with more than %d bytes: is it a registry?" % (where, MAX_BODY_BYTES))
         answer = Answer(response.status, response.headers, body, where)
         if answer.status == 401:
-            raise refusal(answer, "check the user, the password and what they may do" if self._credentials
-                          else "it wants credentials: --credentials FILE")
+            raise refusal(answer, WRONG_CREDENTIALS if self._credentials else "it wants credentials: --credentials FILE")
         if answer.status == 403:
             raise refusal(answer, "these credentials may not do that")
         if may_pass(answer.status):
@@ -449,7 +450,7 @@ class Registry:
         response = self._send("GET", url, {"Authorization": basic} if self._credentials else {}, None)
         answer = Answer(response.status, response.headers, response.read(MAX_BODY_BYTES), "GET " + realm)
         if answer.status != 200:
-            raise refusal(answer, "" if may_pass(answer.status) else "check the user, the password and what they may do")
+            raise refusal(answer, "" if may_pass(answer.status) else WRONG_CREDENTIALS)
         try:
             document = parse_object(answer.body, answer.where)
             token = field(document, "token", str, "") or field(document, "access_token", str, "")
@@ -500,7 +501,7 @@ class Registry:
                 if self._tls.certificate:
                     self._context.load_cert_chain(self._tls.certificate, self._tls.key or None)
             except OSError as error:
-                raise BuildError("%s: %s: name PEM files" % (" ".join(filter(None, self._tls)), error.strerror or error))
+                raise BuildError("%s: %s: name PEM files" % (" ".join(filter(None, self._tls)), error))
         return self._context
 
     def close(self) -> None:
