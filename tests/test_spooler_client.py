@@ -319,7 +319,7 @@ def test_a_token_that_ran_out_is_asked_for_again_in_the_middle_of_an_upload(fake
 @pytest.mark.parametrize("credentials, challenge, words", (
     ("user:wrong", 'Basic realm="r"', "check the user"),
     ("user:wrong", BEARER, "check the user"),
-    ("", 'Basic realm="r"', "it wants credentials"),
+    ("", 'Basic realm="r"', "it wants --credentials"),
     ("user:secret", 'Bearer realm="ftp://else/token"', "no credentials go there"),
     ("user:secret", "", "check the user"),
 ))

@@ -130,7 +130,7 @@ def test_credentials_come_by_file_or_by_variables(by, packed, fake, tmp_path):
         "SEEDPOD_SPOOLER_CREDENTIALS": str(path)}
     assert run(packed, fake, "push", "app", stdin=ARCHIVE, **given)[0] == 0
     status, _, err = run(packed, fake, "push", "app", stdin=ARCHIVE)
-    assert status == 1 and "it wants credentials" in err
+    assert status == 1 and "it wants --credentials" in err
 
 
 def test_the_same_source_gives_the_same_bytes(packed):

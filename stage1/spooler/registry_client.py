@@ -408,7 +408,7 @@ class Registry:
             raise RegistryError("%s: answers with more than %d bytes: is it a registry?" % (where, MAX_BODY_BYTES))
         answer = Answer(response.status, response.headers, body, where)
         if answer.status == 401:
-            raise refusal(answer, WRONG_CREDENTIALS if self._credentials else "it wants credentials: --credentials FILE")
+            raise refusal(answer, WRONG_CREDENTIALS if self._credentials else "it wants --credentials FILE")
         if answer.status == 403:
             raise refusal(answer, "these credentials may not do that")
         if may_pass(answer.status):
