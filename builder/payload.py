@@ -8,7 +8,8 @@ Rules for editors:
   on its own, so that neither the number of cores nor their speed shows.
 - Memory does not grow with the payload: a block's compressed bytes for each core, and the encoder's own.
 
-Specs: https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md, https://tukaani.org/xz/xz-file-format.txt
+Specs: https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md
+https://tukaani.org/xz/xz-file-format.txt
 """
 import collections
 import concurrent.futures

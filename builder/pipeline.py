@@ -22,7 +22,8 @@ from builder.site import Site
 from builder.squeeze import Squeezer, estimated_bytes
 
 STDOUT = "-"
-LARGEST_NUMBER = 99999  # of chunks, to reckon how long a chunk's name can be
+LONGEST_NAME = chunks.chunk_name("0" * 64, 99999, 99999, "0" * 64)  # of a chunk
+POD_REST_BYTES = 16 << 10  # of a Pod, but for the names of the chunks; twice what any has
 
 Progress = Callable[[str, int, int], None]  # (what is going on, bytes done since the last call, bytes in all or 0)
 
@@ -66,7 +67,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         raise BuildError("--squeeze: needs xz to pack what it unpacks: leave out --compression %s" % order.compression)
     if order.out != STDOUT:
         output.check_out(order.out)
-    chunk_size = checked_chunk_size(order)
+    check_chunk_size(order)
     with contextlib.ExitStack() as stack:
         if order.out == STDOUT:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-"))
@@ -77,6 +78,9 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         decision = decided(order.site, order.cluster, images)
         payload = write_payload(images, os.path.join(scratch, "payload"), order.compression, progress)
         code = pyz.pack(pyz.read_stage1())
+        chunk_size, advice = order.chunk_size, []
+        if not chunk_size:
+            chunk_size, advice = default_chunk_size(decision.site, payload.size)
         with open(payload.path, "rb") as source:
             digest, parts = chunks.cut(source, payload.size, chunk_size)
             plan = manifests.plan_of(decision.site, decision.runners, digest, [part.name for part in parts], code,
@@ -84,7 +88,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             check_object_size(plan)
             names, clashes = addresses(reference for image in images for reference in image.references)
             result = Result(images, names, payload, digest, parts, chunk_size, decision, plan, len(code),
-                            annotation_bytes(plan, parts), notes + clashes, other_bytes)
+                            annotation_bytes(plan, parts), notes + clashes + advice, other_bytes)
             documents = output.documents(plan, decision.profile, parts, source, code)
             if order.out == STDOUT:
                 output.write_stream(stdout, documents)
@@ -181,18 +185,28 @@ def addresses(references: Iterable[str]) -> Tuple[Dict[str, str], List[str]]:
     return shortest, notes
 
 
-def checked_chunk_size(order: Order) -> int:
-    """Bytes. The ConfigMap is measured as it will be, with the longest name that there can be."""
-    plan = manifests.Plan(order.site, "0" * 12, (), "")
-    name = chunks.chunk_name("0" * 64, LARGEST_NUMBER, LARGEST_NUMBER, "0" * 64)
-    if not order.chunk_size:
-        empty = manifests.chunk_config_map(plan, name, "")
-        return chunks.largest_for_apply(manifests.annotation_bytes(empty))
-    largest = chunks.largest_for_server_side(len(name))
-    if not 0 < order.chunk_size <= largest:
+def check_chunk_size(order: Order) -> None:
+    """BuildError if the user wants larger chunks than can be."""
+    largest = chunks.largest_for_server_side(len(LONGEST_NAME))
+    if order.chunk_size and not 0 < order.chunk_size <= largest:
         raise BuildError("--chunk-size %d: a ConfigMap holds at most %dKiB: choose less"
                          % (order.chunk_size, largest >> 10))
-    return order.chunk_size
+
+
+def default_chunk_size(site: Site, payload_bytes: int) -> Tuple[int, List[str]]:
+    """Bytes, and notes: the largest that plain `kubectl apply` takes, measured on a ConfigMap as it will be.
+
+    The Pod names all chunks: where those are too many for plain apply, they may as well be as few as can be.
+    """
+    plan = manifests.Plan(site, "0" * 12, (), "")
+    small = chunks.largest_for_apply(manifests.annotation_bytes(manifests.chunk_config_map(plan, LONGEST_NAME, "")))
+    named = manifests.json_bytes({"configMap": {"name": manifests.chunk_object_name(LONGEST_NAME)}}) + len(",")
+    if -(-payload_bytes // small) * named <= chunks.ANNOTATION_LIMIT_BYTES - POD_REST_BYTES:
+        return small, []
+    large = chunks.largest_for_server_side(len(LONGEST_NAME))
+    return large, ["payload: would take %d chunks of the size for plain kubectl apply, more than a Pod can name there: "
+                   "they have %dKiB instead, for kubectl apply --server-side"
+                   % (-(-payload_bytes // small), large >> 10)]
 
 
 def annotation_bytes(plan: manifests.Plan, parts: Sequence[chunks.Chunk]) -> int:

@@ -32,7 +32,7 @@ SAMPLES = 8  # blobs: the largest ones have nearly all the bytes
 SAMPLE_BYTES = 256 << 10  # a tenth of a second each
 BETTER = 0.85  # measured: how much less xz leaves of a whole layer than its fastest level of the beginning
 
-Progress = Callable[[str, int, int], Any]  # (what is going on, bytes done since the last call, bytes in all, 0: unknown)
+Progress = Callable[[str, int, int], Any]  # (what is going on, bytes done since the last call, bytes in all)
 
 
 class Squeezer:
@@ -107,7 +107,8 @@ def squeezable(tree: Tree, image: Image) -> Dict[str, Blob]:
         return {}
     told = {entry["digest"] for entry in below_manifest(tree)[1:] if entry.get("mediaType") in PLAIN_TYPES}
     kinds = {layer.digest: compression(layer) for layer in image.layers if layer.digest in told}
-    return {layer.digest: layer for layer in image.layers if kinds.get(layer.digest) and has_decoder(kinds[layer.digest])}
+    return {layer.digest: layer for layer in image.layers
+            if kinds.get(layer.digest) and has_decoder(kinds[layer.digest])}
 
 
 def compression(layer: Blob) -> str:

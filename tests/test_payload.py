@@ -12,7 +12,8 @@ from builder import oci, payload
 from builder.archive import open_archive
 from builder.errors import BuildError
 from builder.images import read_images
-from samples import NAME, gzipped, joined, crane, layout, multi_platform, podman_save, sample, tar_of, with_layers, write
+from samples import (NAME, crane, gzipped, joined, layout, multi_platform, podman_save, sample, tar_of, with_layers,
+                     write)
 
 IMAGE, OTHER = sample(), sample("b")
 OTHER_NAME = "docker.io/library/other:1"

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from builder import pipeline
+from builder import chunks, manifests, pipeline
 from builder.errors import BuildError
 from builder.oci import digest_of
 from tests import builds, samples
@@ -72,10 +72,6 @@ def test_a_chunk_that_no_config_map_holds_is_refused(tmp_path, size):
 
 
 def test_chunks_too_large_for_plain_apply_are_applied_by_the_server(tmp_path):
-    order = builds.order(tmp_path)
-    small, large = (order._replace(chunk_size=size) for size in (0, 512 << 10))
-    assert pipeline.checked_chunk_size(small) < 200 << 10
-    assert pipeline.checked_chunk_size(large) == 512 << 10
     blob = os.urandom(600 << 10)
     archive = samples.write(tmp_path / "large.tar", samples.crane(samples.with_layers([
         samples.tar_of([("random", blob)])]), samples.NAME))
@@ -83,6 +79,19 @@ def test_chunks_too_large_for_plain_apply_are_applied_by_the_server(tmp_path):
     assert result.server_side
     assert pipeline.apply_command("out", result) == "kubectl apply --server-side -f out"
     assert not build_of(tmp_path, ("", archive)).server_side
+
+
+def test_where_a_pod_could_not_name_all_chunks_for_plain_apply_they_are_as_large_as_can_be(tmp_path):
+    result, _ = builds.build(tmp_path, compression="none")
+    site = result.decision.site
+    small, notes = pipeline.default_chunk_size(site, result.payload.size)
+    assert (result.chunk_size, result.server_side, notes) == (small, False, []) and small < 200 << 10
+    large, notes = pipeline.default_chunk_size(site, 1 << 30)
+    assert large == 1023 << 10 and "kubectl apply --server-side" in notes[0]
+    most = max(count for count in range(1, 4000) if pipeline.default_chunk_size(site, count * small)[0] == small)
+    plan = manifests.plan_of(site, result.decision.runners, result.digest, [pipeline.LONGEST_NAME] * most, b"", 1, 1)
+    spare = chunks.ANNOTATION_LIMIT_BYTES - max(map(manifests.annotation_bytes, manifests.workloads(plan)))
+    assert 0 < spare < pipeline.POD_REST_BYTES
 
 
 def test_an_image_takes_the_name_that_the_user_gives(tmp_path):

@@ -195,7 +195,7 @@ def test_a_platform_matches_as_containerd_has_it(platform, wanted, same):
     assert matches(platform, [wanted]) is same
 
 
-@pytest.mark.parametrize("text", ["", "amd64", "linux", "linux/", "/amd64", "Linux/AMD64", "linux/arm/v7/x", "linux amd64"])
+@pytest.mark.parametrize("text", ["", "amd64", "linux", "linux/", "/amd64", "Linux/AMD64", "linux/arm/v7/x", "a b"])
 def test_what_is_no_platform_is_refused(text):
     with pytest.raises(BuildError, match="os/architecture"):
         checked_platform(text)
@@ -209,7 +209,8 @@ def test_a_platform_is_taken_as_typed(text):
 def test_nothing_left_is_refused_and_the_line_lists_what_there_is():
     with pytest.raises(BuildError) as error:
         check(["linux/s390x"], ["linux/arm64", "linux/amd64", "linux/amd64"])
-    assert str(error.value) == ("--platform linux/s390x: no image is for it: the archives hold linux/amd64, linux/arm64")
+    assert str(error.value) == (
+        "--platform linux/s390x: no image is for it: the archives hold linux/amd64, linux/arm64")
 
 
 def test_one_wanted_platform_without_an_image_among_others_is_told():

@@ -50,7 +50,8 @@ def test_layers_are_plain_and_the_image_is_the_same(tmp_path, members, layer_typ
     image, = squeeze(tmp_path, [before])
     assert digests(image.layers) == PLAIN_LAYERS and [bytes_of(layer) for layer in image.layers] == list(IMAGE.layers)
     assert layer_entries(image) == [descriptor(layer_type, layer) for layer in IMAGE.layers]
-    assert image.configs == before.configs and (image.references, image.platforms) == (before.references, before.platforms)
+    assert image.configs == before.configs
+    assert (image.references, image.platforms) == (before.references, before.platforms)
 
 
 def test_the_note_tells_the_old_digest_and_the_new_one(tmp_path):
