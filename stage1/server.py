@@ -36,7 +36,7 @@ HEAD_SECONDS = 20  # for the whole head, from its first byte
 IDLE_SECONDS = 90  # between two requests: as long as Go's clients keep an idle connection
 SLICE_BYTES = 1 << 20  # of a body; then it is the next connection's turn
 SLICE_SECONDS = 120  # for a client to take a slice: slower than 9 kB/s is as good as gone
-FIRST_BYTES = 8192  # of a body in memory: they go out in one packet with the head, at the cost of a copy
+TOGETHER_BYTES = 8192  # a body of at most so many is sent in one packet with the head, at the cost of a copy
 LINGER_SECONDS = 2  # for the client to read our last words before the connection is reset
 
 REQUEST = re.compile(r"([A-Z]+) (?:https?://[^/ ]*)?(/[!-~]*) HTTP/1\.([0-9])")
@@ -123,6 +123,8 @@ def loop(listener, registry, seed, limit):
                 if len(clients) < 2 * limit:
                     full = len(clients) >= limit
                     Client(connection, address[0], registry, seed, selector, clients, full).resume()
+                else:
+                    connection.close()
             except OSError:  # gone already, or no descriptor is left: a moment later there may be one
                 time.sleep(.01)
         now = time.monotonic()
@@ -226,18 +228,20 @@ class Client:
                 except OSError as failure:
                     answer = error(500, "UNKNOWN", "blob %s: %s" % (answer.entity.digest, failure))
             body, first, stop = answer.entity.body, answer.start, answer.stop
+            position = first
             if method == "HEAD":
                 stop = first
-            position = first
-            together = stop if body and stop - first <= FIRST_BYTES else first
-            data = head_of(answer, kept) + (body or b"")[first:together]
+            data = head_of(answer, kept)
+            if first < stop <= first + TOGETHER_BYTES:
+                part = body[first:stop] if body else os.pread(file, stop - first, first)
+                data += part
+                position += len(part)
             self.allow(SLICE_SECONDS)
             while data:
                 try:
                     data = data[self.connection.send(data):]
                 except BlockingIOError:
                     yield WRITE
-            position = together
             while position < stop:
                 self.allow(SLICE_SECONDS)
                 end = min(stop, position + SLICE_BYTES)

@@ -140,9 +140,11 @@ def our_command(seed: str, port: int, folder: str) -> List[str]:
 
 
 def docker_command(folder: str, port: int) -> List[str]:
+    """As Debian sets it up, but for the folder and the address."""
     config = os.path.join(folder, "registry.yml")
     with open(config, "w") as file:
-        json.dump({"version": 0.1, "storage": {"filesystem": {"rootdirectory": os.path.join(folder, "registry")}},
+        json.dump({"version": 0.1, "storage": {"filesystem": {"rootdirectory": os.path.join(folder, "registry")},
+                                                  "cache": {"blobdescriptor": "inmemory"}},
                    "http": {"addr": "127.0.0.1:%d" % port}}, file)
     return ["docker-registry", "serve", config]
 
