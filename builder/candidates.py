@@ -4,6 +4,7 @@ The order, from what real clusters refused: images that are known to carry Pytho
 before those that a node merely lists (it lists its 50 largest, and drops images that nobody uses); images of Pods with
 pull secrets last (a kubelet may keep those from others since Kubernetes 1.33); then what is on more nodes.
 """
+import functools
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from builder.cluster import Cluster, Node
@@ -18,51 +19,66 @@ HINTS = ("py", "jupyter", "ansible", "conda", "notebook", "django", "airflow")  
 
 class Candidate(NamedTuple):
     """An image that is on some node."""
-    image: str
-    known: Optional[Known]
+    image: str  # as a Pod names it, or a node
+    known: Optional[Known]  # None: nothing is known of it
     seen: str  # where, as a sentence
-    running: bool  # in some Pod, not only in a node's list
-    pull_secret: bool  # every Pod that runs it has one
+    running: Tuple[str, ...]  # names of the nodes on which a Pod runs it
+    pull_secret: bool  # whether every Pod that runs it has one
     nodes: Tuple[Node, ...]  # that hold it, and fit
-    all_nodes: Tuple[str, ...]  # that hold it
+    all_nodes: Tuple[str, ...]  # names of all that hold it
     verdict: str = ""
+
+
+class _Image:
+    """What is found of one image, while it is gathered."""
+
+    def __init__(self, image: str, seen: str) -> None:
+        self.image, self.seen = image, seen
+        self.known: Optional[Known] = None
+        self.nodes: Dict[str, Node] = {}
+        self.running: Dict[str, bool] = {}  # node -> whether every Pod there has a pull secret
 
 
 def candidates_of(cluster: Cluster, fitting: Sequence[Node]) -> List[Candidate]:
     """Every image of every node, the best first."""
+    fits = {node.name for node in fitting}
+    found = [Candidate(image.image, image.known, image.seen, tuple(sorted(image.running)),
+                       bool(image.running) and all(image.running.values()),
+                       tuple(node for name, node in sorted(image.nodes.items()) if name in fits),
+                       tuple(sorted(image.nodes))) for image in _gathered(cluster).values()]
+    return sorted(found, key=rank)
+
+
+def _gathered(cluster: Cluster) -> Dict[str, _Image]:
+    """Full name -> what the Pods and then the nodes tell of it."""
     nodes = {node.name: node for node in cluster.nodes}
-    found: Dict[str, Candidate] = {}
-
-    def add(reference: Reference, text: str, node: Node, seen: str, running: bool, secret: bool, workload: str) -> None:
-        old = found.get(str(reference))
-        known = known_image(reference, workload, node.runtime)
-        new = Candidate(text, known, seen, running, secret, (node,), (node.name,))
-        if old:
-            better = new if old.pull_secret and running and not secret else old
-            new = better._replace(
-                known=old.known or known, pull_secret=old.pull_secret and (secret or not running),
-                nodes=old.nodes + (node,) * (node not in old.nodes),
-                all_nodes=old.all_nodes + (node.name,) * (node.name not in old.all_nodes))
-        found[str(reference)] = new
-
-    for pod in cluster.pods:
+    found: Dict[str, _Image] = {}
+    for pod in sorted(cluster.pods, key=lambda pod: pod.pull_secret):  # what needs no secret is told first
         for container in pod.containers:
             reference = parsed(container.image)
-            if container.present and pod.node in nodes and reference:
-                add(reference, container.image, nodes[pod.node], "Pod %s/%s runs it" % (pod.namespace, pod.name), True,
-                    pod.pull_secret, "%s/%s/%s" % (pod.namespace, pod.owner, container.name))
+            if not (container.present and pod.node in nodes and reference):
+                continue
+            image = found.setdefault(str(reference), _Image(
+                container.image, "Pod %s/%s runs it" % (pod.namespace, pod.name)))
+            workload = "%s/%s/%s" % (pod.namespace, pod.owner, container.name)
+            image.known = image.known or known_image(reference, workload, nodes[pod.node].runtime)
+            image.nodes[pod.node] = nodes[pod.node]
+            image.running[pod.node] = image.running.get(pod.node, True) and pod.pull_secret
+    in_pods = set(found)
     for node in cluster.nodes:
         for names in node.images:
             pairs = [(parsed(text), text) for text in names]
             references = {str(reference): (reference, text) for reference, text in pairs if reference}
-            in_pods = [key for key in references if key in found and found[key].running]
-            for key in in_pods or sorted(references, key=lambda key: not references[key][0].tag)[:1]:
-                add(*references[key], node, "node %s lists it" % node.name, False, False, "")
-    held = [candidate._replace(nodes=tuple(node for node in candidate.nodes if node in fitting))
-            for candidate in found.values()]
-    return sorted(held, key=rank)
+            tagged_first = sorted(references, key=lambda key: not references[key][0].tag)
+            for key in [key for key in references if key in in_pods] or tagged_first[:1]:
+                reference, text = references[key]
+                image = found.setdefault(key, _Image(text, "node %s lists it" % node.name))
+                image.known = image.known or known_image(reference, "", node.runtime)
+                image.nodes[node.name] = node
+    return found
 
 
+@functools.lru_cache(maxsize=None)
 def parsed(text: str) -> Optional[Reference]:
     """An image's name as nodes tell it: `<none>:<none>` and the like are normal, and none. Nor is what an injector
     brought: it goes with it."""
@@ -77,7 +93,8 @@ def rank(candidate: Candidate) -> Tuple[object, ...]:
     """The order in which images are taken."""
     usable = bool(candidate.nodes) and candidate.known is not None and bool(candidate.known.interpreter)
     hint = candidate.known or any(word in candidate.image.lower() for word in HINTS)
-    return (not usable, not candidate.nodes, candidate.pull_secret, not candidate.running, not hint,
+    running = sum(node.name in candidate.running for node in candidate.nodes)
+    return (not usable, not candidate.nodes, candidate.pull_secret, not candidate.running, not hint, -running,
             -len(candidate.nodes), candidate.image)
 
 

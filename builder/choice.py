@@ -11,7 +11,7 @@ from builder.cluster import COMMAND, Cluster, Node
 from builder.errors import BuildError
 from builder.known import Known, known_image, known_system
 from builder.manifests import Runner, profile
-from builder.nodes import host_names, in_groups, some, systems, taint_advice, why_not
+from builder.nodes import advice, host_names, in_groups, some, systems, why_not
 from builder.site import HOST_NETWORK, INTERPRETER, NODE_PORT, Site
 
 HOST_PYTHON = "/usr/bin/python3"
@@ -58,7 +58,7 @@ def decide(site: Site, cluster: Optional[Cluster], platforms: Iterable[str]) -> 
                           tuple(against.items()))
         raise Refused([str(refusal)], so_far) from None
     site, more = _with_user(site, cluster, profile(site, runners))
-    warnings += _left_out(site, cluster, runners, against)
+    warnings += _left_out(site, cluster, runners, against) + _other_architectures(cluster, architectures)
     return Decision(site, tuple(runners), tuple(reason + reasons + more), tuple(warnings),
                     judged(candidates, taken, against), tuple(against.items()))
 
@@ -71,7 +71,7 @@ def _runners(site: Site, architectures: Sequence[str], cluster: Cluster, against
     fitting = [node for node in cluster.nodes if not against[node.name]]
     if not fitting:
         raise BuildError("--cluster: no node fits: %s%s" % (
-            in_groups(against.items()), taint_advice(cluster.nodes, site)))
+            in_groups(against.items()), advice(cluster.nodes, site)))
     if site.host_python is not None:
         return _host_python(site, fitting, candidates)
     if site.image:
@@ -155,6 +155,14 @@ def _left_out(site: Site, cluster: Cluster, runners: Sequence[Runner], reasons: 
     return ["%s gets no Pod, so 127.0.0.1:%d answers nothing there (%s)" % (
         some(left), site.node_port, in_groups((name, reasons[name] or "without the image") for name in left)
     )] if left else []
+
+
+def _other_architectures(cluster: Cluster, architectures: Sequence[str]) -> List[str]:
+    """Nodes on which the images that are brought cannot run."""
+    others = [node for node in cluster.nodes if architectures and node.architecture not in (*architectures, "")]
+    names = some(["%s (%s)" % (node.name, node.architecture) for node in others])
+    return ["%s: the images that this brings are for %s alone, and cannot run there"
+            % (names, " and ".join(architectures))] if others else []
 
 
 # --- images

@@ -25,7 +25,7 @@ from builder.platforms import checked_platform
 from builder.preflight import check
 from builder.read_back import verify
 from builder.site import NAME
-from builder.summary import decided, explained, explanation, facts, progress_line, summary, verified
+from builder.summary import decided, explained, explanation, facts, progress_line, reasons, summary, verified
 
 USAGE, FAILED = 2, 1
 INTERRUPTED = "interrupted: nothing was written"
@@ -206,7 +206,7 @@ def tell(decision: Decision, options: argparse.Namespace, stream: TextIO, errors
     if options.json:
         print(json.dumps(dict(decided(decision), errors=list(errors), **explained(decision)), indent=2), file=stream)
     elif options.explain:
-        print(explanation(decision), file=stream)
+        print("\n".join([explanation(decision), ""] + reasons(decided(decision))), file=stream)
 
 
 def order_of(options: argparse.Namespace) -> Order:

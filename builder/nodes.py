@@ -4,11 +4,12 @@ from typing import Dict, Iterable, List, Sequence, Tuple
 from builder.cluster import Node, Taint
 from builder.manifests import REQUESTS
 from builder.quantity import number
-from builder.site import HOST_NETWORK, Site, tolerates
+from builder.site import HOST_NETWORK, TOLERATE_ALL, Site, tolerates
 
 NOT_READY = Taint("node.kubernetes.io/not-ready", "", "NoSchedule")
 KEEPING_OFF = ("NoSchedule", "NoExecute")  # effects of taints that matter to a Pod that is new
 NAMES_SHOWN = 5
+REASON_LETTERS = 70  # of what a node says of itself
 
 
 def why_not(node: Node, site: Site, architectures: Sequence[str]) -> str:
@@ -18,7 +19,7 @@ def why_not(node: Node, site: Site, architectures: Sequence[str]) -> str:
     if architectures and node.architecture and node.architecture not in architectures:
         return "%s, but the images are for %s" % (node.architecture, " and ".join(architectures))
     if not node.ready and not _waits_for_network(node, site):
-        return "not ready (%s)" % node.unready
+        return "not ready (%s)" % shortened(node.unready)
     for taint in node.taints:
         if taint.effect in KEEPING_OFF and not tolerates(site.tolerations, taint._asdict()):
             return "tainted %s" % str(taint)
@@ -50,6 +51,18 @@ def in_groups(reasons: Iterable[Tuple[str, str]]) -> str:
 def some(names: Sequence[str]) -> str:
     more = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (" and %d more" % more if more > 0 else "")
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= REASON_LETTERS else text[:REASON_LETTERS].rstrip() + "..."
+
+
+def advice(nodes: Iterable[Node], site: Site) -> str:
+    """What to add where no node fits: tolerations, and where there is no network yet, the node's own."""
+    early = Site(expose=HOST_NETWORK, tolerations=(TOLERATE_ALL,))
+    if any(not node.ready and _waits_for_network(node, early) and not _waits_for_network(node, site) for node in nodes):
+        return taint_advice(nodes, site) + ", or --expose hostnetwork --tolerate-all, which needs no network of Pods"
+    return taint_advice(nodes, site)
 
 
 def taint_advice(nodes: Iterable[Node], site: Site) -> str:

@@ -17,13 +17,16 @@ PROFILES = ("restricted", "baseline", "privileged")
 CRIO_STRICT = (1, 35)  # from here on CRI-O takes HTTP on loopback only where it is told to
 SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it
 
-IMAGE_CONFIG = (
-    "kubectl patch image.config.openshift.io/cluster --type merge -p "
-    "'{\"spec\":{\"registrySources\":{\"insecureRegistries\":[\"127.0.0.1:%d\"]}}}' (name those that are listed there "
-    "already as well; the nodes are then updated one by one)")
-REGISTRIES_CONF = (
-    "on each, printf '[[registry]]\\nlocation = \"127.0.0.1:%d\"\\ninsecure = true\\n' "
-    "> /etc/containers/registries.conf.d/seedpod.conf && systemctl reload crio")
+REGISTRIES_CONF = """\
+CRI-O from 1.35 on ({nodes}) takes plain HTTP on loopback only where it is told to.
+Write to /etc/containers/registries.conf.d/seedpod.conf of each node, then systemctl reload crio:
+  [[registry]]
+  location = "127.0.0.1:{port}"
+  insecure = true"""
+IMAGE_CONFIG = """
+On OpenShift tell the cluster instead (with what is listed there already; the nodes are updated one by one):
+  oc patch image.config.openshift.io/cluster --type merge -p \\
+    '{{"spec":{{"registrySources":{{"insecureRegistries":["127.0.0.1:{port}"]}}}}}}'"""
 
 
 def check(decision: Decision, cluster: Cluster) -> Decision:
@@ -94,11 +97,8 @@ def runtime_warnings(site: Site, cluster: Cluster) -> List[str]:
               if node.runtime.startswith("cri-o://") and version(node.runtime) >= CRIO_STRICT]
     if not strict:
         return []
-    if is_openshift(cluster):
-        way = IMAGE_CONFIG % site.node_port
-    else:
-        way = REGISTRIES_CONF % site.node_port
-    return ["CRI-O from 1.35 on (%s) takes plain HTTP on loopback only where it is told to: %s" % (some(strict), way)]
+    text = REGISTRIES_CONF + (IMAGE_CONFIG if is_openshift(cluster) else "")
+    return [text.format(nodes=some(strict), port=site.node_port)]
 
 
 def pull_warnings(decision: Decision, cluster: Cluster) -> List[str]:

@@ -74,12 +74,18 @@ def explained(decision: Decision) -> Facts:
 
 
 def explanation(decision: Decision) -> str:
-    """The same for people, and the reasons."""
+    """The same for people."""
     told = explained(decision)
-    lines = ["why       " + reason for reason in decision.reasons]
+    lines = []
     for title, name in (("nodes", "name"), ("candidates", "image")):
         lines += ["", title] + ["  %s  %s" % (item[name], item["verdict"]) for item in told[title]]
-    return "\n".join(lines)
+    return "\n".join(lines[1:])
+
+
+def reasons(told: Facts) -> List[str]:
+    """What was chosen and why, and what is doubtful of it."""
+    return ["why       " + reason for reason in told["reasons"]] + [
+        "warning   " + warning.replace("\n", "\n          ") for warning in told["warnings"]]
 
 
 def commands(order: Order, result: Result) -> Dict[str, str]:
@@ -132,9 +138,8 @@ def summary(told: Facts) -> str:
               *squeezing(told["squeeze"], payload["bytes"]),
               "limits    largest object: %s of what plain kubectl apply takes; injector.pyz: %d of %d bytes"
               % (share, injector["bytes"], injector["budget_bytes"])]
-    lines += ["why       " + reason for reason in told["reasons"]]
     lines += ["note      " + note for note in list(told["notes"]) + placed(told)]
-    lines += ["warning   " + warning for warning in told["warnings"]]
+    lines += reasons(told)
     lines += [""] + next_steps(told)
     return "\n".join(lines).lstrip("\n")
 
