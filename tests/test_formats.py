@@ -7,6 +7,7 @@ import io
 import os
 import pathlib
 import random
+import re
 import resource
 import shutil
 import subprocess
@@ -347,3 +348,9 @@ def test_memory_stays_flat_whatever_the_payload(tmp_path, compression):
                            sent.digest, "--seed", sent.seed], stdout=subprocess.PIPE, check=True)
     mebibytes = int(done.stdout.split()[-2]) >> 10
     assert mebibytes <= (64 if compression == payload.XZ else 32)
+
+
+def test_the_readme_shows_chunks_as_they_are_written():
+    text = (injector.STAGE1 / "README.md").read_text(encoding="utf-8")
+    names = re.findall("^[0-9a-f]{12}-.*$", text, re.MULTILINE)
+    assert len(names) == 2 and unpack.order(names, "sha256:ae11e7660d0f") == names

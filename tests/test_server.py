@@ -491,3 +491,12 @@ def test_probes_that_succeed_are_not_logged(seed):
 def test_an_ipv4_client_of_an_ipv6_socket_is_told_by_its_ipv4_address(seed):
     (line,) = logged(seed, PING.replace(END + END, END + LAST), listen=":0")
     assert LINE.fullmatch(line).group(2) == "127.0.0.1"
+
+
+# --- what README.md says of all this
+
+def test_the_table_of_limits_tells_the_limits():
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", (injector.STAGE1 / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows and all(getattr(module, name) == int(value) for name, value in rows)
+    constants = {name for name in vars(module) if re.fullmatch("[A-Z_]+", name) and isinstance(getattr(module, name), int)}
+    assert {name for name, _ in rows} == constants - {"READ", "WRITE"}
