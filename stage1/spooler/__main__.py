@@ -37,11 +37,11 @@ OPTIONS = (
     ("--ca-file", "", "PEM file of the authority of the registry's certificate"),
     ("--client-certificate", "", "PEM file"),
     ("--client-key", "", "PEM file"),
-    ("--retry-seconds", 120, "how long to try again what may pass by itself"),
+    ("--retry-seconds", 120.0, "how long to try again what may pass by itself"),
 )
 SPOOL_OPTIONS = (
-    ("--settle-seconds", 2, "a whole archive is taken when it did not change for so long"),
-    ("--give-up-seconds", 30, "any other file is taken or refused then"),
+    ("--settle-seconds", 2.0, "a whole archive is taken when it did not change for so long"),
+    ("--give-up-seconds", 30.0, "any other file is taken or refused then"),
     ("--health-port", 5001, "where /live and /ready are answered"),
     ("--use-archive-names", False, "name images as the archive does, not as the file is called"),
 )
@@ -62,7 +62,7 @@ def spool(registry: Registry, options: Any) -> None:
     log("watching %s for %s" % (options.spool, registry.url))
     while True:
         watcher.turn()
-        time.sleep(POLL_SECONDS)
+        time.sleep(min(POLL_SECONDS, options.settle_seconds))
 
 
 def push_stream(registry: Registry, options: Any) -> None:

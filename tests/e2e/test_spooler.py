@@ -1,0 +1,325 @@
+"""spooler.pyz against Debian's docker-registry: plain, with TLS on both sides, with a password."""
+import contextlib
+import copy
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from builder import pyz
+from tests.e2e.images import FORMS
+from tests.e2e.programs import free_port
+
+PLAIN, TLS, PASSWORD = "plain", "tls", "password"
+HTPASSWD = "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"  # secret
+CREDENTIALS = "user:secret"
+
+SETTINGS = """\
+version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {folder}/storage}}, delete: {{enabled: true}}}}
+http: {{addr: "127.0.0.1:{port}", secret: fixed{tls}}}
+"""
+TLS_SETTINGS = ", tls: {{certificate: {0}/server.pem, key: {0}/server.key, clientcas: [{0}/ca.pem]}}"
+PASSWORD_SETTINGS = "auth: {{htpasswd: {{realm: r, path: {0}/htpasswd}}}}\n"
+
+SETTLE_SECONDS = .05
+DEADLINE_SECONDS = 30
+LARGE_BYTES = 160 << 20  # three parts of an upload
+MAX_RESIDENT_BYTES = 64 << 20
+KILLS = 20
+
+
+class Site:
+    """A registry in `folder`, and how the spooler and skopeo get at it."""
+
+    def __init__(self, sandbox, folder: pathlib.Path, kind: str, spooler: pathlib.Path) -> None:
+        self.sandbox = sandbox
+        self.folder = folder
+        self.port = free_port()
+        self.url = "%s://localhost:%d" % ("https" if kind == TLS else "http", self.port)
+        self.command = [sys.executable, "-I", "-S", spooler]
+        self.options = ["--registry", self.url, "--retry-seconds", "20"]
+        self.skopeo = ["--src-tls-verify=false"]
+        settings = SETTINGS.format(folder=folder, port=self.port, tls=TLS_SETTINGS.format(folder) if kind == TLS else "")
+        if kind == TLS:
+            make_certificates(sandbox, folder)
+            self.options += ["--ca-file", folder / "ca.pem", "--client-certificate", folder / "client.pem", "--client-key",
+                             folder / "client.key"]
+            self.skopeo = ["--src-cert-dir", folder / "client"]
+        if kind == PASSWORD:
+            (folder / "htpasswd").write_text(HTPASSWD)
+            (folder / "credentials").write_text(CREDENTIALS)
+            settings += PASSWORD_SETTINGS.format(folder)
+            self.options += ["--credentials", folder / "credentials"]
+            self.skopeo += ["--src-creds", CREDENTIALS]
+        (folder / "settings.yml").write_text(settings)
+
+    def registry(self):
+        """Context manager: the registry as a Daemon, ready."""
+        return self.sandbox.daemon("registry-%d" % self.port, "docker-registry", "serve", self.folder / "settings.yml")
+
+    def run(self, command, *arguments, stdin=subprocess.DEVNULL, status=0):
+        """A command of the spooler to its end; -> stdout, or stderr if it is to fail."""
+        done = subprocess.run(self.command + [command] + list(arguments) + self.options, stdin=stdin, timeout=60,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert done.returncode == status, done.stderr.decode()
+        return done.stderr.decode() if status else done.stdout
+
+    @contextlib.contextmanager
+    def spooling(self, spool: pathlib.Path):
+        """The sidecar, as a process."""
+        port = free_port()
+        with open(self.folder / "spooler.log", "ab") as log:
+            process = subprocess.Popen(
+                self.command + ["spool", "--spool", spool, "--settle-seconds", str(SETTLE_SECONDS), "--give-up-seconds", ".5",
+                                "--health-port", str(port)] + self.options, stderr=log)
+        process.health = "http://127.0.0.1:%d/ready" % port
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def log(self) -> str:
+        return (self.folder / "spooler.log").read_text()
+
+    def image_id(self, name: str, folder: pathlib.Path) -> str:
+        """`skopeo copy` with every blob, which it checks; -> digest of the config."""
+        self.sandbox.run("skopeo", "copy", *self.skopeo, "docker://localhost:%d/%s" % (self.port, name), "dir:%s" % folder)
+        return json.loads((folder / "manifest.json").read_text())["config"]["digest"]
+
+    def answer(self, path: str):
+        """Of a plain registry: body, or None for 404."""
+        request = urllib.request.Request(self.url + path, headers={
+            "Accept": "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"})
+        try:
+            with urllib.request.urlopen(request) as response:
+                return response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                assert error.code == 404
+                return None
+
+    def is_whole(self, repository: str, tag: str) -> bool:
+        """Whether there is an image; if so, all of it has to be there."""
+        manifest = self.answer("/v2/%s/manifests/%s" % (repository, tag))
+        if manifest is None:
+            return False
+        document = json.loads(manifest)
+        for blob in [document["config"]] + document["layers"]:
+            assert len(self.answer("/v2/%s/blobs/%s" % (repository, blob["digest"]))) == blob["size"]
+        return True
+
+
+def make_certificates(sandbox, folder: pathlib.Path) -> None:
+    """An authority, and what it signed: server.pem for localhost, client.pem."""
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    sandbox.run("openssl", "req", "-x509", *new_key, "-keyout", folder / "ca.key", "-out", folder / "ca.pem", "-subj", "/CN=ca")
+    for name, extension in (("server", "subjectAltName=DNS:localhost"), ("client", "extendedKeyUsage=clientAuth")):
+        (folder / "extension").write_text(extension)
+        sandbox.run("openssl", "req", *new_key[:-2], "-keyout", folder / (name + ".key"), "-out", folder / "request",
+                    "-subj", "/CN=" + name)
+        sandbox.run("openssl", "x509", "-req", "-in", folder / "request", "-CA", folder / "ca.pem", "-CAkey",
+                    folder / "ca.key", "-CAcreateserial", "-days", "2", "-extfile", folder / "extension", "-out",
+                    folder / (name + ".pem"))
+    for source, target in (("ca.pem", "ca.crt"), ("client.pem", "client.cert"), ("client.key", "client.key")):
+        path = folder / "client" / target  # as skopeo wants to find them
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((folder / source).read_bytes())
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(.01)
+
+
+def resident_bytes(pid: int) -> int:
+    """The most that a process ever had resident; 0 when it has ended."""
+    try:
+        status = pathlib.Path("/proc/%d/status" % pid).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+@pytest.fixture(scope="module")
+def spooler(tmp_path_factory):
+    path = tmp_path_factory.mktemp("spooler") / "spooler.pyz"
+    path.write_bytes(pyz.pack(pyz.read_spooler()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def sites(needs, sandbox, spooler, tmp_path_factory):
+    """A function of a kind: a registry of that kind, for all tests."""
+    needs("docker-registry", "openssl", "skopeo")
+    with contextlib.ExitStack() as stack:
+        known = {}
+
+        def site_of(kind):
+            if kind not in known:
+                known[kind] = Site(sandbox, tmp_path_factory.mktemp(kind), kind, spooler)
+                stack.enter_context(known[kind].registry())
+                known[kind].run("list")  # waits until it answers
+            return known[kind]
+        yield site_of
+
+
+@pytest.fixture(scope="module")
+def tars(saved, tmp_path_factory):
+    """form -> one file, as it can be copied or streamed; a folder is packed."""
+    folder = tmp_path_factory.mktemp("tars")
+    found = {}
+    for form in FORMS:
+        path = pathlib.Path(saved.archives[form].split("=")[-1])
+        if path.is_dir():
+            subprocess.run(["tar", "-C", path, "-cf", folder / (form + ".tar"), "."], check=True)
+            path = folder / (form + ".tar")
+        found[form] = path
+    return found
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_archive_goes_in_by_stream_and_comes_out_with_its_image_id(form, sites, saved, tars, tmp_path):
+    site = sites(PLAIN)
+    with open(tars[form], "rb") as archive:
+        assert site.run("push", "stream/%s:1" % form, stdin=archive).startswith(b"pushed stream/%s:1 " % form.encode())
+    assert site.image_id("stream/%s:1" % form, tmp_path) == saved.image_id
+
+
+@pytest.mark.parametrize("kind", (PLAIN, TLS, PASSWORD))
+def test_archives_go_in_by_file_and_come_out_with_their_image_id(kind, sites, saved, tars, tmp_path):
+    site, spool = sites(kind), tmp_path / "spool"
+    spool.mkdir()
+    for form in FORMS:
+        os.link(tars[form], spool / ("file\\%s:1.2.tar" % form))
+    with site.spooling(spool) as process:
+        wait_for(lambda: not os.listdir(spool))
+        with urllib.request.urlopen(process.health) as answer:
+            assert json.loads(answer.read())["pushed"] == len(FORMS)
+    for form in FORMS:
+        assert site.image_id("file/%s:1.2" % form, tmp_path / form) == saved.image_id
+    assert site.log().count(" pushed ") == len(FORMS)
+    assert "secret" not in site.log()
+
+
+@pytest.mark.parametrize("archive_form", ("oci-archive", "docker-archive"))
+def test_what_is_pulled_is_loaded_by_podman_and_read_by_skopeo(archive_form, needs, sites, saved, tars, sandbox, tmp_path):
+    needs("podman")
+    site = sites(PLAIN)
+    with open(tars["crane"], "rb") as archive:
+        site.run("push", "pulled/app:1", stdin=archive)
+    (tmp_path / "app.tar").write_bytes(site.run("pull", "pulled/app:1", "--format", archive_form))
+    podman = ["podman", "--root", tmp_path / "root", "--storage-driver", "vfs"]
+    sandbox.run(*podman, "load", "-i", tmp_path / "app.tar")
+    image_id, name = sandbox.run(*podman, "images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}").split()
+    assert (image_id, name.rpartition("pulled/")[2]) == (saved.image_id, "app:1")
+    told = json.loads(sandbox.run("skopeo", "inspect", "--raw", "%s:%s" % (archive_form, tmp_path / "app.tar")))
+    assert told["config"]["digest"] == saved.image_id
+
+
+def test_docker_loads_what_is_pulled_in_either_form(sites, saved, tars, dockerd, sandbox, tmp_path):
+    site = sites(PLAIN)
+    with open(tars["oci"], "rb") as archive:
+        site.run("push", "pulled/docker:1", stdin=archive)
+    (tmp_path / "app.tar").write_bytes(site.run("pull", "pulled/docker:1", "--format", "docker-archive"))
+    docker = ["docker", "--host", "unix://%s" % dockerd]
+    sandbox.run(*docker, "load", "-i", tmp_path / "app.tar")
+    assert sandbox.run(*docker, "images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}").split() == [
+        saved.image_id, "pulled/docker:1"]
+
+
+def test_list_and_delete_by_command_and_by_file(sites, tars, tmp_path):
+    site = sites(PLAIN)
+    for name in ("gone/one:1", "gone/other:1"):
+        with open(tars["oci-archive"], "rb") as archive:
+            site.run("push", name, stdin=archive)
+    assert {"gone/one:1", "gone/other:1"} <= set(site.run("list").decode().split())
+    assert site.run("delete", "gone/one:1").startswith(b"deleted gone/one:1 sha256:")
+    (tmp_path / "gone\\other:1!").touch()
+    with site.spooling(tmp_path):
+        wait_for(lambda: not os.listdir(tmp_path))
+    assert not {"gone/one:1", "gone/other:1"} & set(site.run("list").decode().split())
+
+
+def test_wrong_credentials_and_certificates_are_one_line_and_keep_the_file(sites, tars, tmp_path):
+    site, tls = sites(PASSWORD), sites(TLS)
+    (tmp_path / "wrong").write_text("user:guess")
+    for options, words in (
+            (site.options[:-1] + [tmp_path / "wrong"], "status 401: check the user"),
+            (tls.options[:4], "its certificate is not trusted"),
+            (["--registry", tls.url.replace("localhost", "127.0.0.1")] + tls.options[2:], "its certificate is not trusted"),
+            (["--registry", tls.url.replace("https", "http")], "status 400")):
+        command = site.command + ["push", "app"] + options
+        with open(tars["crane"], "rb") as archive:
+            done = subprocess.run(command, stdin=archive, stderr=subprocess.PIPE, timeout=60)
+        told = done.stderr.decode()
+        assert (done.returncode, told.count("\n")) == (1, 1) and words in told and "guess" not in told
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    os.link(tars["crane"], spool / "app.tar")
+    stranger = copy.copy(site)
+    stranger.options = site.options[:-1] + [tmp_path / "wrong"]
+    with stranger.spooling(spool):
+        wait_for(lambda: (spool / "failed" / "app.tar").exists())
+    assert "status 401" in (spool / "failed" / "app.tar.error").read_text()
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A tar of random bytes."""
+    path = tmp_path_factory.mktemp("large") / "large.tar"
+    content = path.with_name("content")
+    content.write_bytes(random.Random(1).randbytes(LARGE_BYTES // 32) * 32)
+    subprocess.run(["tar", "-C", path.parent, "-cf", path, "content"], check=True)
+    return path
+
+
+def test_a_push_survives_the_death_of_the_registry_in_little_memory(large, sandbox, spooler, needs, tmp_path):
+    needs("docker-registry")
+    site = Site(sandbox, tmp_path, PLAIN, spooler)
+
+    def upload_bytes():
+        return sum(path.stat().st_size for path in tmp_path.glob("storage/**/_uploads/*/data"))
+    with open(large, "rb") as archive, site.registry():
+        site.run("list")
+        process = subprocess.Popen(site.command + ["push", "large:1"] + site.options, stdin=archive)
+        wait_for(lambda: upload_bytes() > 70 << 20)  # in the second part
+    assert process.poll() is None
+    with site.registry():
+        most_bytes = 0
+        while process.poll() is None:
+            most_bytes = max(most_bytes, resident_bytes(process.pid))
+            time.sleep(.01)
+        assert process.returncode == 0
+        assert 0 < most_bytes < MAX_RESIDENT_BYTES
+        assert site.is_whole("large", "1")
+
+
+def test_a_spooler_killed_at_any_moment_loses_nothing_and_half_pushes_nothing(sites, tars, tmp_path):
+    site, moments = sites(PLAIN), random.Random(2)
+    names = []
+    for number in range(KILLS):
+        names.append("killed/%d" % number)
+        os.link(tars[FORMS[number % len(FORMS)]], tmp_path / ("killed\\%d:1.tar" % number))
+        with site.spooling(tmp_path) as process:
+            time.sleep(moments.uniform(.1, .6))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        waiting = os.listdir(tmp_path)
+        for name in names:
+            assert site.is_whole(name, "1") or name.replace("/", "\\") + ":1.tar" in waiting
+    with site.spooling(tmp_path):
+        wait_for(lambda: not os.listdir(tmp_path))
+    assert all(site.is_whole(name, "1") for name in names)
