@@ -6,8 +6,11 @@ input whatever the folder, the clock or the file modes. Each module stays a memb
 zlib's other strategies and memory levels make no module smaller, and `zipfile` writes no byte that is optional.
 Spec: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 """
+import ast
+import collections
 import io
 import pathlib
+import re
 import zipfile
 from typing import Dict, List, Mapping, NamedTuple
 
@@ -49,7 +52,20 @@ def read_spooler() -> Dict[str, str]:
     modules = {path.name: path.read_text(encoding="utf-8") for path in sorted(SPOOLER.glob("*.py"))}
     for name in READERS:
         modules["builder/%s.py" % name] = (BUILDER / (name + ".py")).read_text(encoding="utf-8")
-    return modules
+    return without_unused(modules)
+
+
+def without_unused(modules: Mapping[str, str]) -> Dict[str, str]:
+    """The same modules without the functions that only the builder calls: whose name appears nowhere else in them."""
+    words = collections.Counter(word for source in modules.values() for word in re.findall(r"\w+", source))
+    kept = {}
+    for path, source in modules.items():
+        lines = source.splitlines(keepends=True)
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.FunctionDef) and not node.decorator_list and words[node.name] == 1:
+                lines[node.lineno - 1:node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
+        kept[path] = "".join(lines)
+    return kept
 
 
 def pack(modules: Mapping[str, str]) -> bytes:

@@ -317,11 +317,11 @@ def test_a_token_that_ran_out_is_asked_for_again_in_the_middle_of_an_upload(fake
 
 
 @pytest.mark.parametrize("credentials, challenge, words", (
-    ("user:wrong", 'Basic realm="r"', "check the user"),
-    ("user:wrong", BEARER, "check the user"),
-    ("", 'Basic realm="r"', "it wants --credentials"),
+    ("user:wrong", 'Basic realm="r"', "give the right --credentials"),
+    ("user:wrong", BEARER, "give the right --credentials"),
+    ("", 'Basic realm="r"', "give the right --credentials"),
     ("user:secret", 'Bearer realm="ftp://else/token"', "no credentials go there"),
-    ("user:secret", "", "check the user"),
+    ("user:secret", "", "give the right --credentials"),
 ))
 def test_wrong_credentials_are_told_at_once_and_never_quoted(credentials, challenge, words, fake, clock, connect):
     fake.authorization, fake.challenge = "Bearer t0", challenge

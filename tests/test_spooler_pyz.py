@@ -45,6 +45,12 @@ def test_it_stays_within_its_budget():
     assert rows[-1].packed_bytes <= pyz.SPOOLER_BUDGET_BYTES, pyz.format_sizes(rows, pyz.SPOOLER_BUDGET_BYTES)
 
 
+def test_functions_that_only_the_builder_calls_are_left_out():
+    modules = {"a.py": "def used(): pass\n\n\ndef unused():\n    pass\n\n\nX = 1\n", "__main__.py": "import a\na.used()\n"}
+    assert pyz.without_unused(modules) == {"a.py": "def used(): pass\n\n\n\n\nX = 1\n", "__main__.py": modules["__main__.py"]}
+    assert "from_file_name" not in pyz.read_spooler()["builder/reference.py"]
+
+
 def test_the_injector_does_not_carry_it():
     assert not {path.name for path in SPOOLER.glob("*.py")} - {"__main__.py"} & set(pyz.read_stage1())
 
@@ -130,7 +136,7 @@ def test_credentials_come_by_file_or_by_variables(by, packed, fake, tmp_path):
         "SEEDPOD_SPOOLER_CREDENTIALS": str(path)}
     assert run(packed, fake, "push", "app", stdin=ARCHIVE, **given)[0] == 0
     status, _, err = run(packed, fake, "push", "app", stdin=ARCHIVE)
-    assert status == 1 and "it wants --credentials" in err
+    assert status == 1 and "give the right --credentials" in err
 
 
 def test_the_same_source_gives_the_same_bytes(packed):

@@ -44,8 +44,11 @@ _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _REPOSITORY = re.compile("(.*?)/(?:blobs|manifests|tags)/")
 
-WRONG_CREDENTIALS = "check the user, the password and what they may do"
+HINTS = {401: "give the right --credentials", 403: "these credentials may not do that",
+         405: "allow it in the registry (to delete: REGISTRY_STORAGE_DELETE_ENABLED=true)",
+         413: "something on the way takes no bodies of this size", 507: "make room on the registry's disk"}
 UNTRUSTED = ("CertificateError", "SSLCertVerificationError")  # Python 3.6, newer ones
+DONE = (200, 201, 202, 204)  # registries differ in which they take for what
 GOING_ON, SENT, MOUNTED, THERE = "", "sent", "mounted", "there"  # how far an upload is
 
 Headers = Dict[str, str]
@@ -128,9 +131,9 @@ def complaint(body: bytes) -> str:
     return "".join(c if c.isprintable() else " " for c in text)[:ERROR_LETTERS]
 
 
-def refusal(answer: Answer, hint: str = "") -> RegistryError:
+def refusal(answer: Answer) -> RegistryError:
     """The error for an answer that is not the expected one."""
-    told = complaint(answer.body)
+    told, hint = complaint(answer.body), HINTS.get(answer.status)
     kind = Transient if may_pass(answer.status) else RegistryError
     error = kind("%s: status %d%s%s" % (answer.where, answer.status, told and ", " + told, hint and ": " + hint))
     if kind is Transient:
@@ -196,12 +199,10 @@ class Registry:
         return True
 
     def has_blob(self, repository: str, digest: str) -> bool:
-        answer = self._retry(lambda: self._request("HEAD", "/v2/%s/blobs/%s" % (repository, digest)))
-        if answer.status not in (200, 404):
-            raise refusal(answer)
-        if answer.status == 200:
+        found = self._ask("HEAD", "/v2/%s/blobs/%s" % (repository, digest), (200, 404)).status == 200
+        if found:
             self._homes[digest] = repository
-        return answer.status == 200
+        return found
 
     def upload(self, repository: str, blob: Blob) -> str:
         """Bring the blob there; -> THERE if it was, MOUNTED from another repository, or SENT."""
@@ -229,7 +230,7 @@ class Registry:
         answer = self._request("PUT" if last else "PATCH",
                                with_query(upload.url, digest=blob.digest) if last else upload.url, headers,
                                lambda: blocks_of(blob, upload.offset, count))
-        if answer.status in (200, 201, 202, 204):
+        if answer.status in DONE:
             if not last:
                 self._go_on(upload, answer, upload.offset + count)
             return SENT if last else GOING_ON
@@ -276,7 +277,7 @@ class Registry:
             return True
         answer = self._request("GET", upload.url) if upload.url and not upload.whole else None
         offset = received(answer.headers.get("Range")) if answer else 0
-        if answer and answer.status in (200, 202, 204) and offset <= blob.size:
+        if answer and answer.status in DONE and offset <= blob.size:
             location = answer.headers.get("Location")
             upload.url, upload.offset = urllib.parse.urljoin(upload.url, location or ""), offset
         elif upload.url:
@@ -289,10 +290,8 @@ class Registry:
     def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> None:
         """`reference`: a tag, or the manifest's digest."""
         headers = {"Content-Type": manifest.media_type, "Content-Length": str(len(manifest.data))}
-        answer = self._retry(lambda: self._request(
-            "PUT", "/v2/%s/manifests/%s" % (repository, reference), headers, lambda: [manifest.data]))
-        if answer.status not in (200, 201, 202):
-            raise refusal(answer)
+        answer = self._ask("PUT", "/v2/%s/manifests/%s" % (repository, reference), DONE, headers,
+                           lambda: [manifest.data])
         told = answer.headers.get("Docker-Content-Digest", manifest.digest)
         if told.startswith("sha256:") and told != manifest.digest:
             raise RegistryError("%s: the registry took %s for %s" % (answer.where, manifest.digest, ascii(told)))
@@ -300,12 +299,9 @@ class Registry:
     def manifest(self, repository: str, reference: str) -> Optional[Manifest]:
         """What lies under a tag or digest; None if nothing."""
         headers = {"Accept": ", ".join(MANIFEST_TYPES + INDEX_TYPES)}
-        answer = self._retry(
-            lambda: self._request("GET", "/v2/%s/manifests/%s" % (repository, reference), headers))
+        answer = self._ask("GET", "/v2/%s/manifests/%s" % (repository, reference), (200, 404), headers)
         if answer.status == 404:
             return None
-        if answer.status != 200:
-            raise refusal(answer)
         algorithm = reference.partition(":")[0] if is_digest(reference) else "sha256"
         digest = digest_of(answer.body, algorithm)
         if is_digest(reference) and digest != reference:
@@ -313,10 +309,7 @@ class Registry:
         return Manifest(answer.headers.get("Content-Type", "").partition(";")[0], digest, answer.body)
 
     def delete_manifest(self, repository: str, digest: str) -> None:
-        answer = self._retry(lambda: self._request("DELETE", "/v2/%s/manifests/%s" % (repository, digest)))
-        if answer.status not in (200, 202, 204, 404):
-            raise refusal(answer, "allow it in the registry (REGISTRY_STORAGE_DELETE_ENABLED=true)"
-                          if answer.status == 405 else "")
+        self._ask("DELETE", "/v2/%s/manifests/%s" % (repository, digest), DONE + (404,))
 
     def repositories(self) -> List[str]:
         return self._pages("/v2/_catalog", "repositories")
@@ -356,11 +349,9 @@ class Registry:
         """All entries of a list that comes page by page; none where there is no such list."""
         found, url = [], "%s%s?n=%d" % (self.url, path, PAGE_ENTRIES)  # type: List[str], str
         for _ in range(MAX_PAGES):
-            answer = self._retry(lambda: self._request("GET", url))
+            answer = self._ask("GET", url, (200, 404))
             if answer.status == 404:
                 break
-            if answer.status != 200:
-                raise refusal(answer)
             try:
                 found += strings(field(parse_object(answer.body, answer.where), key, list, answer.where), answer.where)
             except BuildError:
@@ -393,6 +384,14 @@ class Registry:
             self._clock.sleep(pause)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
 
+    def _ask(self, method: str, url: str, expected: Tuple[int, ...], headers: Headers = NO_HEADERS,
+             blocks: Optional[Blocks] = None) -> Answer:
+        """One exchange, tried again; RegistryError if its status is none of the expected ones."""
+        answer = self._retry(lambda: self._request(method, url, headers, blocks))
+        if answer.status not in expected:
+            raise refusal(answer)
+        return answer
+
     def _request(self, method: str, url: str, headers: Headers = NO_HEADERS, blocks: Optional[Blocks] = None) -> Answer:
         """One exchange; only what may pass by itself is raised. `url`: a path of the registry, or complete."""
         url = self.url + url if url.startswith("/") else url
@@ -407,11 +406,7 @@ class Registry:
             self.close()
             raise RegistryError("%s: answers with more than %d bytes: is it a registry?" % (where, MAX_BODY_BYTES))
         answer = Answer(response.status, response.headers, body, where)
-        if answer.status == 401:
-            raise refusal(answer, WRONG_CREDENTIALS if self._credentials else "it wants --credentials FILE")
-        if answer.status == 403:
-            raise refusal(answer, "these credentials may not do that")
-        if may_pass(answer.status):
+        if answer.status in (401, 403) or may_pass(answer.status):
             raise refusal(answer)
         return answer
 
@@ -450,7 +445,7 @@ class Registry:
         response = self._send("GET", url, {"Authorization": basic} if self._credentials else {}, None)
         answer = Answer(response.status, response.headers, response.read(MAX_BODY_BYTES), "GET " + realm)
         if answer.status != 200:
-            raise refusal(answer, "" if may_pass(answer.status) else WRONG_CREDENTIALS)
+            raise refusal(answer)
         try:
             document = parse_object(answer.body, answer.where)
             token = field(document, "token", str, "") or field(document, "access_token", str, "")

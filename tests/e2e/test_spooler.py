@@ -257,7 +257,7 @@ def test_wrong_credentials_and_certificates_are_one_line_and_keep_the_file(sites
     site, tls = sites(PASSWORD), sites(TLS)
     (tmp_path / "wrong").write_text("user:guess")
     for options, words in (
-            (site.options[:-1] + [tmp_path / "wrong"], "status 401: check the user"),
+            (site.options[:-1] + [tmp_path / "wrong"], "status 401: give the right --credentials"),
             (tls.options[:4], "its certificate is not trusted"),
             (["--registry", tls.url.replace("localhost", "127.0.0.1")] + tls.options[2:], "its certificate is not trusted"),
             (["--registry", tls.url.replace("https", "http")], "status 400")):
