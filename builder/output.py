@@ -25,7 +25,10 @@ SUMS = "SHA256SUMS"
 MARK = "Written by Seedpod."
 OURS = re.compile(r"\d\d-[a-z]+(-\d+(-of-\d+)?)?\.yaml|%s" % "|".join(map(re.escape, (README, PYZ, SUMS))))
 
+PART_BYTES = 48 << 10  # turned into base64 at once: whole groups of 3, and it stays in the processor's cache
 DATA = "="  # stands for a chunk's data while YAML is written, which then need not look at every byte of it
+
+Parts = Iterable[bytes]  # of a file, one after the other
 
 COMMENT = """\
 The injector: it puts the images together from the chunk ConfigMaps and serves them, read-only, at
@@ -58,21 +61,21 @@ for you to look at (unzip it) or to run by hand. {sums} tells whether the folder
 
 
 def documents(plan: Plan, enforce: str, chunks: List[Chunk], payload: BinaryIO, pyz: bytes) \
-        -> Iterator[Tuple[str, bytes]]:
+        -> Iterator[Tuple[str, Parts]]:
     """(file name, YAML) of every object, in the order in which they are to be applied."""
     if plan.site.emits_namespace:
-        yield "00-namespace.yaml", to_yaml(manifests.namespace(plan, enforce)).encode()
+        yield "00-namespace.yaml", [to_yaml(manifests.namespace(plan, enforce)).encode()]
     for chunk, data in read(payload, chunks):
         numbers = re.search(r"\d+-of-\d+", chunk.name).group()
         yield "10-chunk-%s.yaml" % numbers, with_data(
             to_yaml(manifests.chunk_config_map(plan, chunk.name, DATA)), data)
     yield "20-injector.yaml", with_data(to_yaml(manifests.injector_config_map(plan, DATA)), pyz)
     if not plan.site.on_every_node:
-        yield "30-service.yaml", to_yaml(manifests.service(plan)).encode()
+        yield "30-service.yaml", [to_yaml(manifests.service(plan)).encode()]
     objects = manifests.workloads(plan)
     for number, manifest in enumerate(objects, 1):
         name = manifest["kind"].lower() + ("-%d" % number if len(objects) > 1 else "")
-        yield "40-%s.yaml" % name, to_yaml(manifest, comment_of(plan, manifest)).encode()
+        yield "40-%s.yaml" % name, [to_yaml(manifest, comment_of(plan, manifest)).encode()]
 
 
 def comment_of(plan: Plan, manifest: manifests.Object) -> str:
@@ -85,23 +88,28 @@ def comment_of(plan: Plan, manifest: manifests.Object) -> str:
                           image=spec["containers"][0]["image"] + ", which is on the nodes already" + python)
 
 
-def companions(pyz: bytes, apply: str, site: Site, addresses: Mapping[str, str]) -> List[Tuple[str, bytes]]:
+def companions(pyz: bytes, apply: str, site: Site, addresses: Mapping[str, str]) -> List[Tuple[str, Parts]]:
     """What else OUT holds: the program, and a text for whoever finds the folder."""
     images = "".join("  127.0.0.1:%d/%s\n      %s\n" % (site.node_port, address, reference)
                      for reference, address in addresses.items())
-    return [(PYZ, pyz), (README, FOLDER_TEXT.format(mark=MARK, apply=apply, images=images, pyz=PYZ,
-                                                      sums=SUMS).encode())]
+    text = FOLDER_TEXT.format(mark=MARK, apply=apply, images=images, pyz=PYZ, sums=SUMS)
+    return [(PYZ, [pyz]), (README, [text.encode()])]
 
 
-def with_data(text: str, data: bytes) -> bytes:
+def with_data(text: str, data: bytes) -> Iterator[bytes]:
     head, _, tail = text.encode().rpartition(b'"%s"' % DATA.encode())  # data is what comes last in a ConfigMap
-    return b'%s"%s"%s' % (head, binascii.b2a_base64(data, newline=False), tail)
+    yield head + b'"'
+    view = memoryview(data)
+    for start in range(0, len(data), PART_BYTES):
+        yield binascii.b2a_base64(view[start:start + PART_BYTES], newline=False)
+    yield b'"' + tail
 
 
-def write_stream(target: BinaryIO, files: Iterable[Tuple[str, bytes]]) -> None:
+def write_stream(target: BinaryIO, files: Iterable[Tuple[str, Parts]]) -> None:
     """One YAML stream, as `kubectl apply -f -` reads it."""
-    for _, data in files:
-        target.write(b"---\n" + data)
+    for _, parts in files:
+        target.write(b"---\n")
+        target.writelines(parts)
 
 
 def write_file(path: str, data: bytes) -> None:
@@ -161,15 +169,19 @@ class Folder:
             os.rename(old, self.out)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def write(self, files: Iterable[Tuple[str, bytes]]) -> None:
-        for name, data in files:
-            self.sums[name] = hashlib.sha256(data).hexdigest()
+    def write(self, files: Iterable[Tuple[str, Parts]]) -> None:
+        for name, parts in files:
+            digest = hashlib.sha256()
             with open(os.path.join(self.path, name), "wb") as file:
-                file.write(data)
+                for part in parts:
+                    digest.update(part)
+                    file.write(part)
+            self.sums[name] = digest.hexdigest()
 
     def keep(self) -> None:
         """Move it into place. What was there is put aside first and removed with the rest."""
-        self.write([(SUMS, "".join("%s  %s\n" % (self.sums[name], name) for name in sorted(self.sums)).encode())])
+        sums = "".join("%s  %s\n" % (self.sums[name], name) for name in sorted(self.sums))
+        self.write([(SUMS, [sums.encode()])])
         if os.path.lexists(self.out):
             os.rename(self.out, os.path.join(self.scratch, "old"))
         os.rename(self.path, self.out)

@@ -7,7 +7,8 @@ import pytest
 from builder import output
 from builder.errors import BuildError
 
-FILES = [("00-namespace.yaml", b"kind: Namespace\n"), (output.README, output.MARK.encode() + b"\n")]
+FILES = [("00-namespace.yaml", [b"kind: Namespace\n"]), (output.README, [output.MARK.encode(), b"\n"])]
+CONTENT = {name: b"".join(parts) for name, parts in FILES}
 
 
 def write(out, files=tuple(FILES)):
@@ -26,26 +27,26 @@ def content(folder):
 def test_the_sums_are_those_of_every_other_file(tmp_path):
     write(tmp_path / "out")
     assert (tmp_path / "out" / "SHA256SUMS").read_text() == "".join(
-        "%s  %s\n" % (hashlib.sha256(data).hexdigest(), name) for name, data in sorted(FILES))
+        "%s  %s\n" % (hashlib.sha256(data).hexdigest(), name) for name, data in sorted(CONTENT.items()))
 
 
 def test_a_new_folder_appears_with_all_its_files(tmp_path):
     write(tmp_path / "out")
-    assert content(tmp_path / "out") == dict(FILES)
+    assert content(tmp_path / "out") == CONTENT
     assert os.listdir(tmp_path) == ["out"]
 
 
 def test_an_older_build_of_ours_is_replaced_as_a_whole(tmp_path):
-    write(tmp_path / "out", FILES + [("10-chunk-0001-of-0001.yaml", b"old")])
+    write(tmp_path / "out", FILES + [("10-chunk-0001-of-0001.yaml", [b"old"])])
     write(tmp_path / "out")
-    assert content(tmp_path / "out") == dict(FILES)
+    assert content(tmp_path / "out") == CONTENT
     assert os.listdir(tmp_path) == ["out"]
 
 
 def test_an_empty_folder_is_taken(tmp_path):
     (tmp_path / "out").mkdir()
     write(tmp_path / "out")
-    assert content(tmp_path / "out") == dict(FILES)
+    assert content(tmp_path / "out") == CONTENT
 
 
 @pytest.mark.parametrize("files", [
@@ -92,16 +93,16 @@ def test_a_failure_in_the_middle_leaves_the_old_folder_and_no_litter(tmp_path):
     write(tmp_path / "out")
 
     def files():
-        yield "00-namespace.yaml", b"new"
+        yield "00-namespace.yaml", [b"new"]
         raise OSError("the disk is full")
     with pytest.raises(OSError, match="the disk is full"):
         write(tmp_path / "out", files())
-    assert content(tmp_path / "out") == dict(FILES)
+    assert content(tmp_path / "out") == CONTENT
     assert os.listdir(tmp_path) == ["out"]
 
 
 def test_a_failure_of_the_last_step_puts_the_old_folder_back(tmp_path, monkeypatch):
-    write(tmp_path / "out", FILES + [("10-chunk-0001-of-0001.yaml", b"old")])
+    write(tmp_path / "out", FILES + [("10-chunk-0001-of-0001.yaml", [b"old"])])
     rename = os.rename
 
     def fail_for_the_new_one(source, target):
