@@ -35,6 +35,12 @@ def command(stage, *arguments, python=sys.executable, code=STAGE1):
     return [python, "-I", "-S", str(code)] + [stage] * bool(stage) + [str(argument) for argument in arguments]
 
 
+def patched(code, *arguments):
+    """The source of the stages with `code` run before it: what the machine may lack or do in the meantime."""
+    return [sys.executable, "-I", "-S", "-c", "%s\nimport runpy; runpy.run_path(%r, run_name='__main__')" % (
+        code, str(STAGE1))] + [str(argument) for argument in arguments]
+
+
 def run(*arguments, **more):
     """Run a stage to its end; -> (exit status, stdout, stderr)."""
     options = {name: more.pop(name) for name in ("python", "code") if name in more}
@@ -66,6 +72,7 @@ class Server:
         """Until it listens."""
         assert self.listening.wait(TIMEOUT_SECONDS), "it does not listen: %s" % "".join(self.log)
         assert self.process.poll() is None, "".join(self.log)
+        self.port = int(re.search(r"^listening on .* port (\d+)$", "".join(self.log), re.MULTILINE).group(1))
         return self
 
     def stop(self, number=signal.SIGTERM):
@@ -157,9 +164,7 @@ def serving(seed, *more, python=sys.executable, code=STAGE1, listen="127.0.0.1:0
     """A Server on a free port over a seed folder."""
     server = Server(command("serve", "--seed", seed, "--listen", listen, *more, python=python, code=code), **options)
     try:
-        server.wait()
-        server.port = int(re.search(r"^listening on .* port (\d+)$", "".join(server.log), re.MULTILINE).group(1))
-        yield server
+        yield server.wait()
     finally:
         server.stop(signal.SIGKILL)
 

@@ -23,10 +23,11 @@ UNKNOWN = "sha256:" + "0" * 64
 NAME = "library/sample"
 TAGS = ["1", "10", "2", "A", "a", "B", "_x", "latest", "v1.0", "V1.1", "v1.2"]
 LEXICAL = sorted(TAGS, key=lambda tag: (tag.lower(), tag))
-REPOSITORIES = ["a/b", "docker.io/library/sample", "library/sample", "localhost/other", "other", "quay.io/a/b", "sample"]
+REPOSITORIES = ["a/b", "docker.io/library/sample", "library/sample", "localhost/other", "other", "quay.io/a/b",
+                "sample"]
 CODES = {"BLOB_UNKNOWN", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN",
-         "MANIFEST_INVALID", "MANIFEST_UNKNOWN", "NAME_INVALID", "NAME_UNKNOWN", "SIZE_INVALID", "UNAUTHORIZED", "DENIED",
-         "UNSUPPORTED", "TOOMANYREQUESTS"}
+         "MANIFEST_INVALID", "MANIFEST_UNKNOWN", "NAME_INVALID", "NAME_UNKNOWN", "SIZE_INVALID", "UNAUTHORIZED",
+         "DENIED", "UNSUPPORTED", "TOOMANYREQUESTS"}
 
 
 def reference_to(data, marker, index=False, **more):
@@ -52,7 +53,8 @@ def server(tmp_path_factory):
         tmp_path_factory.mktemp("seed"),
         samples.layout(IMAGE, *["docker.io/%s:%s" % (NAME, tag) for tag in TAGS]),
         samples.layout(OTHER, "localhost/other:1"),
-        samples.layout_of([samples.descriptor(oci.DOCKER_MANIFEST, DOCKER, annotations={oci.REF_NAME: "quay.io/a/b:1"})],
+        samples.layout_of([samples.descriptor(oci.DOCKER_MANIFEST, DOCKER,
+                                              annotations={oci.REF_NAME: "quay.io/a/b:1"})],
                           [samples.blob(DOCKER), samples.blob(IMAGE.config)]),
         samples.layout_of([SBOM, PLAIN, INDEX, FOREIGN], SBOM_BLOBS + PLAIN_BLOBS + INDEX_BLOBS + FOREIGN_BLOBS))
     with injector.serving(seed) as running:
@@ -84,7 +86,8 @@ def test_the_content_type_should_match_what_was_pushed_and_have_no_parameters(se
     assert server.get("/v2/a/b/manifests/1").headers["content-type"] == oci.DOCKER_MANIFEST
 
 
-@pytest.mark.parametrize("accept", ["*/*", "application/json", oci.DOCKER_MANIFEST, oci.OCI_INDEX, "text/html;q=0.1", ""])
+@pytest.mark.parametrize("accept", ["*/*", "application/json", oci.DOCKER_MANIFEST, oci.OCI_INDEX, "text/html;q=0.1",
+                                    ""])
 def test_an_accept_header_without_the_stored_type_still_gets_the_manifest(server, accept):
     """"The client SHOULD include an Accept header": the fallbacks of clients count on an answer."""
     reply = server.get("/v2/%s/manifests/1" % NAME, "Accept: " + accept)
@@ -267,8 +270,9 @@ def test_a_digest_with_an_invalid_syntax_must_be_400(server, digest):
     assert server.get("/v2/%s/manifests/sha256:x" % NAME).code == "DIGEST_INVALID"
 
 
-@pytest.mark.parametrize("wanted, count", [("application/vnd.example.sbom.v1", 1), ("application%2Fvnd.example.sbom.v1", 1),
-                                           (oci.OCI_CONFIG.replace("+", "%2B"), 1), (oci.OCI_CONFIG, 1), ("x", 0)])
+@pytest.mark.parametrize("wanted, count", [
+    ("application/vnd.example.sbom.v1", 1), ("application%2Fvnd.example.sbom.v1", 1),
+    (oci.OCI_CONFIG.replace("+", "%2B"), 1), (oci.OCI_CONFIG, 1), ("x", 0)])
 def test_if_filtering_is_applied_the_response_must_include_oci_filters_applied(server, wanted, count):
     reply = referrers(server, query="?artifactType=" + wanted)
     assert reply.headers["oci-filters-applied"] == "artifactType"
@@ -289,7 +293,8 @@ def test_if_filtering_is_applied_the_response_must_include_oci_filters_applied(s
     ("/", 404, "UNSUPPORTED"), ("/v1/", 404, "UNSUPPORTED"), ("/v2/sample", 404, "UNSUPPORTED"),
     ("/v2/sample/tags", 404, "UNSUPPORTED"), ("/v2/sample/tags/other", 404, "UNSUPPORTED"),
     ("/v2/sample/manifests/", 404, "UNSUPPORTED"), ("/v2/sample/blobs/uploads/", 404, "UNSUPPORTED"),
-    ("/v2/manifests/1", 404, "UNSUPPORTED"), ("/etc/passwd", 404, "UNSUPPORTED"), ("/v2/_catalog/", 404, "UNSUPPORTED")])
+    ("/v2/manifests/1", 404, "UNSUPPORTED"), ("/etc/passwd", 404, "UNSUPPORTED"),
+    ("/v2/_catalog/", 404, "UNSUPPORTED")])
 @METHODS
 def test_the_code_field_must_be_one_of_the_spec(server, path, expected, code, method):
     assert code in CODES

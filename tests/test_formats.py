@@ -11,7 +11,6 @@ import re
 import resource
 import shutil
 import subprocess
-import sys
 import tarfile
 
 import pytest
@@ -262,7 +261,8 @@ def test_a_blob_that_is_not_what_its_name_says_is_told_and_never_appears(tmp_pat
     with pytest.raises(unpack.Damage) as raised:
         unpack.extract(io.BytesIO(data), str(tmp_path))
     zeros = "0" * 64
-    assert str(raised.value) == "blob sha256:%s: content is damaged: expected %s, got %s" % (zeros, zeros, blob.digest[7:])
+    assert str(raised.value) == "blob sha256:%s: content is damaged: expected %s, got %s" % (
+        zeros, zeros, blob.digest[7:])
     assert files_under(tmp_path) == {}
 
 
@@ -329,10 +329,9 @@ def test_damage_ends_the_process_with_status_1_and_one_line(sent):
 
 def test_where_python_has_no_lzma_the_line_names_the_way_out(tmp_path):
     sent = Sent(str(tmp_path), samples.sample(), payload.XZ)
-    code = ("import sys, runpy; sys.modules['lzma'] = None; runpy.run_path(%r, run_name='__main__')"
-            % str(injector.STAGE1))
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code, "unpack", "--chunks", sent.folder, "--digest",
-                           sent.digest, "--seed", sent.seed], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done = subprocess.run(injector.patched("import sys; sys.modules['lzma'] = None", "unpack", "--chunks", sent.folder,
+                                           "--digest", sent.digest, "--seed", sent.seed),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert done.returncode == 1
     assert done.stderr == b"error: payload: is xz, and this Python has no lzma: build it with --compression gzip\n"
 
@@ -342,10 +341,10 @@ def test_memory_stays_flat_whatever_the_payload(tmp_path, compression):
     """The Pod's limit is the payload (its chunks lie in a tmpfs) and 64 MiB; without xz, 32 MiB are enough."""
     layer = incompressible(1 << 20) * 24
     sent = Sent(str(tmp_path), samples.with_layers([layer]), compression, chunk_size=512 << 10)
-    code = ("import runpy\nrunpy.run_path(%r, run_name='__main__')\n"
-            "print(*[line for line in open('/proc/self/status') if line.startswith('VmHWM')])" % str(injector.STAGE1))
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code, "unpack", "--chunks", sent.folder, "--digest",
-                           sent.digest, "--seed", sent.seed], stdout=subprocess.PIPE, check=True)
+    code = ("import atexit\natexit.register(lambda: print(*[line for line in open('/proc/self/status')"
+            " if line.startswith('VmHWM')]))")
+    done = subprocess.run(injector.patched(code, "unpack", "--chunks", sent.folder, "--digest", sent.digest, "--seed",
+                                           sent.seed), stdout=subprocess.PIPE, check=True)
     mebibytes = int(done.stdout.split()[-2]) >> 10
     assert mebibytes <= (64 if compression == payload.XZ else 32)
 

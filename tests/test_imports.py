@@ -17,14 +17,14 @@ BUILDER = {".".join(path.relative_to(ROOT).with_suffix("").parts).replace(".__in
            for path in sorted((ROOT / "builder").rglob("*.py"))}
 
 # Everything that runs in the cluster may need. Each is a file more to import before the first answer: add with care.
-STAGE1_MAY_IMPORT = {"argparse", "collections", "errno", "gzip", "hashlib", "http", "importlib", "io", "json", "lzma", "os",
-                     "re", "resource", "selectors", "signal", "socket", "sys", "tarfile", "time", "traceback"}
+STAGE1_MAY_IMPORT = {"argparse", "collections", "errno", "gzip", "hashlib", "http", "importlib", "io", "json", "lzma",
+                     "os", "re", "resource", "selectors", "signal", "socket", "sys", "tarfile", "time", "traceback"}
 STAGE1_ON_DEMAND = {"gzip", "lzma"}  # not every image's Python has them, and not every payload needs them
 STAGE1_IMPORTS = {"__main__": set(), "registry": set(), "server": {"registry"}, "unpack": set()}
 
 # A later stage reads archives in the cluster: these stand alone, and speak the Python of the oldest node.
-READING = ("errors", "oci", "reference", "documents", "decompress", "tar_walk", "archive", "docker_archive", "oci_layout",
-           "images")
+READING = ("errors", "oci", "reference", "documents", "decompress", "tar_walk", "archive", "docker_archive",
+           "oci_layout", "images")
 EDGES = {"builder.cli", "builder.demo"}  # they alone print, exit and read arguments
 OLDEST = (3, 6)
 

@@ -3,14 +3,11 @@
 tests/fuzz_server.py throws many more raw bytes at it.
 """
 import hashlib
-import json
 import os
 import re
 import resource
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
@@ -82,7 +79,8 @@ def replies(data):
 
 # --- a TLS ClientHello: containerd falls back to plain HTTP only on an answer that begins with HTTP/
 
-@pytest.mark.parametrize("cuts", [[], [1], [5], [5, 200], range(1, 40)], ids=["whole", "after 1", "after 5", "in 3", "by bytes"])
+@pytest.mark.parametrize("cuts", [[], [1], [5], [5, 200], range(1, 40)],
+                         ids=["whole", "after 1", "after 5", "in 3", "by bytes"])
 def test_a_client_hello_is_answered_at_once_by_http_and_a_clean_end(server, cuts):
     with server.connect() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -243,7 +241,8 @@ BAD = [b"\r\n\r\n", b"x\r\n\r\n", b"GET\r\n\r\n", b"GET /v2/\r\n\r\n", b"GET  /v
        b"GET v2 HTTP/1.1\r\n\r\n", b"GET /v2/\xff HTTP/1.1\r\n\r\n", b"GET /v2/\r HTTP/1.1\r\n\r\n",
        b"GET /v2/\0 HTTP/1.1\r\n\r\n", b"GET /v2/ HTTP/1.1\r\nx\r\n\r\n", b"GET /v2/ HTTP/1.1\r\n: x\r\n\r\n",
        b"GET /v2/ HTTP/1.1\r\na : x\r\n\r\n", b"GET /v2/ HTTP/1.1\r\na: x\r\n b: y\r\n\r\n",
-       b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16", b"\x80\x2e\x01\x03\x01\r\n\r\n", b"SSH-2.0-x\r\n\r\n", b"\0\0\0\0\n\n"]
+       b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16", b"\x80\x2e\x01\x03\x01\r\n\r\n", b"SSH-2.0-x\r\n\r\n",
+       b"\0\0\0\0\n\n"]
 
 
 @pytest.mark.parametrize("data", BAD, ids=repr)
@@ -254,7 +253,8 @@ def test_what_is_no_request_is_answered_with_400_and_a_close(server, data):
 
 @pytest.mark.parametrize("head", [
     b"GET /" + b"x" * (2 * module.HEAD_BYTES), b"GET /v2/ HTTP/1.1\r\nx: " + b"x" * (2 * module.HEAD_BYTES),
-    b"GET /v2/ HTTP/1.1\r\n" + b"x: y\r\n" * module.HEAD_BYTES, b"x" * 10 ** 6], ids=["line", "header", "headers", "noise"])
+    b"GET /v2/ HTTP/1.1\r\n" + b"x: y\r\n" * module.HEAD_BYTES, b"x" * 10 ** 6],
+                         ids=["line", "header", "headers", "noise"])
 def test_a_head_that_is_too_long_is_answered_with_431_and_a_close(server, head):
     reply = injector.Reply(server.exchange(head))
     assert (reply.status, reply.headers["connection"]) == (431, "close")
@@ -268,20 +268,17 @@ def test_the_largest_head_is_taken(server):
 
 # --- bounds: `small` has short deadlines and room for few, so that nothing here waits for long
 
-SMALL = ("import runpy, sys; sys.path.insert(0, %r); import server\n"
+SMALL = ("import sys; sys.path.insert(0, %r); import server\n"
          "server.CONNECTIONS = 5\n"
          "server.HEAD_SECONDS = server.IDLE_SECONDS = server.SLICE_SECONDS = server.LINGER_SECONDS = .4\n"
-         "sys.path.pop(0); sys.argv[0] = 'x'; runpy.run_path(%r, run_name='__main__')\n"
-         % (str(injector.STAGE1), str(injector.STAGE1)))
+         "del sys.path[0]" % str(injector.STAGE1))
 SOON = 4  # seconds: a deadline, a sweep that comes once a second, and a busy machine
 
 
 @pytest.fixture
 def small(seed):
-    running = injector.Server([sys.executable, "-I", "-S", "-c", SMALL, "serve", "--seed", seed, "--listen", "127.0.0.1:0"])
-    running.wait()
-    running.port = int(re.search(r"port (\d+)$", "".join(running.log), re.MULTILINE).group(1))
-    yield running
+    running = injector.Server(injector.patched(SMALL, "serve", "--seed", seed, "--listen", "127.0.0.1:0"))
+    yield running.wait()
     assert running.get("/v2/").status == 200
     assert "Traceback" not in "".join(running.log)
     running.stop(signal.SIGKILL)
@@ -370,8 +367,11 @@ def test_it_takes_600_connections_at_once_and_keeps_its_memory(seed):
 
 
 def test_where_few_files_may_be_open_it_takes_fewer_connections_and_never_runs_out(seed):
-    limit, served = 64, 17
-    with injector.serving(seed, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))) as server:
+    files, served = 64, 17
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+    with injector.serving(seed, preexec_fn=few) as server:
         with server.connections(30, BIG_GET + END) as taken:
             statuses = [connection.recv(12) for connection in taken]
             assert set(statuses) == {b"HTTP/1.1 200", b"HTTP/1.1 503"}
@@ -437,12 +437,10 @@ def test_a_blob_that_vanishes_while_it_is_sent_is_sent_to_its_end(frail):
 
 @pytest.mark.parametrize("lacking", ["del os.sendfile", "os.sendfile = refuse"])
 def test_without_sendfile_the_bytes_are_the_same(seed, lacking):
-    code = ("import os, runpy\ndef refuse(*_): raise OSError(22, 'not on this file system')\n%s\n"
-            "runpy.run_path(%r, run_name='__main__')\n" % (lacking, str(injector.STAGE1)))
-    running = injector.Server([sys.executable, "-I", "-S", "-c", code, "serve", "--seed", seed, "--listen", "127.0.0.1:0"])
+    code = "import os\ndef refuse(*_): raise OSError(22, 'not on this file system')\n" + lacking
+    running = injector.Server(injector.patched(code, "serve", "--seed", seed, "--listen", "127.0.0.1:0"))
     try:
         running.wait()
-        running.port = int(re.search(r"port (\d+)$", "".join(running.log), re.MULTILINE).group(1))
         assert running.get("/v2/big/blobs/" + BIG_DIGEST).body == BIG
         assert running.get("/v2/big/blobs/" + BIG_DIGEST, "Range: bytes=70000-8000000").body == BIG[70000:8000001]
     finally:
@@ -496,7 +494,9 @@ def test_an_ipv4_client_of_an_ipv6_socket_is_told_by_its_ipv4_address(seed):
 # --- what README.md says of all this
 
 def test_the_table_of_limits_tells_the_limits():
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", (injector.STAGE1 / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    text = (injector.STAGE1 / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", text, re.MULTILINE)
     assert rows and all(getattr(module, name) == int(value) for name, value in rows)
-    constants = {name for name in vars(module) if re.fullmatch("[A-Z_]+", name) and isinstance(getattr(module, name), int)}
+    constants = {name for name, value in vars(module).items()
+                 if re.fullmatch("[A-Z_]+", name) and isinstance(value, int)}
     assert {name for name, _ in rows} == constants - {"READ", "WRITE"}

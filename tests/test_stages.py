@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 
 import pytest
@@ -49,10 +48,7 @@ def sent(tmp_path_factory):
 def start(sent, seed, **more):
     """Both stages in one process -> Server."""
     arguments = ["--chunks", sent[0], "--digest", sent[1], "--seed", str(seed), "--listen", "127.0.0.1:0"]
-    server = injector.Server(injector.command("", *arguments, **more))
-    server.wait()
-    server.port = int(re.search(r"^listening on .* port (\d+)$", "".join(server.log), re.MULTILINE).group(1))
-    return server
+    return injector.Server(injector.command("", *arguments, **more)).wait()
 
 
 def pull(server, name, tag):
@@ -125,16 +121,15 @@ def test_an_unpacking_that_is_killed_can_be_run_again(sent, tmp_path, monkeypatc
     """Killed at its worst: after any number of writes."""
     seed = tmp_path / "seed"
     arguments = ["unpack", "--chunks", sent[0], "--digest", sent[1], "--seed", str(seed)]
-    kill = ("import os, runpy, sys\n"
+    kill = ("import os, sys\n"
             "left, replace = [int(sys.argv.pop(1))], os.replace\n"
             "def counted(*names):\n"
             "    left[0] -= 1\n"
             "    if left[0] < 0: os.kill(os.getpid(), 9)\n"
             "    replace(*names)\n"
-            "os.replace = counted\n"
-            "runpy.run_path(%r, run_name='__main__')\n" % str(injector.STAGE1))
+            "os.replace = counted")
     for count in range(20):
-        done = subprocess.run([sys.executable, "-I", "-S", "-c", kill, str(count)] + arguments, stdout=subprocess.PIPE)
+        done = subprocess.run(injector.patched(kill, count, *arguments), stdout=subprocess.PIPE)
         if done.returncode == 0:
             break
         assert done.returncode == -signal.SIGKILL and not (seed / "index.json").exists()
@@ -163,15 +158,13 @@ def test_a_chunk_folder_that_never_appears_is_told_in_one_line_after_a_bounded_t
 
 def test_a_clock_that_jumps_changes_nothing(sent, tmp_path):
     """Every wait and deadline is measured on the monotonic clock."""
-    jump = ("import runpy, time\n"
+    jump = ("import time\n"
             "ticks = iter(range(0, 10 ** 12, 10 ** 6))\n"
-            "time.time = lambda: 1e9 - next(ticks)\n"
-            "runpy.run_path(%r, run_name='__main__')\n" % str(injector.STAGE1))
-    server = injector.Server([sys.executable, "-I", "-S", "-c", jump, "--chunks", sent[0], "--digest", sent[1], "--seed",
-                              str(tmp_path / "seed"), "--listen", "127.0.0.1:0"])
-    server.wait()
-    server.port = int(re.search(r"port (\d+)$", "".join(server.log), re.MULTILINE).group(1))
+            "time.time = lambda: 1e9 - next(ticks)")
+    server = injector.Server(injector.patched(jump, "--chunks", sent[0], "--digest", sent[1], "--seed",
+                                              tmp_path / "seed", "--listen", "127.0.0.1:0"))
     try:
+        server.wait()
         pull(server, "sample", "1")
     finally:
         server.stop(signal.SIGKILL)
@@ -246,14 +239,13 @@ def test_it_listens_where_it_is_told_to_on_both_kinds_of_address(tmp_path, liste
 
 def test_without_ipv6_it_listens_on_ipv4(tmp_path):
     seed = injector.seed_of(tmp_path, samples.layout(IMAGE, "docker.io/library/sample:1"))
-    without = ("import errno, runpy, socket\n"
+    without = ("import errno, socket\n"
                "class Socket(socket.socket):\n"
                "    def __init__(self, family=-1, *more, **named):\n"
                "        if family == socket.AF_INET6: raise OSError(errno.EAFNOSUPPORT, 'no such family')\n"
                "        super().__init__(family, *more, **named)\n"
-               "socket.socket = Socket\n"
-               "runpy.run_path(%r, run_name='__main__')\n" % str(injector.STAGE1))
-    server = injector.Server([sys.executable, "-I", "-S", "-c", without, "serve", "--seed", seed, "--listen", ":0"])
+               "socket.socket = Socket")
+    server = injector.Server(injector.patched(without, "serve", "--seed", seed, "--listen", ":0"))
     try:
         server.wait()
         assert re.search(r"^listening on 0\.0\.0\.0 port \d+$", "".join(server.log), re.MULTILINE)

@@ -46,7 +46,8 @@ def test_names_are_put_in_order_by_their_numbers():
     ([name(0, 1)], "chunk %s: does not belong to payload %s" % (name(0, 1), DIGEST)),
     ([name(2, 1)], "chunk %s: does not belong to payload %s" % (name(2, 1), DIGEST)),
     ([name(1, 1), name(2, 2)], "chunk %s: does not belong to payload %s" % (name(2, 2), DIGEST)),
-    ([name(1, 1, payload="c" * 64)], "chunk %s: does not belong to payload %s" % (name(1, 1, payload="c" * 64), DIGEST)),
+    ([name(1, 1, payload="c" * 64)],
+     "chunk %s: does not belong to payload %s" % (name(1, 1, payload="c" * 64), DIGEST)),
     ([name(1, 1), "x"], "chunk x: does not belong to payload " + DIGEST),
     ([name(1, 2), name(1, 2, "1" * 64), name(2, 2)],
      "chunk %s: is there twice, also as %s" % (name(1, 2, "1" * 64), name(1, 2)))])

@@ -33,7 +33,8 @@ def chart(series: Sequence[str], panels: Sequence[Panel]) -> str:
             parts.append(text(LEFT - 10, y + BAR * len(row) / 2 + 4, label, anchor="end"))
             for value, colour in zip(row, COLOURS):
                 width = (WIDTH - LEFT - RIGHT) * value / largest
-                parts.append("<rect x='%d' y='%d' width='%.1f' height='%d' fill='%s'/>" % (LEFT, y, width, BAR - 2, colour))
+                parts.append("<rect x='%d' y='%d' width='%.1f' height='%d' fill='%s'/>"
+                             % (LEFT, y, width, BAR - 2, colour))
                 parts.append(text(LEFT + width + 6, y + BAR - 4, panel.form % value, size=11))
                 y += BAR
             y += GAP

@@ -152,8 +152,9 @@ def docker_command(folder: str, port: int) -> List[str]:
 def fill(port: int, seed: str) -> None:
     """Copy the images into Docker's registry, byte for byte."""
     for name in (NAME, LARGE_NAME):
-        subprocess.run(["skopeo", "copy", "--quiet", "--preserve-digests", "--insecure-policy", "--dest-tls-verify=false",
-                        "oci:%s:localhost/%s:1" % (seed, name), "docker://127.0.0.1:%d/%s:1" % (port, name)], check=True)
+        subprocess.run(["skopeo", "copy", "--quiet", "--preserve-digests", "--insecure-policy",
+                        "--dest-tls-verify=false", "oci:%s:localhost/%s:1" % (seed, name),
+                        "docker://127.0.0.1:%d/%s:1" % (port, name)], check=True)
 
 
 def nginx_command(seed: str, folder: str, port: int) -> List[str]:
@@ -206,7 +207,8 @@ def measure(server: Server, job: Job) -> Dict[str, float]:
 def figures(outcome: Outcome, cpu_seconds: float, resident_bytes: int) -> Dict[str, float]:
     """What goes into a row. Throughput in decimal GB, as disks and networks are sold."""
     gigabytes = outcome.body_bytes / 1e9
-    return {"requests_per_second": outcome.requests / outcome.seconds, "gigabytes_per_second": gigabytes / outcome.seconds,
+    return {"requests_per_second": outcome.requests / outcome.seconds,
+            "gigabytes_per_second": gigabytes / outcome.seconds,
             "p50_seconds": outcome.percentile(.5), "p99_seconds": outcome.percentile(.99), "errors": outcome.errors,
             "cpu_seconds_per_gigabyte": cpu_seconds / gigabytes if gigabytes else 0,
             "resident_mebibytes": resident_bytes / MIB, "seconds": outcome.seconds}
@@ -259,8 +261,9 @@ def start_figures(folder: str, rounds: int) -> Dict[str, float]:
 def start_once(folder: str, pyz: str, parts: str, digest: str) -> None:
     port = free_port()
     with tempfile.TemporaryDirectory(dir=folder) as seed:
-        process = subprocess.Popen(injector.command("", "--chunks", parts, "--digest", digest, "--seed", seed, "--listen",
-                                                    "127.0.0.1:%d" % port, code=pyz), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(injector.command("", "--chunks", parts, "--digest", digest, "--seed", seed,
+                                                    "--listen", "127.0.0.1:%d" % port, code=pyz),
+                                   stdout=subprocess.DEVNULL)
         wait_for(port, process, .001)
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -303,7 +306,8 @@ def table(result: Dict[str, Any]) -> str:
         lines.append("%-28s" % title + "".join("%30s" % (form % row["servers"][name][key]) for name in names))
     lines.append("%-28s" % "errors" + "".join("%30d" % sum(
         row["servers"][name]["errors"] for row in result["rows"]) for name in names))
-    lines.append("%-28s" % "resident MiB at most" + "".join("%30.0f" % result["peak_mebibytes"][name] for name in names))
+    lines.append("%-28s" % "resident MiB at most" + "".join(
+        "%30.0f" % result["peak_mebibytes"][name] for name in names))
     lines.append("")
     lines += ["start, %-21s %27.3f s" % item for item in result["start_seconds"].items()]
     return "\n".join(lines)
