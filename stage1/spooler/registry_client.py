@@ -266,7 +266,8 @@ class Registry:
         """A repository that has the blob; this one if none is known."""
         if blob.digest not in self._homes and blob.size >= SEARCH_BYTES:
             try:
-                any(self.has_blob(other, blob.digest) for other in self.repositories()[:MAX_SEARCHED])
+                any(other != repository and self.has_blob(other, blob.digest)
+                    for other in self.repositories()[:MAX_SEARCHED])
             except RegistryError:  # it lists nothing to us: nothing to gain
                 pass
         return self._homes.get(blob.digest, repository)

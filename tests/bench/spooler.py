@@ -103,7 +103,8 @@ def main(size: int) -> None:
         spooler = folder / "spooler.pyz"
         spooler.write_bytes(pyz.pack(pyz.read_spooler()))
         (folder / "settings.yml").write_text(SETTINGS.format(folder=folder, port=port))
-        registry = subprocess.Popen(["docker-registry", "serve", str(folder / "settings.yml")])
+        registry = subprocess.Popen(["docker-registry", "serve", str(folder / "settings.yml")],
+                                    stderr=subprocess.DEVNULL)  # it logs each blob that it does not have yet
         stack.callback(lambda: (registry.terminate(), registry.wait()))
         url = "http://127.0.0.1:%d" % port
         ours, theirs = [], []
