@@ -65,7 +65,7 @@ class Site:
 
     def registry(self):
         """Context manager: the registry as a Daemon, ready."""
-        return self.sandbox.daemon("registry-%d" % self.port, "docker-registry", "serve", self.folder / "settings.yml")
+        return self.sandbox.daemon(self.folder / "registry.log", "docker-registry", "serve", self.folder / "settings.yml")
 
     def run(self, command, *arguments, stdin=subprocess.DEVNULL, status=0):
         """A command of the spooler to its end; -> stdout, or stderr if it is to fail."""
