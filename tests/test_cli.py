@@ -86,25 +86,6 @@ def test_wrong_input_is_told_in_one_line(tmp_path, archive, arguments, line):
     assert sorted(os.listdir(tmp_path)) == before
 
 
-@pytest.mark.parametrize("text, size", [("1", 1), ("512KiB", 512 << 10), ("512kib", 512 << 10), ("1MiB", 1 << 20)])
-def test_sizes_are_read(text, size):
-    assert cli.size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "KiB", "1.5MiB", "-1", "1 KiB", "1KB", "1GiB", "0x10", "\u0661"])
-def test_what_is_no_size_is_refused(text):
-    with pytest.raises(cli.argparse.ArgumentTypeError):
-        cli.size(text)
-
-
-def test_a_file_whose_name_holds_an_equals_sign_wins_over_a_name(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a=b.tar").touch()
-    assert cli.named_archive("a=b.tar") == ("", "a=b.tar")
-    assert cli.named_archive("a=c.tar") == ("a", "c.tar")
-    assert cli.named_archive("x.tar") == ("", "x.tar")
-
-
 AS_NOBODY = """
 import os, sys
 sys.path.insert(0, {top!r})
