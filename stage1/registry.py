@@ -25,6 +25,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 NAME = re.compile(r"(?=.{1,255}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 DIGEST = re.compile("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 ROUTE = re.compile("/v2/(.+)/(manifests|blobs|referrers|tags(?=/list$))/([^/]+)")
+HOST = re.compile(r"[a-zA-Z0-9.:[\]-]+")  # that may stand in a page
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")  # 18 digits: as many as a 64-bit offset surely holds
 
 # One thing to serve. `lines` are its header lines; `body` is its bytes, or None where they lie on the disk as a blob.
@@ -52,7 +53,11 @@ def names_of(reference):
 
 
 class Registry:
-    """The table. `repositories`: name -> Repository; `referrers`: digest -> descriptors of what refers to it."""
+    """The table.
+
+    `repositories`: name -> Repository; `referrers`: digest -> descriptors of what refers to it; `sizes`: digest of an
+    image -> bytes of all that is under it.
+    """
 
     def __init__(self, index, read, size_of):
         """`index`: parsed index.json; `read(digest)` -> bytes of a blob; `size_of(digest)` -> its size or None.
@@ -61,10 +66,12 @@ class Registry:
         """
         self.repositories = {}
         self.referrers = {}
+        self.sizes = {}
         self.read, self.size_of = read, size_of
         for descriptor in index["manifests"]:
             found = Repository({}, {}, {})
             subject = self.collect(descriptor, found)
+            self.sizes[descriptor["digest"]] = sum(blob.size for blob in found.blobs.values())
             reference = (descriptor.get("annotations") or {}).get(REF_NAME)
             if reference:
                 names, tag = names_of(reference)
@@ -119,6 +126,8 @@ class Registry:
         path = decode(path)
         if path in ("/v2", "/v2/"):
             return document({})
+        if path == "/":
+            return self.page(headers.get("host", ""))
         if path == "/v2/_catalog":
             return listing(page, {}, "repositories", filter(NAME.fullmatch, self.repositories))
         match = ROUTE.fullmatch(path)
@@ -150,6 +159,15 @@ class Registry:
             return error(404, kind[:-1].upper() + "_UNKNOWN", "not in repository %s: %s" % (full_name, reference))
         return content(found, method, headers)
 
+    def page(self, host):
+        """For a person with a browser: each image, as it can be pulled from here."""
+        rows = ["<tr><td>%s/%s:%s<td>%s<td>%d" % (host, name, tag, found.digest, self.sizes[found.digest])
+                for name, repository in sorted(self.repositories.items())
+                if HOST.fullmatch(host) and NAME.fullmatch(name)
+                for tag, found in sorted(repository.tags.items())]
+        return made(("<!DOCTYPE html><title>Seedpod</title><h1>Seedpod</h1><p>A registry to pull from:"
+                     "<table><tr><th>Image<th>Digest<th>Bytes%s</table>" % "".join(rows)).encode(), "text/html")
+
 
 def decode(text):
     """Percent-decoding, of what is legal in names: one byte, one character."""
@@ -169,8 +187,12 @@ def entity(digest, size, body=None, media_type="application/octet-stream"):
 
 
 def document(value, media_type="application/json", status=200, **headers):
-    """An Answer whose body is made for this request: JSON."""
-    body = json.dumps(value).encode()
+    """A JSON Answer."""
+    return made(json.dumps(value).encode(), media_type, status, **headers)
+
+
+def made(body, media_type, status=200, **headers):
+    """An Answer whose body is made for this request."""
     headers["Content-Type"] = media_type
     return Answer(status, lines_of(headers), Entity("", len(body), body, ""), 0, len(body))
 
