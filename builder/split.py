@@ -1,0 +1,77 @@
+"""Archives -> one clean OCI archive for each image, ready to be copied or streamed into a registry by the spooler.
+
+In: an Order, of which the archives, the platforms and OUT count; out: the folder OUT, and what lies in it. Each archive
+holds one image with all its names and what refers to it (signatures), every blob once. Raises BuildError and OSError;
+either way nothing half written stays.
+
+Rule: no name of a file has a colon or a backslash: kubectl cp takes the one for a Pod, and Windows takes neither.
+"""
+import contextlib
+import re
+from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+from builder import output
+from builder.errors import BuildError
+from builder.oci import Image
+from builder.payload import contents, tar
+from builder.pipeline import STDOUT, Order, Progress, read
+from builder.reference import digest_tag, parse
+
+SUFFIX = ".tar"
+
+
+class Part(NamedTuple):
+    """One archive of OUT."""
+    file: str  # its name in OUT
+    names: Tuple[str, ...]  # that the spooler gives its image: REPOSITORY:TAG, without a host
+    size: int  # bytes
+
+
+def split(order: Order, progress: Progress) -> Tuple[List[Part], List[str]]:
+    """Write OUT; -> its archives, and what the user should know."""
+    if order.out == STDOUT:
+        raise BuildError("--split: writes several files: name a folder with -o")
+    output.check_out(order.out)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(output.Folder(order.out))
+        images, notes, _ = read(order, stack, folder.scratch, progress)
+        groups = grouped(images)
+        total = sum(blob.size for group in groups for _, blob in contents(group))
+        parts = []
+        for group, file in zip(groups, file_names(groups)):
+            members = contents(group)
+            folder.write([(file, tar(members, lambda count: progress("writing", count, total)))])
+            parts.append(Part(file, names_of(group), sum(blob.size for _, blob in members)))
+        folder.keep()
+    return parts, notes
+
+
+def grouped(images: Sequence[Image]) -> List[List[Image]]:
+    """Each image that has a name, with the nameless ones that refer to it."""
+    groups = [[image] for image in images if image.references]
+    for image in images:
+        if not image.references:
+            home = next((group for group in groups
+                         if image.subject in {blob.digest for blob in group[0].manifests}), None)
+            groups[groups.index(home)].append(image) if home else groups.append([image])
+    return groups
+
+
+def file_names(groups: Sequence[Sequence[Image]]) -> Iterator[str]:
+    """A name for each archive, made of its image's, all different."""
+    taken: Dict[str, int] = {}
+    for group in groups:
+        names = names_of(group) or (digest_tag(group[0].root.digest),)
+        stem = re.sub("[^A-Za-z0-9._-]", "_", names[0])
+        taken[stem] = taken.get(stem, 0) + 1
+        yield stem + ("-" + digest_tag(group[0].root.digest) if taken[stem] > 1 else "") + SUFFIX
+
+
+def names_of(group: Sequence[Image]) -> Tuple[str, ...]:
+    return tuple("%s:%s" % (reference.path, reference.tag) for reference in map(parse, group[0].references))
+
+
+def told(parts: Sequence[Part], out: str) -> str:
+    """The archives as a table, for people."""
+    width = max(len(part.file) for part in parts)
+    return "\n".join("%-*s  %10d bytes  %s" % (width, part.file, part.size, " ".join(part.names)) for part in parts)

@@ -1,0 +1,91 @@
+"""builder/split: archives -> one archive for each image."""
+import hashlib
+
+import pytest
+
+from builder import archive, images, oci, payload, split
+from builder.errors import BuildError
+from builder.pipeline import STDOUT, Order
+from builder.site import Site
+from tests import samples
+
+ONE, OTHER = samples.sample("a"), samples.sample("b", platform="linux/arm64")
+
+
+def split_up(folder, *members, out="out", **options):
+    paths = [("", samples.write(folder / ("%d.tar" % number), some)) for number, some in enumerate(members)]
+    target = out if out == STDOUT else str(folder / out)
+    return split.split(Order(paths, Site(), target, **options), lambda *_: None)
+
+
+def read(path):
+    with archive.open_archive(str(path)) as opened:
+        return images.read_images(opened)
+
+
+def test_each_image_becomes_an_archive_of_its_own(tmp_path):
+    both = samples.joined(samples.crane(ONE, "docker.io/library/one:1"), samples.crane(OTHER, "quay.io/team/other:2"))
+    parts, notes = split_up(tmp_path, both)
+    assert [(part.file, part.names) for part in parts] == [
+        ("library_one_1.tar", ("library/one:1",)), ("team_other_2.tar", ("team/other:2",))]
+    assert notes == []
+    for part, image in zip(parts, (ONE, OTHER)):
+        (found,) = read(tmp_path / "out" / part.file)
+        assert (found.configs[0].digest, len(found.references)) == (image.image_id, 1)
+    told = split.told(parts, "out").splitlines()
+    assert len(told) == 2 and told[0].endswith(" library/one:1")
+
+
+def test_an_archive_holds_each_blob_once_and_all_names(tmp_path):
+    parts, _ = split_up(tmp_path, samples.layout(ONE, "docker.io/library/one:1", "docker.io/library/one:2"))
+    (part,) = parts
+    assert part.names == ("library/one:1", "library/one:2")
+    with archive.open_archive(str(tmp_path / "out" / part.file)) as opened:
+        assert len(opened.names()) == len(set(opened.names())) == 2 + 1 + 1 + 2
+
+
+def test_a_signature_goes_with_its_image(tmp_path):
+    data, blobs = samples.oci_manifest(ONE)
+    subject = samples.descriptor(oci.OCI_MANIFEST, data)
+    signature, more = samples.oci_manifest(OTHER, subject=subject)
+    named = samples.descriptor(oci.OCI_MANIFEST, data, annotations={oci.REF_NAME: "docker.io/library/one:1"})
+    (part,), _ = split_up(tmp_path, samples.layout_of([named, samples.descriptor(oci.OCI_MANIFEST, signature)], blobs + more))
+    assert [image.subject for image in read(tmp_path / "out" / part.file)] == ["", oci.digest_of(data)]
+
+
+def test_names_that_look_alike_in_a_file_name_are_told_apart(tmp_path):
+    parts, _ = split_up(tmp_path, samples.crane(ONE, "quay.io/a/b:1"), samples.crane(OTHER, "quay.io/a_b:1"))
+    assert len({part.file for part in parts}) == 2
+    assert not any(set(part.file) & set(":\\/") for part in parts)
+
+
+def test_the_folder_can_be_checked_and_is_the_same_each_time(tmp_path):
+    members = samples.crane(ONE, "docker.io/library/one:1")
+    for out in ("out", "again"):
+        split_up(tmp_path, members, out=out)
+    sums = (tmp_path / "out" / "SHA256SUMS").read_text()
+    data = (tmp_path / "out" / "library_one_1.tar").read_bytes()
+    assert sums == (tmp_path / "again" / "SHA256SUMS").read_text() == "%s  library_one_1.tar\n" % (
+        hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.parametrize("out", ("full", STDOUT))
+def test_what_is_there_is_not_touched(out, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("x")
+    with pytest.raises(BuildError):
+        split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"), out=out)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
+
+
+def test_a_failure_leaves_nothing(tmp_path):
+    with pytest.raises(BuildError):
+        split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"), samples.crane(OTHER, "docker.io/library/one:1"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.tar", "1.tar"]
+
+
+def test_only_the_platforms_that_are_asked_for(tmp_path):
+    both = samples.multi_platform([ONE, OTHER], "docker.io/library/both:1")
+    (part,), _ = split_up(tmp_path, both, platforms=["linux/arm64"], compression=payload.NONE)
+    (found,) = read(tmp_path / "out" / part.file)
+    assert found.platforms == ("linux/arm64",)
