@@ -314,7 +314,7 @@ def table(result: Dict[str, Any]) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    return "%.3g" % (seconds * 1000) if seconds else "-"
+    return "%.*f" % (3 if seconds < .001 else 1 if seconds < .1 else 0, seconds * 1000) if seconds else "-"
 
 
 def picture(result: Dict[str, Any]) -> str:
