@@ -30,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
         "python3 build.py [REF=]ARCHIVE... --image NODE_IMAGE [options]\n"
         "       python3 build.py [REF=]ARCHIVE... --cluster FILE [--try N | --host-python] [options]\n"
         "       python3 build.py --cluster FILE --explain\n"
-        "       python3 build.py --verify OUT | --demo | --sizes | --pyz FILE"),
+        "       python3 build.py --split [REF=]ARCHIVE... -o DIR\n"
+        "       python3 build.py --verify OUT | --demo | --sizes | --pyz FILE | --spooler FILE"),
         description="Image archives -> plain YAML that brings them into a Kubernetes cluster without a registry.",
         epilog="examples:\n"
         "  python3 build.py registry.tar --image quay.io/kiwigrid/k8s-sidecar:1.30.0 -o seed && kubectl apply -f seed\n"
@@ -58,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
                         help="the whole way on this machine: no archive, no cluster, no root")
     result.add_argument("--sizes", action="store_true", help="print the bytes of each module of injector.pyz")
     result.add_argument("--pyz", metavar="FILE", help="write injector.pyz alone")
+    result.add_argument("--split", action="store_true",
+                        help="write one OCI archive for each image, to be pushed into a registry by the spooler")
+    result.add_argument("--spooler", metavar="FILE", help="write spooler.pyz alone")
     result.add_argument("--version", action="version", version="Seedpod " + VERSION)
     return whole
 

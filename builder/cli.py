@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Callable, Optional, Sequence, TextIO
 
-from builder import pyz
+from builder import pyz, split
 from builder.arguments import order_of, parser, site_of
 from builder.choice import Decision, Refused, decide
 from builder.cluster import Cluster, cluster_of, parse
@@ -74,6 +74,10 @@ def run_mode(options: argparse.Namespace) -> None:
         print(pyz.format_sizes(pyz.sizes(pyz.read_stage1())))
     elif options.pyz:
         write_file(options.pyz, pyz.pack(pyz.read_stage1()))
+    elif options.spooler:
+        write_file(options.spooler, pyz.pack(pyz.read_spooler()))
+    elif options.split:
+        run_split(order_of(options, None), options)
     elif options.verify:
         told = verify(options.verify)
         print(json.dumps(told, indent=2) if options.json else verified(told))
@@ -99,6 +103,17 @@ def run_build(order: Order, options: argparse.Namespace) -> None:
     if options.explain:
         told.update(explained(result.decision))
     print(json.dumps(told, indent=2) if options.json else summary(told), file=stream, flush=True)
+
+
+def run_split(order: Order, options: argparse.Namespace) -> None:
+    """Split, and tell of it."""
+    meter = Meter(sys.stderr)
+    try:
+        parts, notes = split.split(order, meter)
+    finally:
+        meter.close()
+    told = {"out": order.out, "archives": [part._asdict() for part in parts], "notes": notes}
+    print(json.dumps(told, indent=2) if options.json else split.told(parts, notes), flush=True)
 
 
 def tell(decision: Decision, options: argparse.Namespace, stream: TextIO, errors: Sequence[str] = ()) -> None:

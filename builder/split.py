@@ -71,7 +71,8 @@ def names_of(group: Sequence[Image]) -> Tuple[str, ...]:
     return tuple("%s:%s" % (reference.path, reference.tag) for reference in map(parse, group[0].references))
 
 
-def told(parts: Sequence[Part], out: str) -> str:
+def told(parts: Sequence[Part], notes: Sequence[str]) -> str:
     """The archives as a table, for people."""
     width = max(len(part.file) for part in parts)
-    return "\n".join("%-*s  %10d bytes  %s" % (width, part.file, part.size, " ".join(part.names)) for part in parts)
+    lines = ["%-*s  %11d bytes  %s" % (width, part.file, part.size, " ".join(part.names)) for part in parts]
+    return "\n".join(lines + ["note  " + note for note in notes])

@@ -1,9 +1,10 @@
 """builder/split: archives -> one archive for each image."""
 import hashlib
+import json
 
 import pytest
 
-from builder import archive, images, oci, payload, split
+from builder import archive, cli, images, oci, payload, split
 from builder.errors import BuildError
 from builder.pipeline import STDOUT, Order
 from builder.site import Site
@@ -32,8 +33,8 @@ def test_each_image_becomes_an_archive_of_its_own(tmp_path):
     for part, image in zip(parts, (ONE, OTHER)):
         (found,) = read(tmp_path / "out" / part.file)
         assert (found.configs[0].digest, len(found.references)) == (image.image_id, 1)
-    told = split.told(parts, "out").splitlines()
-    assert len(told) == 2 and told[0].endswith(" library/one:1")
+    told = split.told(parts, ["take care"]).splitlines()
+    assert len(told) == 3 and told[0].endswith(" library/one:1") and told[2] == "note  take care"
 
 
 def test_an_archive_holds_each_blob_once_and_all_names(tmp_path):
@@ -89,3 +90,12 @@ def test_only_the_platforms_that_are_asked_for(tmp_path):
     (part,), _ = split_up(tmp_path, both, platforms=["linux/arm64"], compression=payload.NONE)
     (found,) = read(tmp_path / "out" / part.file)
     assert found.platforms == ("linux/arm64",)
+
+
+def test_the_command_line_tells_what_was_written(tmp_path, capsys):
+    path = samples.write(tmp_path / "one.tar", samples.crane(ONE, "docker.io/library/one:1"))
+    assert cli.main(["--split", path, "-o", str(tmp_path / "out"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["archives"] == [{"file": "library_one_1.tar", "names": ["library/one:1"],
+                                 "size": told["archives"][0]["size"]}]
+    assert cli.main(["--split", "-o", str(tmp_path / "none")]) == 2
