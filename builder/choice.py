@@ -151,9 +151,10 @@ def _left_out(site: Site, cluster: Cluster, runners: Sequence[Runner], reasons: 
     names = {name for runner in runners for name in runner.nodes}
     if not site.on_every_node or not names:
         return []
+    missing = "without the image" if site.host_python is None else "without that Python or that image"
     left = [node.name for node in cluster.nodes if node.host_name not in names and node.system == "linux"]
     return ["%s gets no Pod, so 127.0.0.1:%d answers nothing there (%s)" % (
-        some(left), site.node_port, in_groups((name, reasons[name] or "without the image") for name in left)
+        some(left), site.node_port, in_groups((name, reasons[name] or missing) for name in left)
     )] if left else []
 
 
@@ -179,7 +180,9 @@ def _known_images(site: Site, cluster: Cluster, fitting: Sequence[Node], candida
     runners = [Runner(candidate.image, site.interpreter or (candidate.known.interpreter if candidate.known
                                                             else INTERPRETER),
                       nodes=host_names(candidate.nodes)) for candidate in taken]
-    return taken, runners, [why(candidate) for candidate in taken]
+    fewer = ["only %d of %d can be tried: there are no more images of which it is not known that they have no Python"
+             % (len(taken), site.tries)] if len(taken) < site.tries else []
+    return taken, runners, [why(candidate) for candidate in taken] + fewer
 
 
 def _given_image(site: Site, architectures: Sequence[str], cluster: Cluster, candidates: Sequence[Candidate]) \

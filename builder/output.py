@@ -38,7 +38,7 @@ its code is injector.pyz.
   watch   kubectl -n {namespace} get pods -o wide
   logs    kubectl -n {namespace} logs -l app.kubernetes.io/instance={instance} --all-containers
   heal    {heal}
-  undo    kubectl delete -f FOLDER (the folder of this file)
+  undo    kubectl delete --ignore-not-found -f FOLDER (the folder of this file)
 """
 HEAL = {
     "Pod": "kubectl -n {namespace} delete pod {name} --ignore-not-found --force, then apply this file again\n"
@@ -50,7 +50,7 @@ FOLDER_TEXT = """\
 {mark} Images for a Kubernetes cluster without a registry, in plain YAML.
 
 apply   {apply}
-undo    kubectl delete -f THIS_FOLDER
+undo    kubectl delete --ignore-not-found -f THIS_FOLDER
 
 Every node can then pull:
 {images}

@@ -56,6 +56,7 @@ def decided(decision: Decision) -> Facts:
     return {
         "runners": [{"image": runner.image, "interpreter": runner.interpreter, "host_python": runner.host_python,
                      "nodes": list(runner.nodes)} for runner in decision.runners],
+        "tries": decision.site.tries,
         "expose": decision.site.expose,
         "pod_security": decision.profile,
         "reasons": list(decision.reasons),
@@ -99,7 +100,7 @@ def commands(order: Order, result: Result) -> Dict[str, str]:
                     % (plan.instance, ",".join("%s:%s" % column for column in OUTCOME)),
         "prune": in_namespace + "delete %s -l 'app.kubernetes.io/managed-by=seedpod,app.kubernetes.io/instance!=%s'"
                  % (",".join(PRUNED), plan.instance),
-        "delete": "kubectl delete -f %s" % out,
+        "delete": "kubectl delete --ignore-not-found -f %s" % out,  # objects go with their namespace, too
     }
     names = [manifest["metadata"]["name"] for manifest in workloads(plan) if manifest["kind"] == "Pod"]
     if names:
@@ -161,7 +162,7 @@ def placed(told: Facts) -> List[str]:
 def next_steps(told: Facts) -> List[str]:
     steps = told["commands"]
     heal = ["if its Pod is evicted or its node is lost:", "  " + steps["heal"]] if "heal" in steps else []
-    tried = ["what became of each try, and why:", "  " + steps["outcomes"]] if len(told["runners"]) > 1 else []
+    tried = ["what became of each try, and why:", "  " + steps["outcomes"]] if told["tries"] > 1 else []
     if told["out"] == STDOUT:
         return tried + ["prune an older build, once this one is ready:", "  " + steps["prune"]]
     return ["next:", "  " + steps["apply"], "  " + steps["wait"]] + tried + heal + [

@@ -129,7 +129,9 @@ def test_several_are_tried_the_known_ones_first_and_never_what_has_none():
 
 
 def test_unknown_images_are_tried_with_whatever_python_they_find():
-    assert choose(Site(tries=2), dumps.node(images=["app:1"])).runners == (Runner("app:1", "python3", nodes=("n1",)),)
+    decision = choose(Site(tries=2), dumps.node(images=["app:1"]))
+    assert decision.runners == (Runner("app:1", "python3", nodes=("n1",)),)
+    assert decision.reasons[1].startswith("only 1 of 2 can be tried")
 
 
 def test_nothing_is_tried_where_there_is_nothing_to_try():

@@ -285,3 +285,88 @@ def test_nothing_of_ours_is_left_in_the_temporary_folder(tmp_path, archive):
     run(archive, "--image", builds.IMAGE, "-o", "-", env=environment)
     run("missing", "--image", builds.IMAGE, "-o", "-", env=environment)
     assert os.listdir(tmp_path) == ["a.tar"]
+
+
+def dump(name):
+    return pathlib.Path(__file__).with_name("clusters") / (name + ".json")
+
+
+def test_the_cluster_chooses_what_is_not_asked_for(tmp_path, archive):
+    status, told, errors = run(archive, "--cluster", dump("kubeadm-kube-prometheus-stack"), "-o", tmp_path / "out")
+    assert (status, errors) == (0, "")
+    assert "why       image quay.io/kiwigrid/k8s-sidecar:1.30.10: Pod monitoring/kps-grafana" in told
+    assert "image: quay.io/kiwigrid/k8s-sidecar:1.30.10" in (tmp_path / "out" / "40-pod.yaml").read_text()
+
+
+def test_dumps_are_joined_and_may_come_by_stdin(tmp_path, archive):
+    objects = json.loads(dump("rook-nftables").read_text())["items"]
+    proxy = [item for item in objects if item["kind"] == "ConfigMap"]
+    (tmp_path / "rest.json").write_text(json.dumps({"kind": "List", "items": [
+        item for item in objects if item["kind"] != "ConfigMap"]}))
+    arguments = archive, "--cluster", tmp_path / "rest.json", "-o", tmp_path / "out", "--json"
+    assert json.loads(run(*arguments)[1])["expose"] == "nodeport"
+    joined = run(*arguments, "--cluster", "-", input=json.dumps(proxy[0]).encode())
+    assert json.loads(joined[1])["expose"] == "hostnetwork"
+
+
+def test_every_node_and_image_is_explained_on_demand(tmp_path, archive):
+    arguments = "--cluster", dump("mixed-architectures"), "--explain"
+    status, told, _ = run(archive, *arguments, "-o", tmp_path / "out")
+    assert status == 0
+    assert "\n  arm-1  does not fit: arm64, but the images are for amd64\n" in told
+    assert "\n  apache/airflow:3.1.3-python3.12  not taken: on no node that fits (arm-1, arm-2: arm64" in told
+    assert "\n  kubectl apply -f " in told
+    facts = json.loads(run(archive, *arguments, "-o", tmp_path / "out", "--json")[1])
+    assert facts["nodes"][1] == {"name": "arm-1", "verdict": "does not fit: arm64, but the images are for amd64"}
+    assert facts["candidates"][0]["verdict"] == "taken: Pod awx/awx-web-6b8c9d5f4-m8k2s runs it"
+
+
+def test_a_dump_is_explained_without_any_archive(tmp_path):
+    status, told, errors = run("--cluster", dump("openshift-4.22"), "--explain", cwd=tmp_path)
+    assert (status, errors, os.listdir(tmp_path)) == (0, "", [])
+    assert "ocp-master-0  does not fit" in told and "\nwhy       names no user" in told and "\nwarning   CRI-O" in told
+
+
+@pytest.mark.parametrize("name, line", [
+    ("eks-bottlerocket", "no image on its nodes is known to carry Python"), ("pull-secrets", "--node-port 31999: is taken by"),
+    ("all-tainted", "no node fits")])
+def test_what_the_cluster_refuses_is_one_line_and_nothing_is_written(tmp_path, archive, name, line):
+    refused(run(archive, "--cluster", dump(name), "-o", tmp_path / "out"), line)
+    assert os.listdir(tmp_path) == ["a.tar"]
+
+
+def test_what_the_cluster_refuses_is_in_the_json_with_what_is_doubtful(tmp_path, archive):
+    status, told, errors = run(archive, "--cluster", dump("pull-secrets"), "-o", tmp_path / "out", "--json")
+    facts = json.loads(told)
+    assert (status, errors.count("\n")) == (2, 1)
+    assert facts["errors"] == ["--node-port 31999: is taken by Service registry/registry: use --node-port 31998"]
+    assert [warning for warning in facts["warnings"] if "AlwaysPullImages" in warning]
+    assert facts["candidates"] and facts["nodes"]
+
+
+def test_several_pods_are_emitted_to_try(tmp_path, archive):
+    status, told, _ = run(archive, "--cluster", dump("k3s"), "--try", 3, "-o", tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out").glob("40-*"))
+    assert (status, names) == (0, ["40-pod-1.yaml", "40-pod-2.yaml", "40-pod-3.yaml"])
+    assert "what became of each try, and why:\n  kubectl -n seedpod get pods -l app.kubernetes.io/instance=" in told
+    status, told, _ = run(archive, "--cluster", dump("gke-cos"), "--try", 3, "-o", tmp_path / "out")
+    assert "why       only 1 of 3 can be tried: there are no more images" in told
+    assert (tmp_path / "out" / "40-pod.yaml").exists() and not (tmp_path / "out" / "40-pod-1.yaml").exists()
+    refused(run(archive, "--cluster", dump("rook-nftables"), "--try", 3), "which rule out --expose hostnetwork")
+
+
+def test_a_folder_is_verified(tmp_path, archive):
+    run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
+    status, told, errors = run("--verify", tmp_path / "out")
+    assert (status, errors) == (0, "")
+    assert "docker.io/library/sample:1\n" in told and "out: whole: 1 chunks" in told
+    assert json.loads(run("--verify", tmp_path / "out", "--json")[1])["chunks"] == {"count": 1}
+    (tmp_path / "out" / "40-pod.yaml").unlink()
+    refused(run("--verify", tmp_path / "out"), "40-pod.yaml: is missing")
+    refused(run("--verify", tmp_path), "is no folder that Seedpod wrote")
+
+
+def test_a_dump_that_is_none_is_told_with_the_command_that_makes_one(tmp_path, archive):
+    refused(run(archive, "--cluster", BUILD), "is no JSON, or is cut off: make it by kubectl get nodes,pods")
+    refused(run(archive, "--cluster", archive), "is no ")
+    refused(run(archive, "--cluster", tmp_path / "missing.json"), "missing.json: no such file")

@@ -1,0 +1,129 @@
+import io
+import json
+import re
+
+import pytest
+
+from builder import summary
+from builder.pipeline import STDOUT
+from builder.site import HOST_NETWORK, HOST_PORT, NODE_PORT, Site
+from tests import builds, dumps, samples
+
+
+def told_of(tmp_path, out="out", asked=None, **options):
+    order = builds.order(tmp_path, out, asked or Site(builds.IMAGE, expose=NODE_PORT), **options)
+    result = builds.pipeline.build(order, io.BytesIO(), lambda *_: None)
+    return summary.facts(order, result), result
+
+
+def test_the_facts_can_be_read_by_programs(tmp_path):
+    told, result = told_of(tmp_path)
+    assert json.loads(json.dumps(told)) == told
+    (image,) = told["images"]
+    assert image["reference"] == samples.NAME and image["pull"] == "127.0.0.1:31999/library/sample:1"
+    assert image["digest"] == result.images[0].root.digest and image["platforms"] == ["linux/amd64"]
+    assert told["workloads"] == [{"kind": "Pod", "name": "seedpod-" + told["instance"]}]
+    assert (told["errors"], told["warnings"], told["reasons"], told["expose"]) == ([], [], [], "nodeport")
+    assert told["pod_security"] == "restricted" and told["tries"] == 1
+
+
+def test_the_summary_tells_image_payload_chunks_limits_and_what_to_do_next(tmp_path):
+    told, result = told_of(tmp_path)
+    page = summary.summary(told)
+    for part in (samples.NAME, result.images[0].root.digest, "linux/amd64", "127.0.0.1:31999/library/sample:1",
+                 result.digest, "chunks    1 of ", "of what plain kubectl apply takes",
+                 "injector.pyz: %d of 8192 bytes" % result.pyz_bytes, *[
+                     told["commands"][name] for name in ("apply", "wait", "heal", "prune", "delete")]):
+        assert part in page
+    assert not page.startswith("\n") and "\n\n\n" not in page
+
+
+def test_each_command_is_of_this_build(tmp_path):
+    told, _ = told_of(tmp_path)
+    out, pod, instance = told["out"], told["workloads"][0]["name"], told["instance"]
+    assert told["commands"] == {
+        "apply": "kubectl apply -f " + out,
+        "wait": "kubectl -n seedpod wait --for=condition=Ready pod/%s --timeout=300s" % pod,
+        "outcomes": "kubectl -n seedpod get pods -l app.kubernetes.io/instance=%s -o custom-columns=POD:.metadata.name,"
+                    "NODE:.spec.nodeName,IMAGE:.spec.containers[0].image,PHASE:.status.phase,"
+                    "READY:.status.containerStatuses[0].ready,WAITS:.status.initContainerStatuses[0].state.waiting.reason,"
+                    "FAILED:.status.initContainerStatuses[0].state.terminated.message" % instance,
+        "prune": "kubectl -n seedpod delete daemonset,deployment,service,pod,configmap -l "
+                 "'app.kubernetes.io/managed-by=seedpod,app.kubernetes.io/instance!=%s'" % instance,
+        "delete": "kubectl delete --ignore-not-found -f " + out,
+        "heal": "kubectl -n seedpod delete pod %s --ignore-not-found --force && kubectl apply -f %s" % (pod, out)}
+
+
+def test_a_folder_with_a_blank_in_its_name_is_quoted(tmp_path):
+    told, _ = told_of(tmp_path, "my out")
+    assert told["commands"]["delete"] == "kubectl delete --ignore-not-found -f '%s'" % (tmp_path / "my out")
+
+
+def test_what_heals_itself_needs_no_command(tmp_path):
+    for asked, wait in ((Site("x", expose=NODE_PORT, replicas=2), "rollout status deployment/seedpod-"),
+                        (Site("x", expose=HOST_PORT), "rollout status daemonset/seedpod --timeout")):
+        told, _ = told_of(tmp_path, asked=asked)
+        assert "heal" not in told["commands"] and wait in told["commands"]["wait"]
+        assert "evicted" not in summary.summary(told)
+
+
+def test_a_daemon_set_tells_what_it_costs_the_api_server(tmp_path):
+    told, result = told_of(tmp_path, asked=Site("x", expose=HOST_PORT), chunk_size=1024)
+    assert "note      every node reads all %d chunks from the API server: %s each\n" % (
+        len(result.chunks), summary.human(result.payload.size)) in summary.summary(told)
+    cluster = dumps.cluster(*[dumps.node(name, images=["python:3"]) for name in ("a", "b", "c")])
+    told, result = told_of(tmp_path, asked=Site(expose=HOST_PORT), cluster=cluster)
+    assert "each, %s for 3 nodes" % summary.human(3 * result.payload.size) in summary.summary(told)
+
+
+@pytest.mark.parametrize("asked", [Site("x", expose=HOST_NETWORK), Site("x", expose=HOST_PORT),
+                                   Site("x", expose=NODE_PORT, host_python="")])
+def test_a_namespace_that_takes_any_pod_is_told_of(tmp_path, asked):
+    told, _ = told_of(tmp_path, asked=asked)
+    assert told["pod_security"] == "privileged"
+    assert "note      namespace seedpod takes any Pod (pod-security.kubernetes.io/enforce=privileged)" in summary.summary(told)
+
+
+def test_reasons_and_warnings_of_the_cluster_are_told(tmp_path):
+    cluster = dumps.cluster(dumps.node(images=["python:3"], runtime="cri-o://1.35.0"))
+    told, _ = told_of(tmp_path, asked=Site(), cluster=cluster)
+    page = summary.summary(told)
+    assert "why       image python:3: node n1 lists it" in page
+    assert 'warning   CRI-O' in page and '\n            [[registry]]\n            location = "127.0.0.1:31999"' in page
+
+
+def test_a_stream_leaves_out_the_steps_that_need_a_folder(tmp_path):
+    told, _ = told_of(tmp_path, STDOUT)
+    page = summary.summary(told)
+    assert "kubectl apply" not in page.replace("plain kubectl apply", "") and "delete -f" not in page
+    assert told["commands"]["prune"] in page
+
+
+@pytest.mark.parametrize("count, text", [
+    (0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (999949, "999.9 kB"), (8000000, "8.0 MB"),
+    (1200000000, "1.2 GB"), (5000000000000, "5000.0 GB")])
+def test_bytes_are_told_for_people(count, text):
+    assert summary.human(count) == text
+
+
+@pytest.mark.parametrize("part, whole, text", [(0, 10, "0 %"), (1, 1000, "1 %"), (10, 10, "100 %"), (11, 10, "110 %")])
+def test_shares_are_rounded_up(part, whole, text):
+    assert summary.percent(part, whole) == text
+
+
+@pytest.mark.parametrize("done, total, seconds, line", [
+    (0, 100, 0, "packing [........................] 0 bytes of 100 bytes, 0 bytes/s, 0 s left"),
+    (50 * 10 ** 6, 100 * 10 ** 6, 5, "packing [############............] 50.0 MB of 100.0 MB, 10.0 MB/s, 5 s left"),
+    (100, 100, 1, "packing [########################] 100 bytes of 100 bytes, 100 bytes/s, 0 s left"),
+    (2000, 0, 2, "packing 2.0 kB, 1.0 kB/s"), (200, 100, 2, "packing 200 bytes, 100 bytes/s"),
+])
+def test_progress_tells_how_far_how_fast_and_how_long(done, total, seconds, line):
+    assert summary.progress_line("packing", done, total, seconds) == line
+
+
+def test_what_an_index_names_and_the_archive_lacks_is_told(tmp_path):
+    images = [samples.sample("a"), samples.sample("b", platform="linux/arm64")]
+    archive = samples.write(tmp_path / "multi.tar", samples.multi_platform(images, samples.NAME, left_out=[1]))
+    order = builds.order(tmp_path, site=Site("x", expose=NODE_PORT))._replace(archives=[("", archive)])
+    page = summary.summary(summary.facts(order, builds.pipeline.build(order, None, lambda *_: None)))
+    assert re.search(r"size +\d.*, without 1 manifests or blobs that its index names and the archive lacks", page)
