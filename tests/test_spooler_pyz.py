@@ -15,7 +15,7 @@ from interpreters import interpreters
 
 ARCHIVE = samples.tar_of(samples.crane(samples.sample(), samples.NAME))
 # Each is a file more that the image's Python has to have.
-MAY_IMPORT = {"argparse", "base64", "functools", "hashlib", "http", "io", "itertools", "json", "os", "re", "shutil",
+MAY_IMPORT = {"argparse", "base64", "functools", "hashlib", "http", "io", "itertools", "json", "os", "re",
               "signal", "ssl", "stat", "sys", "tarfile", "tempfile", "threading", "time", "typing", "urllib"}
 ON_DEMAND = {"ssl"}
 
@@ -92,6 +92,17 @@ def test_it_runs_as_it_lies(fake):
     done = subprocess.run([sys.executable, str(SPOOLER), "push"], input=ARCHIVE, stdout=subprocess.PIPE,
                           env={"PYTHONPATH": str(ROOT), "SEEDPOD_SPOOLER_REGISTRY": fake.url, "PYTHONDONTWRITEBYTECODE": "1"})
     assert done.returncode == 0 and done.stdout.startswith(b"pushed library/sample:1 ")
+
+
+def test_every_image_of_another_registry_is_copied_under_its_names(packed, fake):
+    with running() as injector:
+        for name in ("library/app:1", "app:1", "team/other"):
+            assert run(packed, injector, "push", name, stdin=ARCHIVE)[0] == 0
+        status, out, err = run(packed, fake, "copy", "--source", injector.url)
+    assert (status, err, out.count(b"pushed ")) == (0, "", 3)
+    assert run(packed, fake, "list")[1].decode().split() == ["app:1", "library/app:1", "team/other:latest"]
+    assert fake.manifests == injector.manifests
+    assert len([path for path in fake.sent("PUT") if "uploads" in path]) == 3  # the others were mounted
 
 
 @pytest.mark.parametrize("arguments, stdin, status, words", (

@@ -9,13 +9,12 @@ SIGTERM. Errors are one line on stderr, `error: WHERE: what: what to do`. A trac
 """
 import argparse
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import time
 import urllib.parse
-from typing import Any, List
+from typing import Any, Iterable, List, Optional
 
 from builder.errors import BuildError
 from content import ARCHITECTURE, Opened
@@ -46,6 +45,7 @@ SPOOL_OPTIONS = (
     ("--use-archive-names", False, "name images as the archive does, not as the file is called"),
 )
 PUSH_OPTIONS = (("--title", "", "it is no archive but a file of this name: push it as an artifact"),)
+COPY_OPTIONS = (("--source", "http://seedpod:31998", "URL of the other registry"),)
 PULL_OPTIONS = (
     ("--format", FORMATS[0], " or ".join(FORMATS)),
     ("--platform", "linux/" + ARCHITECTURE, "of an image for several, where the format holds one"),
@@ -67,14 +67,19 @@ def spool(registry: Registry, options: Any) -> None:
 
 def push_stream(registry: Registry, options: Any) -> None:
     name = parse_name(options.name) if options.name else None
+    push_parts(registry, iter(lambda: sys.stdin.buffer.read(BLOCK_BYTES), b""), name, options.title)
+
+
+def push_parts(registry: Registry, parts: Iterable[bytes], name: Optional[Name], title: str) -> None:
+    """Push an archive that comes in parts: all of it has to be there before it can be read."""
     with tempfile.TemporaryFile() as file:
-        shutil.copyfileobj(sys.stdin.buffer, file, BLOCK_BYTES)
+        file.writelines(parts)
         if not file.tell():
             raise BuildError("stdin: is empty: kubectl exec needs -i, and < FILE behind the command")
         file.flush()
         path = "/proc/self/fd/%d" % file.fileno()  # it has no name
         try:
-            with Opened(path, options.title) as content:
+            with Opened(path, title) as content:
                 images = named(content.images, name) if name else named_by_archive(content.images, None)
                 done = push(registry, images)
         except BuildError as error:
@@ -83,14 +88,24 @@ def push_stream(registry: Registry, options: Any) -> None:
         print(told(pushed))
 
 
+def copy_images(registry: Registry, options: Any) -> None:
+    source = Registry(options.source, retry_seconds=options.retry_seconds, log=log)
+    for name in names_in(source):
+        push_parts(registry, pull(source, name, FORMATS[0], ""), name, "")
+
+
 def delete_image(registry: Registry, options: Any) -> None:
     print(delete(registry, parse_name(options.name)))
 
 
 def list_images(registry: Registry, options: Any) -> None:
-    for repository in sorted(registry.repositories()):
-        for tag in sorted(registry.tags(repository)):
-            print(Name(repository, tag))
+    for name in names_in(registry):
+        print(name)
+
+
+def names_in(registry: Registry) -> List[Name]:
+    return [Name(repository, tag) for repository in sorted(registry.repositories())
+            for tag in sorted(registry.tags(repository))]
 
 
 def pull_image(registry: Registry, options: Any) -> None:
@@ -104,6 +119,7 @@ COMMANDS = (
     ("spool", spool, 0, SPOOL_OPTIONS, "push every file that is put into the spool folder, then remove it; for ever"),
     ("push", push_stream, "?", PUSH_OPTIONS, "push the archive that comes by stdin, as NAME or under its own names"),
     ("delete", delete_image, None, (), "delete an image, and with it all its other tags"),
+    ("copy", copy_images, 0, COPY_OPTIONS, "push every image of another registry: of the injector, to begin with"),
     ("list", list_images, 0, (), "print the name of every image"),
     ("pull", pull_image, None, PULL_OPTIONS, "write an image to stdout, an archive that docker, podman, skopeo load"),
 )

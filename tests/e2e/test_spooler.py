@@ -240,6 +240,13 @@ def test_docker_loads_what_is_pulled_in_either_form(sites, saved, tars, dockerd,
         saved.image_id, "pulled/docker:1"]
 
 
+def test_what_the_injector_serves_is_copied_under_all_its_names(sites, served, saved, tmp_path):
+    site = sites(PLAIN)
+    site.run("copy", "--source", "http://" + served("docker-archive").address)
+    for name in ("registry:2", "library/registry:2", "docker.io/library/registry:2"):
+        assert site.image_id(name, tmp_path / name.replace("/", "-")) == saved.image_id
+
+
 def test_list_and_delete_by_command_and_by_file(sites, tars, tmp_path):
     site = sites(PLAIN)
     for name in ("gone/one:1", "gone/other:1"):
