@@ -34,7 +34,8 @@ def check(decision: Decision, cluster: Cluster) -> Decision:
     site = decision.site
     errors = port_errors(site, cluster) + namespace_errors(decision, cluster)
     warnings = (port_warnings(site) + namespace_warnings(decision, cluster) + runtime_warnings(site, cluster)
-                + pull_warnings(decision, cluster) + network_warnings(site, cluster))
+                + pull_warnings(decision, cluster) + network_warnings(site, cluster)
+                + constraint_warnings(decision, cluster))
     decision = decision._replace(warnings=decision.warnings + tuple(warnings))
     if errors:
         raise Refused(errors, decision)
@@ -99,6 +100,14 @@ def runtime_warnings(site: Site, cluster: Cluster) -> List[str]:
         return []
     text = REGISTRIES_CONF + (IMAGE_CONFIG if is_openshift(cluster) else "")
     return [text.format(nodes=some(strict), port=site.node_port)]
+
+
+def constraint_warnings(decision: Decision, cluster: Cluster) -> List[str]:
+    """OpenShift has a second guard beside Pod Security."""
+    if decision.profile == "restricted" or not is_openshift(cluster):
+        return []
+    return ["OpenShift's security context constraints refuse paths, ports and the network of a node: oc adm policy "
+            "add-scc-to-user privileged -z default -n %s" % decision.site.namespace]
 
 
 def pull_warnings(decision: Decision, cluster: Cluster) -> List[str]:

@@ -55,5 +55,6 @@ def namespace(name, labels=None, phase="Active"):
 
 def kube_proxy(text):
     """Its ConfigMap; `text`: lines of settings."""
+    header = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
-            "data": {"config.conf": "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n" + text}}
+            "data": {"config.conf": header + text}}

@@ -65,13 +65,15 @@ def test_a_listed_image_goes_by_its_tag_or_else_by_its_digest():
 
 
 def test_names_that_are_none_are_normal():
-    assert images(dumps.node(images=["<none>:<none>", ["<none>@<none>"], [], "a/b:<none>", "sha256:" + "0" * 64, ["", "x:1"]])
+    assert images(dumps.node(images=["<none>:<none>", ["<none>@<none>"], [], "a/b:<none>", "sha256:" + "0" * 64,
+                                     ["", "x:1"]])
                   ) == ["x:1"]
     assert parsed("<none>:<none>") is None
 
 
 def test_what_an_injector_brought_goes_with_it():
-    assert images(dumps.node(images=["127.0.0.1:31999/library/python:3", "localhost:5000/a:1", "[::1]:1/a:1", PYTHON])) == [
+    assert images(dumps.node(images=["127.0.0.1:31999/library/python:3", "localhost:5000/a:1", "[::1]:1/a:1",
+                                     PYTHON])) == [
         PYTHON]
 
 
@@ -82,13 +84,15 @@ def test_an_image_that_did_not_get_to_the_node_is_none():
 
 
 def test_init_containers_count_since_their_image_was_pulled():
-    assert images(dumps.node(), dumps.pod(UNKNOWN, initContainers=[{"name": "i", "image": PYTHON}])) == [PYTHON, UNKNOWN]
+    assert images(dumps.node(), dumps.pod(UNKNOWN, initContainers=[{"name": "i", "image": PYTHON}])) == [PYTHON,
+                                                                                                         UNKNOWN]
 
 
 def test_the_sentence_for_what_is_taken_tells_where_and_what_for():
     (candidate,) = candidates(dumps.node(), dumps.pod(PYTHON))
     assert why(candidate) == (
-        "image docker.io/library/python:3.12: Pod default/p1 runs it without a pull secret; it is known to carry Python "
+        "image docker.io/library/python:3.12: Pod default/p1 runs it without a pull secret; it is known to carry "
+        "Python "
         "as its tag says at /usr/local/bin/python3; on n1")
     (candidate,) = candidates(dumps.node(images=[UNKNOWN]))
     assert why(candidate) == "image example.com/app:1: node n1 lists it; whether it carries Python is not known; on n1"
@@ -97,7 +101,8 @@ def test_the_sentence_for_what_is_taken_tells_where_and_what_for():
 def test_every_image_is_judged():
     found = candidates(dumps.node("n1", images=[PYTHON, UNKNOWN, "registry.k8s.io/pause:3.10", "python:3.9"]),
                        dumps.node("n2", images=["python:3.11"]), dumps.pod(SIDECAR, name="a"),
-                       dumps.pod("python:3.8", name="b"), dumps.pod("python:3.7", name="c", secrets=["s"]), fitting=["n1"])
+                       dumps.pod("python:3.8", name="b"), dumps.pod("python:3.7", name="c", secrets=["s"]),
+                       fitting=["n1"])
     told = {one.image: one.verdict for one in judged(found, found[:1], {"n2": "full"})}
     assert told == {
         "python:3.8": "taken: Pod default/b runs it",

@@ -99,11 +99,14 @@ def test_where_no_node_fits_the_line_says_why_of_each():
 
 def test_where_no_image_has_python_the_line_says_what_else_there_is():
     line = refused(Site(), dumps.node(images=["app:1"]), dumps.pod("app:1"))
-    assert line == ("--cluster: no image on its nodes is known to carry Python: use --host-python (1 of 1 nodes have Python "
-                    "themselves: Ubuntu 24.04.3 LTS), or --try 5, which tries images of which nothing is known, or --image, "
+    assert line == ("--cluster: no image on its nodes is known to carry Python: use --host-python (1 of 1 nodes have "
+                    "Python "
+                    "themselves: Ubuntu 24.04.3 LTS), or --try 5, which tries images of which nothing is known, or "
+                    "--image, "
                     "to name one that has Python")
     line = refused(Site(), dumps.node(images=[PAUSE], os_image="Talos (v1.12.0)"), dumps.pod(PAUSE))
-    assert line == ("--cluster: no image on its nodes is known to carry Python: use --image, to name one that has Python "
+    assert line == ("--cluster: no image on its nodes is known to carry Python: use --image, to name one that has "
+                    "Python "
                     "(Talos (v1.12.0) has none of its own that is sure)")
     assert "tells no image of its nodes: use a dump with Pods (kubectl get nodes" in refused(Site(), dumps.node())
     assert "python:3.12 carries Python, but is only on nodes that do not fit (n2)" in refused(
@@ -141,7 +144,8 @@ def test_nothing_is_tried_where_there_is_nothing_to_try():
 # --- the node's own Python
 
 def test_the_nodes_python_runs_in_the_pause_image():
-    decision = choose(Site(host_python=""), dumps.node("n1", images=["app:1", PAUSE]), dumps.node("n2", images=["app:1"]))
+    decision = choose(Site(host_python=""), dumps.node("n1", images=["app:1", PAUSE]),
+                      dumps.node("n2", images=["app:1"]))
     assert decision.runners == (Runner(PAUSE, "/usr/bin/python3", True, "amd64", ("n1",)),)
     assert decision.reasons[:2] == (
         "the Python of the node: /usr/bin/python3, as Ubuntu 24.04.3 LTS has it",
@@ -165,7 +169,8 @@ def test_the_most_nodes_that_have_python_at_the_same_path_are_taken():
 def test_a_path_that_is_given_counts_unless_the_system_has_no_python_at_all():
     unsure = dumps.node("n1", [PAUSE], "Red Hat Enterprise Linux CoreOS 418.94")
     line = refused(Site(host_python=""), unsure)
-    assert line == ("--host-python: no node that fits is known to have a Python of its own (Red Hat Enterprise Linux CoreOS "
+    assert line == ("--host-python: no node that fits is known to have a Python of its own (Red Hat Enterprise Linux "
+                    "CoreOS "
                     "418.94): use an image with Python, or give the path: --host-python PATH")
     assert choose(Site(host_python="/p"), unsure).runners == (Runner(PAUSE, "/p", True, "amd64", ("n1",)),)
     line = refused(Site(host_python="/p"), dumps.node("n1", [PAUSE], "Talos (v1.12.0)"))
@@ -189,9 +194,11 @@ ON = dumps.node(images=[PYTHON])
 
 
 @pytest.mark.parametrize("settings, reason", [
-    ("mode: nftables\n", "exposed by hostnetwork: kube-proxy runs in nftables mode (its ConfigMap), which serves no node "
+    ("mode: nftables\n",
+     "exposed by hostnetwork: kube-proxy runs in nftables mode (its ConfigMap), which serves no node "
                          "port at 127.0.0.1"),
-    ("mode: ipvs\n", "exposed by hostnetwork: kube-proxy runs in ipvs mode (its ConfigMap), which serves no node port at "
+    ("mode: ipvs\n",
+     "exposed by hostnetwork: kube-proxy runs in ipvs mode (its ConfigMap), which serves no node port at "
                      "127.0.0.1"),
     ("iptables:\n  localhostNodePorts: false\n", "exposed by hostnetwork: kube-proxy is set to serve no node port at "
                                                  "127.0.0.1 (its ConfigMap)"),
@@ -208,7 +215,8 @@ def test_where_node_ports_do_not_answer_at_the_loopback_it_is_on_the_hosts_netwo
 def test_where_they_do_it_is_by_node_port():
     decision = choose(Site(), ON, dumps.kube_proxy("mode: \"\"\n"))
     assert decision.site.expose == NODE_PORT
-    assert decision.reasons[1] == "exposed by nodeport: kube-proxy in iptables mode (its ConfigMap) serves node ports at 127.0.0.1"
+    assert decision.reasons[1] == (
+        "exposed by nodeport: kube-proxy in iptables mode (its ConfigMap) serves node ports at 127.0.0.1")
     assert choose(Site(), ON).reasons[1] == "exposed by nodeport: nothing in the dump speaks against it"
 
 
@@ -229,7 +237,8 @@ def test_what_is_only_presumed_is_a_warning_to_those_who_decide_otherwise():
     talos = dumps.node(images=[PYTHON], os_image="Talos (v1.12.0)")
     assert choose(Site(), talos).site.expose == HOST_NETWORK
     assert choose(Site(expose=NODE_PORT), talos).warnings == (
-        "Talos runs kube-proxy in nftables mode by default, which serves no node port at 127.0.0.1: if pulls are refused, "
+        "Talos runs kube-proxy in nftables mode by default, which serves no node port at 127.0.0.1: if pulls are "
+        "refused, "
         "use --expose hostnetwork",)
 
 
@@ -241,7 +250,8 @@ def test_a_daemon_set_tells_which_nodes_it_leaves_out():
 
 # --- user
 
-@pytest.mark.parametrize("sign", [dumps.namespace("openshift-dns"), dumps.node("m", labels={"node.openshift.io/os_id": "rhel"}),
+@pytest.mark.parametrize("sign",
+                         [dumps.namespace("openshift-dns"), dumps.node("m", labels={"node.openshift.io/os_id": "rhel"}),
                                   dumps.node("m", runtime="cri-o://1.31.6-2.rhaos4.18.gitda737c9.el9")])
 def test_on_openshift_no_user_is_named(sign):
     decision = choose(Site(), ON, sign)
@@ -256,5 +266,6 @@ def test_elsewhere_a_user_is_named_unless_asked_not_to():
 
 
 def test_what_was_asked_for_is_kept():
-    asked = Site(namespace="x", node_port=30001, tolerations=(site.TOLERATE_ALL,), labels={"a": "b"}, priority_class="p")
+    asked = Site(namespace="x", node_port=30001, tolerations=(site.TOLERATE_ALL,), labels={"a": "b"},
+                 priority_class="p")
     assert choose(asked, ON).site == asked._replace(expose=NODE_PORT)

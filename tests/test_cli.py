@@ -22,7 +22,8 @@ PYTHONS = [pytest.param(path, id="%d.%d" % version) for version, path in interpr
 
 def run(*arguments, python=sys.executable, **options):
     """build.py as a user starts it; -> (status, stdout, stderr)."""
-    done = subprocess.run([python, BUILD, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    done = subprocess.run([python, BUILD, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          **options)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -192,7 +193,8 @@ def test_a_bug_shows_its_traceback(monkeypatch):
 @pytest.mark.parametrize("failure, line, status", [
     (OSError(errno.ENOSPC, "No space left on device", "/x"), "/x: the disk is full: make room, or choose another", 1),
     (OSError(errno.EIO, "Input/output error", "/x"), "[Errno 5] Input/output error: '/x'", 1),
-    (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), "/x: no such file or directory: name another", 2),
+    (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), "/x: no such file or directory: name another",
+     2),
     (KeyboardInterrupt(), "interrupted: nothing was written", 130),
 ])
 def test_what_the_machine_could_not_do_is_told_in_one_line(monkeypatch, capsys, failure, line, status):
@@ -328,7 +330,8 @@ def test_a_dump_is_explained_without_any_archive(tmp_path):
 
 
 @pytest.mark.parametrize("name, line", [
-    ("eks-bottlerocket", "no image on its nodes is known to carry Python"), ("pull-secrets", "--node-port 31999: is taken by"),
+    ("eks-bottlerocket", "no image on its nodes is known to carry Python"),
+    ("pull-secrets", "--node-port 31999: is taken by"),
     ("all-tainted", "no node fits")])
 def test_what_the_cluster_refuses_is_one_line_and_nothing_is_written(tmp_path, archive, name, line):
     refused(run(archive, "--cluster", dump(name), "-o", tmp_path / "out"), line)

@@ -38,14 +38,16 @@ def test_whatever_a_shell_makes_of_the_text_is_read(encoding):
 
 
 @pytest.mark.parametrize("data, what", [
-    (b"", "holds no Kubernetes objects"), (b"[]", "holds no Kubernetes objects"), (b"{}", "holds no Kubernetes objects"),
+    (b"", "holds no Kubernetes objects"), (b"[]", "holds no Kubernetes objects"),
+    (b"{}", "holds no Kubernetes objects"),
     (b'{"kind": "List", "items": []}', "holds no Kubernetes objects"), (b'"text"', "holds no Kubernetes objects"),
     (b"apiVersion: v1\nkind: List\n", "is no JSON"), (b'{"kind": "List", "items": [', "is no JSON, or is cut off"),
     (b"NAME STATUS\nnode-1 Ready\n", "is no JSON"), (b"\xff\xfe\xfa", "is no text"), (b"\x1f\x8b\x08\x00", "is no "),
     (b"[" * 100000, "is no JSON"),
 ])
 def test_what_is_no_dump_is_refused_with_the_command_that_makes_one(data, what):
-    with pytest.raises(BuildError, match="dump.json: %s.*: make it by kubectl get nodes,pods,services" % what) as refusal:
+    with pytest.raises(BuildError,
+                       match="dump.json: %s.*: make it by kubectl get nodes,pods,services" % what) as refusal:
         parse(data)
     assert "\n" not in str(refusal.value)
 
@@ -146,5 +148,7 @@ def test_kube_proxy_is_read_from_its_command_line_where_there_is_no_config_map()
 
 
 def test_the_admission_plugin_that_pulls_always_is_seen():
-    assert dumps.cluster(dumps.pod("x", command=["kube-apiserver", "--enable-admission-plugins=A,AlwaysPullImages"])).always_pull
+    assert dumps.cluster(dumps.pod("x",
+                                   command=["kube-apiserver",
+                                            "--enable-admission-plugins=A,AlwaysPullImages"])).always_pull
     assert not dumps.cluster(dumps.pod("x", command=["kube-apiserver", "--enable-admission-plugins=A"])).always_pull

@@ -42,7 +42,8 @@ def test_an_image_is_known_by_its_repository_whatever_the_host(image, interprete
 
 
 @pytest.mark.parametrize("image", [
-    "someone/python:3", "library/pythonic:1", "example.com/k8s-sidecar:1", "xkiwigrid/k8s-sidecar:1", "grafana/grafana:12",
+    "someone/python:3", "library/pythonic:1", "example.com/k8s-sidecar:1", "xkiwigrid/k8s-sidecar:1",
+    "grafana/grafana:12",
     "mcr.microsoft.com/azuremonitor/containerinsights/ciprod:3.1.30", "nginx", "ubi7:7.9", "a/causeway:1",
 ])
 def test_of_other_images_nothing_is_known(image):
@@ -71,7 +72,8 @@ def test_an_image_that_is_listed_by_digest_alone_is_known_by_its_workload():
     ("VMware Photon OS/Linux", "/usr/bin/python3"),
     ("Red Hat Enterprise Linux CoreOS 418.94.202503061016-0", ""),
     ("Talos (v1.12.0)", ""), ("Bottlerocket OS 1.51.0 (aws-k8s-1.34)", ""), ("Container-Optimized OS from Google", ""),
-    ("Flatcar Container Linux by Kinvolk 4230.2.4 (Oklo)", ""), ("Fedora CoreOS 42.20251024.3.0", ""), ("Buildroot 2019.02.7", ""),
+    ("Flatcar Container Linux by Kinvolk 4230.2.4 (Oklo)", ""), ("Fedora CoreOS 42.20251024.3.0", ""),
+    ("Buildroot 2019.02.7", ""),
 ])
 def test_a_node_is_known_by_its_system(os_image, interpreter):
     assert known_system(os_image).interpreter == interpreter

@@ -24,8 +24,10 @@ def test_a_node_of_which_little_is_told_fits():
 
 @pytest.mark.parametrize("given, reason", [
     ({"architecture": "arm64"}, "arm64, but the images are for amd64"),
-    ({"ready": False, "message": "Kubelet stopped posting node status."}, "not ready (Kubelet stopped posting node status.)"),
-    ({"ready": False, "message": CNI}, "not ready (container runtime network not ready: NetworkReady=false reason:Network...)"),
+    ({"ready": False, "message": "Kubelet stopped posting node status."},
+     "not ready (Kubelet stopped posting node status.)"),
+    ({"ready": False, "message": CNI},
+     "not ready (container runtime network not ready: NetworkReady=false reason:Network...)"),
     ({"taints": [TAINT]}, "tainted dedicated=infra:NoSchedule"),
     ({"taints": [{"key": "a", "effect": "NoExecute"}]}, "tainted a:NoExecute"),
     ({"unschedulable": True}, "tainted node.kubernetes.io/unschedulable:NoSchedule"),
@@ -59,7 +61,8 @@ def test_what_is_tolerated_or_wanted_fits(given):
 
 def test_a_node_without_network_fits_only_what_needs_none():
     early = Site(expose=HOST_NETWORK, tolerations=(site.TOLERATE_ALL,))
-    waiting = {"ready": False, "message": CNI, "taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]}
+    waiting = {"ready": False, "message": CNI,
+               "taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]}
     assert why_not(early, **waiting) == ""
     assert why_not(early._replace(expose="nodeport"), **waiting) != ""
     assert why_not(early._replace(tolerations=()), **waiting) != ""
@@ -72,7 +75,8 @@ def test_many_nodes_make_one_line():
 
 
 def test_the_advice_names_what_to_tolerate():
-    cluster = dumps.cluster(dumps.node("a", taints=[TAINT]), dumps.node("b", taints=[{"key": "x", "effect": "NoExecute"}]),
+    cluster = dumps.cluster(dumps.node("a", taints=[TAINT]),
+                            dumps.node("b", taints=[{"key": "x", "effect": "NoExecute"}]),
                             dumps.node("c", unschedulable=True))
     assert nodes.advice(cluster.nodes, Site()) == ": add --tolerate dedicated --tolerate x"
     assert nodes.advice(cluster.nodes, Site(tolerations=(site.toleration("x"),))) == ": add --tolerate dedicated"

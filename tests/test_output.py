@@ -144,5 +144,6 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_every_file_that_is_written_is_known_as_ours(tmp_path):
     names = ["00-namespace.yaml", "10-chunk-0001-of-0045.yaml", "10-chunk-12345-of-12345.yaml", "20-injector.yaml",
-             "SHA256SUMS", "30-service.yaml", "40-pod.yaml", "40-pod-12.yaml", "40-daemonset.yaml", "40-deployment.yaml", "README.txt", "injector.pyz"]
+             "SHA256SUMS", "30-service.yaml", "40-pod.yaml", "40-pod-12.yaml", "40-daemonset.yaml",
+             "40-deployment.yaml", "README.txt", "injector.pyz"]
     assert [name for name in names if not re.fullmatch(output.OURS, name)] == []

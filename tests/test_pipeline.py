@@ -66,7 +66,8 @@ def test_the_payload_is_the_chunks_one_after_the_other(tmp_path):
 
 @pytest.mark.parametrize("size", [-1, (1 << 20) + 1, 1 << 30])
 def test_a_chunk_that_no_config_map_holds_is_refused(tmp_path, size):
-    with pytest.raises(BuildError, match="--chunk-size -?%d: a ConfigMap holds at most 1023KiB: choose less" % abs(size)):
+    with pytest.raises(BuildError,
+                       match="--chunk-size -?%d: a ConfigMap holds at most 1023KiB: choose less" % abs(size)):
         builds.build(tmp_path, chunk_size=size)
     assert not (tmp_path / "out").exists()
 

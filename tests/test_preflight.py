@@ -74,8 +74,10 @@ def test_a_namespace_that_goes_is_refused():
 
 @pytest.mark.parametrize("level, asked, refused", [
     ("restricted", Site(namespace="x"), False), ("baseline", Site(namespace="x"), False),
-    ("restricted", Site(namespace="x", expose=HOST_NETWORK), True), ("baseline", Site(namespace="x", expose=HOST_NETWORK), True),
-    ("privileged", Site(namespace="x", expose=HOST_NETWORK), False), ("none", Site(namespace="x", expose=HOST_NETWORK), False),
+    ("restricted", Site(namespace="x", expose=HOST_NETWORK), True),
+    ("baseline", Site(namespace="x", expose=HOST_NETWORK), True),
+    ("privileged", Site(namespace="x", expose=HOST_NETWORK), False),
+    ("none", Site(namespace="x", expose=HOST_NETWORK), False),
 ])
 def test_a_namespace_must_take_the_pod(level, asked, refused):
     objects = NODE, dumps.namespace("x", {LEVEL: level})
@@ -118,7 +120,8 @@ def test_a_cri_o_that_refuses_plain_http_is_told_how_to_take_it(runtime, strict)
 def test_an_image_that_came_by_a_secret_is_doubtful_since_kubernetes_1_33():
     def found(kubelet="v1.34.3", secrets=("s",), **asked):
         return warnings(Site(**asked), dumps.node(kubelet=kubelet), dumps.pod(PYTHON, secrets=secrets))
-    assert found() == ("docker.io/library/python:3.12: all its Pods have a pull secret, and kubelets since 1.33 may keep it "
+    assert found() == ("docker.io/library/python:3.12: all its Pods have a pull secret, and kubelets since 1.33 may "
+                       "keep it "
                        "from others: if so, copy the secret into namespace seedpod and add --pull-secret NAME",)
     assert found(kubelet="v1.32.9") == found(secrets=()) == found(pull_secrets=("s",)) == ()
 
@@ -135,6 +138,14 @@ def test_cilium_in_place_of_kube_proxy_is_doubtful_by_node_port():
     assert warnings(Site(), NODE, agent, dumps.pod("x", name="b", container="kube-proxy")) == ()
 
 
+def test_on_openshift_what_needs_the_node_needs_a_constraint_as_well():
+    openshift = dumps.namespace("openshift-dns")
+    assert warnings(Site(), NODE, openshift) == ()
+    assert warnings(Site(expose=HOST_NETWORK), NODE, openshift) == (
+        "OpenShift's security context constraints refuse paths, ports and the network of a node: oc adm policy "
+        "add-scc-to-user privileged -z default -n seedpod",)
+
+
 def test_all_errors_are_told_and_the_warnings_with_them():
     objects = [NODE, dumps.service("s", 31999), dumps.namespace("default"),
                dumps.pod("x", name="a", container="cilium-agent")]
@@ -144,6 +155,7 @@ def test_all_errors_are_told_and_the_warnings_with_them():
     assert len(refusal.value.decision.warnings) == 1
 
 
-@pytest.mark.parametrize("text, value", [("v1.36.2", (1, 36)), ("cri-o://1.35.1-2.rhaos", (1, 35)), ("", (0, 0)), ("x", (0, 0))])
+@pytest.mark.parametrize("text, value",
+                         [("v1.36.2", (1, 36)), ("cri-o://1.35.1-2.rhaos", (1, 35)), ("", (0, 0)), ("x", (0, 0))])
 def test_versions_are_read(text, value):
     assert version(text) == value

@@ -25,7 +25,8 @@ GOOD = [
     (site.toleration, "key", {"key": "key", "operator": "Exists"}),
     (site.toleration, "key=value", {"key": "key", "operator": "Equal", "value": "value"}),
     (site.toleration, "key:NoExecute", {"key": "key", "operator": "Exists", "effect": "NoExecute"}),
-    (site.toleration, "a.b/key=:NoSchedule", {"key": "a.b/key", "operator": "Equal", "value": "", "effect": "NoSchedule"}),
+    (site.toleration, "a.b/key=:NoSchedule",
+     {"key": "a.b/key", "operator": "Equal", "value": "", "effect": "NoSchedule"}),
     (partial(site.quantities, "--limits"), "cpu=1,memory=64Mi", {"cpu": "1", "memory": "64Mi"}),
 ]
 BAD = [
@@ -35,7 +36,8 @@ BAD = [
     (partial(site.count, "--try"), ["", "0", "100", "-1", "1.5"], "--try"),
     (partial(site.path, "--host-python"), ["python3", "./python3"], "--host-python"),
     (partial(site.subdomain, "--pull-secret"), ["", "A", "a_b", ".a", "a" * 254], "--pull-secret"),
-    (partial(site.label, "--node-selector"), ["a", "=b", "a=b c", "a/=b", "/a=b", "A/b/c=d", "a=" + LONG + "a"], "--node-sel"),
+    (partial(site.label, "--node-selector"), ["a", "=b", "a=b c", "a/=b", "/a=b", "A/b/c=d", "a=" + LONG + "a"],
+     "--node-sel"),
     (site.own_label, ["app.kubernetes.io/name=x", "app.kubernetes.io/instance=x", "x"], "--label"),
     (site.annotation, ["a", "=b", "a b=c"], "--annotation"),
     (site.toleration, ["", "a b", "key:", "key:Never", "=v", "key=a b"], "--tolerate"),
@@ -86,7 +88,8 @@ TAINT = {"key": "dedicated", "value": "infra", "effect": "NoSchedule"}
 
 
 @pytest.mark.parametrize("text, fits", [
-    ("dedicated", True), ("dedicated=infra", True), ("dedicated=infra:NoSchedule", True), ("dedicated:NoSchedule", True),
+    ("dedicated", True), ("dedicated=infra", True), ("dedicated=infra:NoSchedule", True),
+    ("dedicated:NoSchedule", True),
     ("dedicated=other", False), ("dedicated:NoExecute", False), ("dedicate", False), ("dedicated=", False),
 ])
 def test_a_toleration_fits_a_taint_as_the_scheduler_sees_it(text, fits):

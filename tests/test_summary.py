@@ -46,7 +46,8 @@ def test_each_command_is_of_this_build(tmp_path):
         "wait": "kubectl -n seedpod wait --for=condition=Ready pod/%s --timeout=300s" % pod,
         "outcomes": "kubectl -n seedpod get pods -l app.kubernetes.io/instance=%s -o custom-columns=POD:.metadata.name,"
                     "NODE:.spec.nodeName,IMAGE:.spec.containers[0].image,PHASE:.status.phase,"
-                    "READY:.status.containerStatuses[0].ready,WAITS:.status.initContainerStatuses[0].state.waiting.reason,"
+                    "READY:.status.containerStatuses[0].ready,"
+                    "WAITS:.status.initContainerStatuses[0].state.waiting.reason,"
                     "FAILED:.status.initContainerStatuses[0].state.terminated.message" % instance,
         "prune": "kubectl -n seedpod delete daemonset,deployment,service,pod,configmap -l "
                  "'app.kubernetes.io/managed-by=seedpod,app.kubernetes.io/instance!=%s'" % instance,
@@ -81,7 +82,8 @@ def test_a_daemon_set_tells_what_it_costs_the_api_server(tmp_path):
 def test_a_namespace_that_takes_any_pod_is_told_of(tmp_path, asked):
     told, _ = told_of(tmp_path, asked=asked)
     assert told["pod_security"] == "privileged"
-    assert "note      namespace seedpod takes any Pod (pod-security.kubernetes.io/enforce=privileged)" in summary.summary(told)
+    note = "note      namespace seedpod takes any Pod (pod-security.kubernetes.io/enforce=privileged)"
+    assert note in summary.summary(told)
 
 
 def test_reasons_and_warnings_of_the_cluster_are_told(tmp_path):
