@@ -38,6 +38,7 @@ SLICE_BYTES = 1 << 20  # of a body; then it is the next connection's turn
 SLICE_SECONDS = 120  # for a client to take a slice: slower than 9 kB/s is as good as gone
 TOGETHER_BYTES = 8192  # a body of at most so many is sent in one packet with the head, at the cost of a copy
 LINGER_SECONDS = 2  # for the client to read our last words before the connection is reset
+LOG_LETTERS = 500  # of a request; the longest honest one has 400
 
 REQUEST = re.compile(r"([A-Z]+) (?:https?://[^/ ]*)?(/[!-~]*) HTTP/1\.([0-9])")
 END_OF_HEAD = re.compile(b"\r?\n\r?\n")
@@ -256,7 +257,7 @@ class Client:
             if file:
                 os.close(file)
             if answer.status != 200 or not headers.get("user-agent", "").startswith("kube-probe/"):
-                print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), self.address, ascii(line), answer.status,
+                print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), self.address, ascii(line[:LOG_LETTERS]), answer.status,
                       position - first, "%.3f" % (time.monotonic() - started))
 
     def transfer(self, body, file, position, size):

@@ -481,6 +481,11 @@ def test_control_characters_in_a_request_are_escaped(seed):
     assert r"\x1b[31m\x00\x9b" in line and line.isprintable() is False and line[:-1].isprintable()
 
 
+def test_a_long_request_is_cut_in_the_log(seed):
+    (line,) = logged(seed, b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n" + LAST)
+    assert LINE.fullmatch(line).group(3) == "GET /" + "x" * (module.LOG_LETTERS - 5)
+
+
 def test_probes_that_succeed_are_not_logged(seed):
     probe = b"GET %s HTTP/1.1\r\nHost: x\r\nUser-Agent: kube-probe/1.32\r\n" + LAST
     lines = logged(seed, probe % b"/v2/", probe % b"/none")
