@@ -78,7 +78,7 @@ def test_a_flipped_bit_in_any_file_is_found(out, name):
 
 def test_a_flipped_bit_in_a_chunk_is_found_with_and_without_the_sums(out):
     path = chunk_file(out)
-    damaged(path, r': "([A-Za-z0-9+/])', lambda match: match.group()[:-1] + ("B" if match.group(1) == "A" else "A"))
+    damaged(path, r'([0-9a-f]{64}"?: ")(.)', lambda match: match.group(1) + ("B" if match.group(2) == "A" else "A"))
     assert ": %s: is damaged: " % path.name in refused(out)
     renew_sums(out)
     assert ": %s: its chunk is damaged: expected sha256:" % path.name in refused(out)
