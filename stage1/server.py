@@ -257,8 +257,8 @@ class Client:
             if file:
                 os.close(file)
             if answer.status != 200 or not headers.get("user-agent", "").startswith("kube-probe/"):
-                print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), self.address, ascii(line[:LOG_LETTERS]), answer.status,
-                      position - first, "%.3f" % (time.monotonic() - started))
+                print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), self.address, ascii(line[:LOG_LETTERS]),
+                      answer.status, position - first, "%.3f" % (time.monotonic() - started))
 
     def transfer(self, body, file, position, size):
         """Send at most `size` bytes of a body in memory or of a file, by the kernel where it can; -> how many."""
