@@ -75,8 +75,8 @@ def descriptor(document: Dict[str, Any], where: str) -> Descriptor:
 
 
 def platform(document: Dict[str, Any], where: str) -> str:
-    """`os/architecture[/variant]` of a config or a descriptor's platform; "" if it does not tell both."""
-    parts = [field(document, key, str, where) for key in ("os", "architecture", "variant")]
+    """`os/architecture[/variant]` of a config or a descriptor's platform, fit to print; "" if it does not tell both."""
+    parts = [ascii(field(document, key, str, where))[1:-1] for key in ("os", "architecture", "variant")]
     return "/".join(part for part in parts if part) if parts[0] and parts[1] else ""
 
 

@@ -13,7 +13,7 @@ from builder import chunks, manifests, output, platforms, preflight, pyz
 from builder.archive import open_archive
 from builder.choice import Decision, decide
 from builder.cluster import Cluster
-from builder.errors import BuildError
+from builder.errors import BuildError, shortened
 from builder.images import name_images, read_images
 from builder.oci import Image
 from builder.payload import AUTO, XZ, Payload, write_payload
@@ -147,7 +147,7 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
             notes += image.notes
     notes += platforms.check(order.platforms, offered) + platforms.other_systems(list(images.values()))
     other_bytes = estimated_bytes(originals, not order.squeeze) if order.compression in (AUTO, XZ) else 0
-    return list(images.values()), list(dict.fromkeys(notes)), other_bytes
+    return list(images.values()), list(dict.fromkeys(map(shortened, notes))), other_bytes
 
 
 def decided(site: Site, cluster: Optional[Cluster], images: Iterable[Image]) -> Decision:

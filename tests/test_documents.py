@@ -71,6 +71,7 @@ def test_a_bad_descriptor_is_refused_with_its_key(changes, word):
     ({"os": "linux", "architecture": "arm", "variant": "v7"}, "linux/arm/v7"),
     ({"os": "linux", "architecture": "amd64", "variant": ""}, "linux/amd64"),
     ({"os": "linux", "architecture": "amd64", "os.version": "1"}, "linux/amd64"),
+    ({"os": "linux", "architecture": "a\0b\n"}, "linux/a\\x00b\\n"),
     ({"os": "linux"}, ""), ({"architecture": ""}, ""), ({}, "")])
 def test_a_platform_is_one_text(document, platform):
     assert documents.platform(document, "w") == platform
