@@ -1,4 +1,5 @@
 """README.md: every command in it runs. Programs of the site (kubectl, docker) are stand-ins that check what they get."""
+import json
 import os
 import pathlib
 import re
@@ -23,7 +24,10 @@ import sys
 
 words = sys.argv[1:]
 verb = next(word for word in words if word in ("apply", "delete", "get", "kustomize", "logs", "wait"))
-if verb == "kustomize":
+if verb == "get" and "json" in words:
+    what = "kube-proxy.json" if "configmap" in words else "cluster.json"
+    print(open(os.path.join(os.path.dirname(os.path.realpath(sys.argv[0])), what)).read())
+elif verb == "kustomize":
     folder = words[-1]
     listed = open(os.path.join(folder, "kustomization.yaml")).read().splitlines()
     assert listed[0] == "resources:" and len(listed) > 4, listed
@@ -60,6 +64,9 @@ def site(tmp_path_factory):
         (programs / name).write_text(text)
         (programs / name).chmod(stat.S_IRWXU)
     (programs / "python3").symlink_to(sys.executable)
+    (programs / "cluster.json").symlink_to(ROOT / "tests" / "clusters" / "kubeadm-kube-prometheus-stack.json")
+    (programs / "kube-proxy.json").write_text(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+        "name": "kube-proxy", "namespace": "kube-system"}, "data": {"config.conf": "mode: iptables\n"}}))
     return folder
 
 
