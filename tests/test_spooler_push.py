@@ -93,7 +93,7 @@ def test_an_index_with_holes_that_the_registry_refuses_is_explained(fake, client
     both = [samples.sample("a"), samples.sample("b", platform="linux/arm64")]
     path = samples.write(tmp_path / "app.tar", samples.multi_platform(both, samples.NAME, left_out=[1]))
     fake.faults = [("PUT", "manifests/1.2", 400)]
-    with pytest.raises(RegistryError, match="lacks 1 parts of the image"):
+    with pytest.raises(RegistryError, match="lacks 1 parts of the image: save"):
         pushed(client, path)
 
 

@@ -109,7 +109,7 @@ def test_every_image_of_another_registry_is_copied_under_its_names(packed, fake)
     ((), b"", 2, "COMMAND"),
     (("fly",), b"", 2, "invalid choice"),
     (("push", "--fly"), b"", 2, "--fly"),
-    (("push", "App"), b"", 2, "App: is not the name of an image"),
+    (("push", "App"), b"", 2, "App: is not an image name"),
     (("push", "app"), b"", 2, "stdin: is empty: kubectl exec needs -i"),
     (("push", "app"), b"<html>", 2, "stdin: is a web page"),
     (("push", "app"), ARCHIVE[:-1024], 2, "error: stdin"),

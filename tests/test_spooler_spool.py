@@ -136,10 +136,10 @@ def test_a_file_without_an_end_to_see_is_taken_when_nobody_writes_it_any_more(fa
 
 
 @pytest.mark.parametrize("name, data, words", (
-    ("App.tar", ARCHIVE, "is not the name of an image"),
+    ("App.tar", ARCHIVE, "is not an image name"),
     ("page.tar", b"<html>", "is a web page"),
     ("empty.tar", b"", "is an empty file"),
-    ("app!", b"not empty", "is not the name of an image"),
+    ("app!", b"not empty", "is not an image name"),
 ))
 def test_bad_input_is_kept_with_its_reason_and_the_next_file_goes_on(name, data, words, fake, sidecar):
     sidecar.put(name, data)

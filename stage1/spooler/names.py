@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from builder.errors import BuildError
 from builder.oci import is_digest
-from builder.reference import ARCHIVE_SUFFIX, DEFAULT_TAG, NAME_LETTERS, PATH, is_tag
+from builder.reference import ARCHIVE_SUFFIX, parse
 
 DELETE_MARK = "!"  # at the end of an empty file's name
+NO_HOST = "localhost"  # of names that have none; with it nothing is put in front of the repository
 
 
 class Name(NamedTuple):
@@ -26,29 +27,21 @@ class Name(NamedTuple):
 
 def parse_name(text: str) -> Name:
     """The name that `text` stands for; BuildError when it is none."""
-    repository, at, reference = text.partition("@")
-    if not at:
-        repository, colon, reference = text.partition(":")
-        reference = reference if colon else DEFAULT_TAG
-    if not PATH.fullmatch(repository) or len(repository) > NAME_LETTERS:
-        raise _illegal(text, "a repository is written in lower case letters and digits, parted by one of . _ - /")
-    if not (is_digest(reference) if at else is_tag(reference)):
-        raise _illegal(text, "a tag has at most 128 letters, digits or any of _ . -")
-    return Name(repository, reference)
+    prefix = NO_HOST + "/"
+    try:
+        reference = parse(prefix + text)
+    except BuildError as error:
+        raise BuildError(str(error).replace(prefix, "", 1))
+    return Name(reference.path, reference.digest or reference.tag)
 
 
 def name_of_file(path: str) -> Name:
     """The name that a file's path in the spool folder stands for: a backslash is a slash, and `.tar` and its kin are
     left out. BuildError when it is none, or one of a digest."""
-    text = path.replace("\\", "/")
-    stem = text
+    stem = path.replace("\\", "/")
     while ARCHIVE_SUFFIX.search(stem):
         stem = ARCHIVE_SUFFIX.sub("", stem)
     name = parse_name(stem)
     if is_digest(name.reference):
-        raise _illegal(text, "a file is named after a tag, its digest is computed")
+        raise BuildError("%s: is named after a digest, which is computed: name it after a tag" % path)
     return name
-
-
-def _illegal(text: str, why: str) -> BuildError:
-    return BuildError("%s: is not the name of an image: %s" % (ascii(text)[1:-1], why))

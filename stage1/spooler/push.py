@@ -10,10 +10,8 @@ from builder.errors import BuildError
 from builder.images import name_images
 from builder.oci import OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
 from builder.reference import Reference, parse
-from names import Name
+from names import NO_HOST, Name
 from registry_client import SENT, Manifest, Registry, RegistryError
-
-NO_HOST = "localhost"  # of names that have none; no repository is made of it
 
 
 class Pushed(NamedTuple):
@@ -67,8 +65,8 @@ def _push(registry: Registry, image: Image, name: Name) -> Pushed:
     except RegistryError as error:
         if not image.missing:
             raise
-        raise RegistryError("%s: the archive lacks %d parts of the image, this registry takes only whole ones: save it "
-                            "for one platform, or for all" % (error, len(image.missing)))
+        raise RegistryError("%s: the archive lacks %d parts of the image: save it for one platform, or for all"
+                            % (error, len(image.missing)))
     return Pushed(name, root.digest, len(blobs), len(sent), sum(blob.size for blob in sent))
 
 

@@ -530,8 +530,8 @@ def _failure(error: Exception, where: str) -> Exception:
     """What a failed exchange means. Errors of ssl are told by name and reason: it is not imported for plain HTTP."""
     kind, reason = type(error).__name__, getattr(error, "reason", "")
     if kind in UNTRUSTED or reason == "CERTIFICATE_VERIFY_FAILED":
-        return RegistryError("%s: its certificate is not trusted (%s): name its authority by --ca-file, or its host as "
-                             "the certificate does" % (where, getattr(error, "verify_message", "") or error))
+        return RegistryError("%s: its certificate is not trusted (%s): check --ca-file and the host"
+                             "'s name" % (where, getattr(error, "verify_message", "") or error))
     if kind == "SSLError":
         return RegistryError("%s: no TLS (%s): check the URL and the certificates" % (where, reason or error))
     if isinstance(error, (OSError, http.client.IncompleteRead)):
