@@ -60,11 +60,28 @@ def open_archive(path: str, progress: Progress = lambda byte_count: None) -> "Ar
     except (FileNotFoundError, NotADirectoryError):
         raise BuildError("%s: there is no such file or folder: check the path" % shown(path))
     if not stat.S_ISREG(mode):
-        raise BuildError("%s: is neither a file nor a folder: write it to a file before" % shown(path))
-    file = open(path, "rb")
+        raise BuildError("%s: is neither a file nor a folder: write it to a file before, or pipe it to build.py -"
+                         % shown(path))
+    return _opened(path, open(path, "rb"), progress)
+
+
+def open_stream(stream: BinaryIO, name: str, progress: Progress = lambda byte_count: None) -> "Archive":
+    """The same for a tar that comes through a pipe: it is copied once, into a temporary file without a name."""
+    file = tempfile.TemporaryFile()
     try:
-        file = _plain(file, shown(path), progress)
-        return _open_tar(path, file, progress)
+        for block in _counted_blocks(stream, progress):
+            file.write(block)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return _opened(name, file, progress)
+
+
+def _opened(name: str, file: BinaryIO, progress: Progress) -> "Archive":
+    try:
+        file = _plain(file, shown(name), progress)
+        return _open_tar(name, file, progress)
     except BaseException:
         file.close()
         raise

@@ -11,7 +11,7 @@ from typing import NoReturn, Optional, Tuple
 from builder import VERSION, payload, site
 from builder.cluster import COMMAND, Cluster
 from builder.errors import BuildError
-from builder.pipeline import Order
+from builder.pipeline import STDIN, Order
 from builder.platforms import checked_platform
 
 SIZE = re.compile(r"([0-9]+)(KiB|MiB|)", re.IGNORECASE)
@@ -37,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
         "  python3 build.py registry.tar --image quay.io/kiwigrid/k8s-sidecar:1.30.0 -o seed && kubectl apply -f seed\n"
         "  python3 build.py registry:2=image.tar other.tar --image python:3.12 -o - | kubectl apply -f -")
     result.add_argument("archives", metavar="[REF=]ARCHIVE", nargs="*",
-                        help="image archive or OCI layout folder (docker save, podman save, crane, skopeo, ...); "
-                        "REF names an image that has no name, or another one")
+                        help="image archive or OCI layout folder (docker save, podman save, crane, skopeo, ...), or - "
+                        "for stdin; REF names an image that has no name, or another one")
     result.add_argument("-o", "--out", default=site.NAME,
                         help="folder to write, or - for a YAML stream (default: %(default)s)")
     result.add_argument("--compression", choices=payload.COMPRESSIONS, default=payload.AUTO,
@@ -121,7 +121,10 @@ def order_of(options: argparse.Namespace, cluster: Optional[Cluster]) -> Order:
     """What is to be built. Raises BuildError."""
     if not options.archives:
         raise BuildError("no archive: name at least one, or try --demo: see python3 build.py --help")
-    return Order([named_archive(text) for text in options.archives], site_of(options), options.out, options.compression,
+    archives = [named_archive(text) for text in options.archives]
+    if [path for _, path in archives].count(STDIN) + options.cluster.count(STDIN) > 1:
+        raise BuildError("-: standard input can be read only once: write all but one to files")
+    return Order(archives, site_of(options), options.out, options.compression,
                  options.chunk_size, [checked_platform(text) for text in options.platform], options.squeeze,
                  cluster)
 

@@ -94,7 +94,7 @@ def run_build(order: Order, options: argparse.Namespace) -> None:
     stream = sys.stderr if order.out == STDOUT else sys.stdout
     meter = Meter(sys.stderr)
     try:
-        result = build(order, sys.stdout.buffer, meter)
+        result = build(order._replace(stdin=getattr(sys.stdin, "buffer", None)), sys.stdout.buffer, meter)
     finally:
         meter.close()
     if options.explain and not options.json:
@@ -109,7 +109,7 @@ def run_split(order: Order, options: argparse.Namespace) -> None:
     """Split, and tell of it."""
     meter = Meter(sys.stderr)
     try:
-        parts, notes = split.split(order, meter)
+        parts, notes = split.split(order._replace(stdin=getattr(sys.stdin, "buffer", None)), meter)
     finally:
         meter.close()
     told = {"out": order.out, "archives": [part._asdict() for part in parts], "notes": notes}

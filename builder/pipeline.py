@@ -10,7 +10,7 @@ import tempfile
 from typing import BinaryIO, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from builder import chunks, manifests, output, platforms, preflight, pyz
-from builder.archive import open_archive
+from builder.archive import Archive, Progress as Count, open_archive, open_stream
 from builder.choice import Decision, decide
 from builder.cluster import Cluster
 from builder.errors import BuildError, shortened
@@ -21,7 +21,8 @@ from builder.reference import from_file_name, parse, served_names
 from builder.site import Site
 from builder.squeeze import Squeezer, estimated_bytes
 
-STDOUT = "-"
+STDIN = STDOUT = "-"
+STDIN_NAME = "standard input"  # in messages
 LONGEST_NAME = chunks.chunk_name("0" * 64, 99999, 99999, "0" * 64)  # of a chunk
 POD_REST_BYTES = 16 << 10  # of a Pod, but for the names of the chunks; twice what any has
 
@@ -38,6 +39,7 @@ class Order(NamedTuple):
     platforms: Sequence[str] = ()  # to take only these; none: all
     squeeze: bool = False  # whether to unpack layers, so that xz can pack them
     cluster: Optional[Cluster] = None  # to choose by, and to hold the outcome against
+    stdin: Optional[BinaryIO] = None  # where the archive `-` comes from
 
 
 class Result(NamedTuple):
@@ -124,7 +126,7 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
     reading, squeezer = Reading(progress), Squeezer(scratch, progress)
     for name, path in order.archives:
         reading.silent, reading.total = False, os.path.getsize(path) if os.path.isfile(path) else 0
-        archive = stack.enter_context(open_archive(path, reading))
+        archive = stack.enter_context(opened(order, path, reading))
         found = read_images(archive)
         reading.silent = True
         if order.platforms:
@@ -133,6 +135,8 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
             notes += dropped
         if name and found:
             found = renamed(found, name, path)
+        if path == STDIN and not all(image.references or image.subject for image in found):
+            raise BuildError("%s: holds an image without a name: give it one, NAME=-" % STDIN_NAME)
         originals += found
         if order.squeeze:
             found = [squeezer.squeeze(image) for image in found]
@@ -148,6 +152,15 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
     notes += platforms.check(order.platforms, offered) + platforms.other_systems(list(images.values()))
     other_bytes = estimated_bytes(originals, not order.squeeze) if order.compression in (AUTO, XZ) else 0
     return list(images.values()), list(dict.fromkeys(map(shortened, notes))), other_bytes
+
+
+def opened(order: Order, path: str, progress: Count) -> Archive:
+    """The archive at a path, or the one that comes through a pipe."""
+    if path != STDIN:
+        return open_archive(path, progress)
+    if order.stdin is None or order.stdin.isatty():
+        raise BuildError("%s: is no pipe: docker save NAME | python3 build.py - ..." % STDIN_NAME)
+    return open_stream(order.stdin, STDIN_NAME, progress)
 
 
 def decided(site: Site, cluster: Optional[Cluster], images: Iterable[Image]) -> Decision:

@@ -138,7 +138,7 @@ def share(blob: Blob, unpack: bool) -> float:
     with blob.open() as source:
         sample = source.read(SAMPLE_BYTES)
     kind = compression(blob)
-    if kind and not unpack:
+    if not sample or kind and not unpack:
         return 1.0
     plain = b"".join(beginning(sample, kind)) if kind else sample
     return min(1.0, len(lzma.compress(plain, preset=1)) * BETTER / len(sample))

@@ -205,6 +205,13 @@ def test_the_estimate_of_what_squeezing_gives_is_of_the_right_size(tmp_path):
     assert len(layer) <= estimated_bytes(images, False) < len(layer) * 1.02
 
 
+def test_an_empty_layer_is_no_obstacle_to_an_estimate(tmp_path):
+    config = with_layers([IMAGE.layers[0], b""]).config
+    layers = [gzipped(IMAGE.layers[0]), b""]
+    images = read(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP, oci.OCI_LAYER], config))
+    assert estimated_bytes(images, True) > 0
+
+
 def test_there_is_no_estimate_where_squeezing_makes_no_difference(tmp_path):
     assert estimated_bytes(read(tmp_path, docker_save_old(IMAGE, NAME)), True) == 0
 
