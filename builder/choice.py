@@ -12,7 +12,7 @@ from builder.errors import BuildError
 from builder.known import Known, known_image, known_system
 from builder.manifests import Runner, profile
 from builder.nodes import advice, host_names, in_groups, some, systems, why_not
-from builder.site import HOST_NETWORK, INTERPRETER, NODE_PORT, Site
+from builder.site import HOST_NETWORK, HOST_PORT, INTERPRETER, NODE_PORT, Site
 
 HOST_PYTHON = "/usr/bin/python3"
 NO_IMAGE = ("--image: which image runs the injector? name one with Python that is on the nodes already, as they know "
@@ -83,7 +83,9 @@ def _without_cluster(site: Site, architectures: Sequence[str]) -> Decision:
     if not site.image:
         raise BuildError("--try: needs --cluster FILE, to know which images there are" if site.tries > 1 else NO_IMAGE)
     site = site._replace(expose=site.expose or NODE_PORT)
+    reference = parsed(site.image)
     if site.host_python is None:
+        check_python(site, known_image(reference, "", "") if reference else None)
         return Decision(site, (Runner(site.image, site.interpreter or INTERPRETER),))
     architecture = architectures[0] if architectures else "amd64"  # amd64 comes first among those of any weight
     return Decision(site, (Runner(site.image, site.host_python or HOST_PYTHON, True, architecture),))
@@ -125,6 +127,8 @@ def _with_exposure(site: Site, cluster: Cluster) -> Tuple[Site, List[str], List[
     if site.expose:
         if site.expose == NODE_PORT and problem and not presumed:
             raise BuildError("--expose nodeport: %s: use --expose hostnetwork" % problem)
+        if site.expose == HOST_PORT and ipv6_only(cluster):
+            raise BuildError("--expose hostport: the cluster is IPv6 only, 127.0.0.1 is not: use --expose hostnetwork")
         warnings = [problem + ": if pulls are refused, use --expose hostnetwork"] * (presumed
                                                                                     and site.expose == NODE_PORT)
         return site, ["exposed by %s, as asked for" % site.expose], warnings
@@ -189,11 +193,9 @@ def _given_image(site: Site, architectures: Sequence[str], cluster: Cluster, can
         -> Choice:
     reference = parsed(site.image)
     same = [candidate for candidate in candidates if reference and parsed(candidate.image) == reference]
-    interpreters = [candidate.known.interpreter for candidate in same if candidate.known]
-    if not same and reference:
-        known = known_image(reference, "", "")
-        interpreters = [known.interpreter] if known else []
-    interpreter = site.interpreter or "".join(interpreters[:1]) or INTERPRETER
+    known = same[0].known if same else known_image(reference, "", "") if reference else None
+    check_python(site, known)
+    interpreter = site.interpreter or (known.interpreter if known else INTERPRETER)
     if not same:
         mixed = len({node.architecture for node in cluster.nodes}) > 1 and len(architectures) == 1
         return [], [Runner(site.image, interpreter, architecture=architectures[0] if mixed else "")], [
@@ -204,6 +206,12 @@ def _given_image(site: Site, architectures: Sequence[str], cluster: Cluster, can
                          "there are" % (site.image, some(same[0].all_nodes)))
     return same, [Runner(site.image, interpreter, nodes=host_names(same[0].nodes))], [
         "image %s, as asked for; on %s" % (site.image, some([node.name for node in same[0].nodes]))]
+
+
+def check_python(site: Site, known: Optional[Known]) -> None:
+    """BuildError for an image that cannot run the injector by itself."""
+    if known and not known.interpreter and not site.interpreter:
+        raise BuildError("--image %s: is known to have no Python: name another, or add --host-python" % site.image)
 
 
 def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candidate]) -> Choice:

@@ -3,13 +3,13 @@
 Each finding is one line that says what to change. What the chooser could avoid, it has avoided already (choice.py).
 """
 import re
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 from builder.candidates import TAKEN
 from builder.choice import Decision, Refused, is_openshift
 from builder.cluster import Cluster
 from builder.nodes import some
-from builder.site import NODE_PORT, Site
+from builder.site import HOST_NETWORK, HOST_PORT, NODE_PORT, Site
 
 NODE_PORTS = range(30000, 32768)  # https://kubernetes.io/docs/reference/networking/service-protos/ (default range)
 ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -29,9 +29,9 @@ On OpenShift tell the cluster instead (with what is listed there already; the no
     '{{"spec":{{"registrySources":{{"insecureRegistries":["127.0.0.1:{port}"]}}}}}}'"""
 
 
-def check(decision: Decision, cluster: Cluster) -> Decision:
-    """The same with its warnings; raises Refused, with one line for each error."""
-    site = decision.site
+def check(decision: Decision, cluster: Optional[Cluster]) -> Decision:
+    """The same with its warnings; raises Refused, with a line for each error. Without a cluster, options alone."""
+    site, cluster = decision.site, cluster or Cluster()
     errors = port_errors(site, cluster) + namespace_errors(decision, cluster)
     warnings = (port_warnings(site) + namespace_warnings(decision, cluster) + runtime_warnings(site, cluster)
                 + pull_warnings(decision, cluster) + network_warnings(site, cluster)
@@ -115,7 +115,7 @@ def pull_warnings(decision: Decision, cluster: Cluster) -> List[str]:
     warnings = []
     secret = [candidate.image for candidate in decision.candidates
               if candidate.pull_secret and candidate.verdict.startswith(TAKEN)]
-    newest = max(version(node.kubelet) for node in cluster.nodes)
+    newest = max((version(node.kubelet) for node in cluster.nodes), default=(0, 0))
     if secret and newest >= SECRETS_CHECKED and not decision.site.pull_secrets and not is_openshift(cluster):
         warnings.append("%s: all its Pods have a pull secret, and kubelets since 1.33 may keep it from others: if so, "
                         "copy the secret into namespace %s and add --pull-secret NAME"
@@ -128,11 +128,14 @@ def pull_warnings(decision: Decision, cluster: Cluster) -> List[str]:
 
 def network_warnings(site: Site, cluster: Cluster) -> List[str]:
     """Networks of which users tell both."""
+    if site.expose == HOST_PORT and any(node.runtime.startswith("cri-o://") for node in cluster.nodes):
+        return ["CRI-O's own bridge does not lead 127.0.0.1 to host ports: if pulls are refused, use --expose "
+                "hostnetwork"]
     names = {container.name for pod in cluster.pods for container in pod.containers if pod.running}
-    if site.expose == NODE_PORT and names & {"cilium-agent", "anetd"} and "kube-proxy" not in names:
-        return ["Cilium takes the place of kube-proxy: most such clusters serve node ports at 127.0.0.1, some do not: "
-                "if pulls are refused, use --expose hostnetwork"]
-    return []
+    if site.expose == HOST_NETWORK or not names & {"cilium-agent", "anetd"} or "kube-proxy" in names:
+        return []
+    return ["Cilium takes the place of kube-proxy: most such clusters serve %s at 127.0.0.1, some do not: if pulls are "
+            "refused, use --expose hostnetwork" % ("node ports" if site.expose == NODE_PORT else "host ports")]
 
 
 def version(text: str) -> Tuple[int, ...]:

@@ -120,6 +120,13 @@ def test_a_refusal_carries_all_that_was_looked_at():
     assert [one.verdict for one in refusal.value.decision.candidates] == ["not taken: not known to carry Python"]
 
 
+def test_an_image_that_is_known_to_have_no_python_is_refused_unless_a_path_is_given():
+    line = "--image %s: is known to have no Python: name another, or add --host-python" % PAUSE
+    assert refused(Site(PAUSE)) == refused(Site(PAUSE), dumps.node()) == line
+    assert refused(Site(PAUSE), dumps.node(images=[PAUSE])) == line
+    assert choose(Site(PAUSE, "/p")).runners == (Runner(PAUSE, "/p"),)
+
+
 # --- several tries
 
 def test_several_are_tried_the_known_ones_first_and_never_what_has_none():
@@ -231,6 +238,7 @@ def test_a_cluster_of_ipv6_alone_is_told_by_all_its_addresses():
     assert choose(Site(), six, dumps.service("s", addresses=("fd00::1",))).site.expose == HOST_NETWORK
     assert choose(Site(), six, dumps.service("s", addresses=("None",))).site.expose == HOST_NETWORK
     assert choose(Site(), six, dumps.service("s")).site.expose == NODE_PORT
+    assert refused(Site(expose=HOST_PORT), six).startswith("--expose hostport: the cluster is IPv6 only")
 
 
 def test_what_is_only_presumed_is_a_warning_to_those_who_decide_otherwise():

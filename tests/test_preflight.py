@@ -2,7 +2,7 @@ import pytest
 
 from builder.choice import Refused, decide
 from builder.preflight import check, version
-from builder.site import HOST_NETWORK, Site
+from builder.site import HOST_NETWORK, HOST_PORT, Site
 from tests import dumps
 
 PYTHON = "docker.io/library/python:3.12"
@@ -135,7 +135,19 @@ def test_cilium_in_place_of_kube_proxy_is_doubtful_by_node_port():
     agent = dumps.pod("x", name="a", container="cilium-agent")
     assert "Cilium takes the place of kube-proxy" in warnings(Site(), NODE, agent)[0]
     assert warnings(Site(expose=HOST_NETWORK), NODE, agent) == ()
+    assert "serve host ports at 127.0.0.1" in warnings(Site(expose=HOST_PORT), NODE, agent)[0]
     assert warnings(Site(), NODE, agent, dumps.pod("x", name="b", container="kube-proxy")) == ()
+
+
+def test_a_host_port_is_doubtful_with_cri_o():
+    crio = dumps.node(images=[PYTHON], runtime="cri-o://1.34.0")
+    assert warnings(Site(expose=HOST_PORT), crio)[0].startswith("CRI-O's own bridge does not lead 127.0.0.1 to host")
+    assert warnings(Site(), crio) == ()
+
+
+def test_without_a_cluster_only_the_options_are_looked_at():
+    assert check(decide(Site("x"), None, ()), None).warnings == ()
+    assert "is outside 30000 to 32767" in check(decide(Site("x", node_port=5000), None, ()), None).warnings[0]
 
 
 def test_on_openshift_what_needs_the_node_needs_a_constraint_as_well():
