@@ -47,8 +47,11 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 def run(seed, listen):
     """The stage: serve until SIGTERM. Raises OSError if there is no seed or the port is taken."""
-    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = FILES * (CONNECTIONS + 4)
+    if hard != resource.RLIM_INFINITY:
+        files = min(files, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     registry = load(seed)
     listener = bind(listen)
     for name, repository in sorted(registry.repositories.items()):
