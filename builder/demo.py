@@ -1,7 +1,8 @@
 """`--demo`: the whole way on this machine, with a tiny built-in image; no archive, no cluster, no root.
 
 It goes through the very code that a real build goes through, runs the emitted injector.pyz as the Pod would, pulls
-every byte back over HTTP and checks it. Raises OSError if any of it fails. Leaves nothing behind.
+every byte back over HTTP and checks it. Raises OSError if any of it fails, BuildError where it cannot run.
+Leaves nothing behind.
 """
 import contextlib
 import hashlib
@@ -19,6 +20,7 @@ import time
 from typing import Iterator, List
 
 from builder import pipeline, read_back
+from builder.errors import BuildError
 from builder.output import PYZ
 from builder.site import Site
 
@@ -30,6 +32,8 @@ START_SECONDS = 30  # for a Python to start on a slow disk; it takes a tenth of 
 
 def demo() -> None:
     """Do it and tell each step with the time that it took."""
+    if os.name != "posix":
+        raise BuildError("--demo: the injector runs on Linux: try it there, or build for a cluster")
     with tempfile.TemporaryDirectory(prefix="seedpod-demo-") as folder:
         archive, out, chunks, seed = (os.path.join(folder, name) for name in ("hello.tar", "out", "chunks", "seed"))
         with step("made    a tiny image, as crane pull would save it: %s" % REFERENCE):
