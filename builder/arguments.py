@@ -8,7 +8,7 @@ import re
 from functools import partial
 from typing import NoReturn, Optional, Tuple
 
-from builder import VERSION, payload, site
+from builder import VERSION, payload, site, with_registry
 from builder.cluster import COMMAND, Cluster
 from builder.errors import BuildError
 from builder.pipeline import STDIN, Order
@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--json", action="store_true", help="print the summary as JSON")
     add_runner_options(result.add_argument_group("what runs the injector"))
     add_site_options(result.add_argument_group("how it fits into the cluster"))
+    add_registry_options(result.add_argument_group("the registry that stays"))
     whole, result = result, result.add_argument_group("instead of a build")
     result.add_argument("--verify", metavar="OUT",
                         help="read a folder back, check every digest, list what it would serve")
@@ -64,6 +65,27 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--spooler", metavar="FILE", help="write spooler.pyz alone")
     result.add_argument("--version", action="version", version="Seedpod " + VERSION)
     return whole
+
+
+def add_registry_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--with-registry", action="store_true", help=(
+        "also write a registry with the spooler, at node port %d; the injector then takes %d by default"
+        % (with_registry.NODE_PORT_NUMBER, with_registry.SEED_NODE_PORT)))
+    group.add_argument("--registry-image", default="", metavar="REF",
+                       help="which of the images it is (default: the only one that is called so)")
+    group.add_argument("--registry-storage", type=with_registry.storage, default=with_registry.Storage(),
+                       metavar="STORAGE", help="emptydir (default), claim:NAME or new:SIZE[:CLASS]")
+
+
+def registry_of(options: argparse.Namespace) -> Optional[with_registry.Wanted]:
+    """What is wanted of the registry that stays. Raises BuildError."""
+    if not options.with_registry:
+        if options.registry_image or options.registry_storage != with_registry.Storage():
+            raise BuildError("--registry-image, --registry-storage: say how: add --with-registry")
+        return None
+    if options.node_port == with_registry.NODE_PORT_NUMBER:
+        options.node_port = with_registry.SEED_NODE_PORT
+    return with_registry.Wanted(options.registry_image, options.registry_storage)
 
 
 def add_runner_options(group: argparse._ArgumentGroup) -> None:
@@ -121,12 +143,13 @@ def order_of(options: argparse.Namespace, cluster: Optional[Cluster]) -> Order:
     """What is to be built. Raises BuildError."""
     if not options.archives:
         raise BuildError("no archive: name at least one, or try --demo: see python3 build.py --help")
+    registry = registry_of(options)
     archives = [named_archive(text) for text in options.archives]
     if [path for _, path in archives].count(STDIN) + options.cluster.count(STDIN) > 1:
         raise BuildError("-: standard input can be read only once: write all but one to files")
     return Order(archives, site_of(options), options.out, options.compression,
                  options.chunk_size, [checked_platform(text) for text in options.platform], options.squeeze,
-                 cluster)
+                 cluster, registry=registry)
 
 
 def site_of(options: argparse.Namespace) -> site.Site:

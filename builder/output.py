@@ -78,6 +78,13 @@ def documents(plan: Plan, enforce: str, chunks: List[Chunk], payload: BinaryIO, 
         yield "40-%s.yaml" % name, [to_yaml(manifest, comment_of(plan, manifest)).encode()]
 
 
+def with_code(objects: Mapping[str, manifests.Object], code: bytes) -> Iterator[Tuple[str, Parts]]:
+    """(file name, YAML) of each object; the data of a ConfigMap are `code`."""
+    for name, manifest in objects.items():
+        text = to_yaml(manifest)
+        yield name, with_data(text, code) if manifest["kind"] == "ConfigMap" else [text.encode()]
+
+
 def comment_of(plan: Plan, manifest: manifests.Object) -> str:
     """What whoever finds the file should know."""
     kind, namespace = manifest["kind"], plan.site.namespace

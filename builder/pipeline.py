@@ -4,12 +4,13 @@ The command line and the demo call `build`; all that they tell is in the Result.
 can mend and OSError for what the machine could not do; either way nothing half written stays.
 """
 import contextlib
+import itertools
 import os
 import shlex
 import tempfile
-from typing import BinaryIO, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from builder import chunks, manifests, output, platforms, preflight, pyz
+from builder import chunks, manifests, output, platforms, preflight, pyz, with_registry
 from builder.archive import Archive, Progress as Count, open_archive, open_stream
 from builder.choice import Decision, decide
 from builder.cluster import Cluster
@@ -40,6 +41,7 @@ class Order(NamedTuple):
     squeeze: bool = False  # whether to unpack layers, so that xz can pack them
     cluster: Optional[Cluster] = None  # to choose by, and to hold the outcome against
     stdin: Optional[BinaryIO] = None  # where the archive `-` comes from
+    registry: Optional[with_registry.Wanted] = None  # that stays
 
 
 class Result(NamedTuple):
@@ -77,6 +79,8 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             folder = stack.enter_context(output.Folder(order.out))
             scratch = folder.scratch
         images, notes, other_bytes = read(order, stack, scratch, progress)
+        registry = with_registry.image_of(order.registry, images) if order.registry else ""
+        command = with_registry.command_of(registry, images) if registry else []
         decision = decided(order.site, order.cluster, images)
         payload = write_payload(images, os.path.join(scratch, "payload"), order.compression, progress)
         code = pyz.pack(pyz.read_stage1())
@@ -91,7 +95,8 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             names, clashes = addresses(reference for image in images for reference in image.references)
             result = Result(images, names, payload, digest, parts, chunk_size, decision, plan, len(code),
                             annotation_bytes(plan, parts), notes + clashes + advice, other_bytes)
-            documents = output.documents(plan, decision.profile, parts, source, code)
+            documents = itertools.chain(output.documents(plan, decision.profile, parts, source, code),
+                                        registry_documents(order, result, names.get(registry, ""), command))
             if order.out == STDOUT:
                 output.write_stream(stdout, documents)
             else:
@@ -99,6 +104,17 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
                 folder.write(output.companions(code, apply_command("THIS_FOLDER", result), decision.site, names))
                 folder.keep()
     return result
+
+
+def registry_documents(order: Order, result: Result, address: str, command: Sequence[str]) \
+        -> Iterator[Tuple[str, output.Parts]]:
+    """(file name, YAML) of every object of the registry that stays, if one is wanted."""
+    if order.registry:
+        code = pyz.pack(pyz.read_spooler())
+        image = "127.0.0.1:%d/%s" % (result.plan.site.node_port, address)
+        found = with_registry.objects(result.plan, result.decision.runners[0], image, command, order.registry.storage,
+                                      code, output.DATA)
+        yield from output.with_code(found, code)
 
 
 class Reading:

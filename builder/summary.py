@@ -2,6 +2,7 @@
 import shlex
 from typing import Any, Dict, List
 
+from builder import with_registry
 from builder.choice import Decision
 from builder.chunks import ANNOTATION_LIMIT_BYTES
 from builder.manifests import Plan, workloads
@@ -47,6 +48,7 @@ def facts(order: Order, result: Result) -> Facts:
         "out": order.out,
         "notes": list(result.notes),
         "commands": commands(order, result),
+        "registry": with_registry.commands(result.plan, result.decision.runners[0]) if order.registry else {},
         **decided(result.decision),
     }
 
@@ -142,6 +144,8 @@ def summary(told: Facts) -> str:
     lines += ["note      " + note for note in list(told["notes"]) + placed(told)]
     lines += reasons(told)
     lines += [""] + next_steps(told)
+    for number, (purpose, command) in enumerate(told["registry"].items(), 1):
+        lines += ["registry that stays, step %d: %s" % (number, purpose), "  " + command]
     return "\n".join(lines).lstrip("\n")
 
 

@@ -11,9 +11,10 @@ Rules for editors:
 https://distribution.github.io/distribution/about/configuration/ (its options as variables)
 """
 import hashlib
-from typing import Any, Dict, NamedTuple, Sequence
+from typing import Any, Dict, List, NamedTuple, Sequence
 
 from builder import manifests
+from builder.documents import field, parse_object, strings
 from builder.errors import BuildError
 from builder.manifests import Object, Plan, Runner
 from builder.oci import Image
@@ -89,9 +90,22 @@ def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
     return found[0]
 
 
-def objects(plan: Plan, runner: Runner, image: str, place: Storage, code: bytes, data: str) -> Dict[str, Object]:
-    """File name -> object, in the order in which they are to be applied. `image`: where nodes pull it; `data`: what
-    stands for the spooler, `code`, in base64."""
+def command_of(reference: str, images: Sequence[Image]) -> List[str]:
+    """What an image of the payload runs by itself: its entrypoint with its arguments."""
+    (image,) = [image for image in images if reference in image.references]
+    for blob in image.configs:
+        with blob.open() as reader:
+            config = field(parse_object(reader.read(), reference), "config", dict, reference)
+        words = field(config, "Entrypoint", list, reference) + field(config, "Cmd", list, reference)
+        if words:
+            return list(strings(words, reference))
+    raise BuildError("--registry-image %s: does not say what it runs: name an image of a registry" % reference)
+
+
+def objects(plan: Plan, runner: Runner, image: str, command: Sequence[str], place: Storage, code: bytes, data: str) \
+        -> Dict[str, Object]:
+    """File name -> object, in the order in which they are to be applied. `image`: where nodes pull the registry,
+    `command`: what it runs; `data`: what stands for the spooler, `code`, in base64."""
     name = "%s-%s-%s" % (NAME, SPOOLER, hashlib.sha256(code).hexdigest()[:12])
     found = {}
     if place.kind == NEW_CLAIM:
@@ -99,7 +113,13 @@ def objects(plan: Plan, runner: Runner, image: str, place: Storage, code: bytes,
     found["51-spooler.yaml"] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(plan, name),
                                 "immutable": True, "binaryData": {SPOOLER_FILE: data}}
     found["52-registryservice.yaml"] = service(plan)
-    found["60-registry.yaml"] = deployment(plan, runner, image, place, name)
+    registry = manifests.container(plan.site, runner._replace(image=image), "registry", list(command), REGISTRY_BYTES,
+                                   [{"name": "data", "mountPath": DATA}])
+    # No liveness probe: by HTTP it would kill a busy registry.
+    registry.update(ports=[{"name": "registry", "containerPort": REGISTRY_PORT}],
+                    readinessProbe=probe("/v2/", "registry", 5),
+                    env=[{"name": name, "value": value} for name, value in ENVIRONMENT.items()])
+    found["60-registry.yaml"] = deployment(plan, pod_spec(plan, runner, registry, place, name))
     return found
 
 
@@ -126,17 +146,16 @@ def service(plan: Plan) -> Object:
         "ports": [{"name": "registry", "port": REGISTRY_PORT, "targetPort": "registry", "nodePort": NODE_PORT_NUMBER}]}}
 
 
-def deployment(plan: Plan, runner: Runner, image: str, place: Storage, config_map: str) -> Object:
+def deployment(plan: Plan, spec: Object) -> Object:
     """One at a time: two would write into the same data, and a volume is attached to one node."""
     labels = dict(plan.site.labels, **selector())
-    template = {"metadata": manifests.described(plan, {"labels": labels}),
-                "spec": pod_spec(plan, runner, image, place, config_map)}
+    template = {"metadata": manifests.described(plan, {"labels": labels}), "spec": spec}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(plan, REGISTRY), "spec": {
         "replicas": 1, "strategy": {"type": "Recreate"}, "selector": {"matchLabels": selector()}, "template": template}}
 
 
-def pod_spec(plan: Plan, runner: Runner, image: str, place: Storage, config_map: str) -> Object:
-    """The registry and the spooler; neither knows a secret or the API server."""
+def pod_spec(plan: Plan, runner: Runner, registry: Object, place: Storage, config_map: str) -> Object:
+    """The container of the registry and the spooler; neither knows a secret or the API server."""
     site = plan.site._replace(expose=NODE_PORT, replicas=0, tries=1)  # which speak of the injector
     folders = manifests.host_folders(runner)
     spooler = manifests.container(
@@ -145,13 +164,6 @@ def pod_spec(plan: Plan, runner: Runner, image: str, place: Storage, config_map:
         + [manifests.mount("host-" + name, "/" + name) for name in folders])
     spooler.update(ports=[{"name": "health", "containerPort": HEALTH_PORT}],
                    readinessProbe=probe("/ready", "health", 5), livenessProbe=probe("/live", "health", 30))
-    registry = manifests.container(site, runner._replace(image=image), "registry", [], REGISTRY_BYTES,
-                                   [{"name": "data", "mountPath": DATA}])
-    del registry["command"]  # its own
-    # No liveness probe: by HTTP it would kill a busy registry.
-    registry.update(ports=[{"name": "registry", "containerPort": REGISTRY_PORT}],
-                    readinessProbe=probe("/v2/", "registry", 5),
-                    env=[{"name": name, "value": value} for name, value in ENVIRONMENT.items()])
     user: Object = {} if site.no_user else {
         "runAsUser": manifests.USER, "runAsGroup": manifests.USER, "fsGroup": manifests.USER}
     return {

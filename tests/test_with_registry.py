@@ -4,7 +4,9 @@ import copy
 import pytest
 
 from builder import manifests, with_registry
+from builder.archive import open_archive
 from builder.errors import BuildError
+from builder.images import read_images
 from builder.manifests import Plan, Runner
 from builder.site import HOST_NETWORK, NODE_PORT, TOLERATE_ALL, Site
 from builder.with_registry import Storage, Wanted
@@ -19,7 +21,7 @@ RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
 
 
 def objects(plan=PLAN, runner=PYTHON, place=Storage(), code=CODE):
-    return with_registry.objects(plan, runner, IMAGE, place, code, DATA)
+    return with_registry.objects(plan, runner, IMAGE, ["/entrypoint.sh", "serve"], place, code, DATA)
 
 
 def pod_of(found):
@@ -67,6 +69,17 @@ def test_a_registry_that_cannot_be_told_is_asked_for(names, wanted, words, tmp_p
         with_registry.image_of(Wanted(wanted), images_of(tmp_path, *names))
 
 
+def test_the_registry_runs_what_its_image_says(tmp_path):
+    silent = samples.Sample(samples.to_json({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": []}}), ())
+    path = samples.write(tmp_path / "two.tar", samples.joined(
+        samples.crane(samples.sample(), "docker.io/library/registry:2"), samples.crane(silent, "quay.io/a/b:1")))
+    with open_archive(path) as archive:
+        images = read_images(archive)
+        assert with_registry.command_of("docker.io/library/registry:2", images) == ["/file-0"]
+        with pytest.raises(BuildError, match="does not say what it runs"):
+            with_registry.command_of("quay.io/a/b:1", images)
+
+
 def test_the_pod_passes_restricted():
     pod = pod_of(objects())
     assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
@@ -82,7 +95,7 @@ def test_the_pod_passes_restricted():
 def test_the_registry_comes_from_the_injector_and_deletes():
     registry, spooler = pod_of(objects())["containers"]
     assert (registry["image"], spooler["image"]) == (IMAGE, PYTHON.image)
-    assert "command" not in registry
+    assert registry["command"] == ["/entrypoint.sh", "serve"]
     assert {item["name"]: item["value"] for item in registry["env"]}["REGISTRY_STORAGE_DELETE_ENABLED"] == "true"
     assert spooler["command"] == ["python3", "-I", "-S", "/spooler/spooler.pyz", "spool"]
 
