@@ -157,6 +157,8 @@ def site_of(options: argparse.Namespace) -> site.Site:
     given = {name: getattr(options, name) for name in site.Site._fields if getattr(options, name, None) is not None}
     for name, option in (("node_selector", "node_selector"), ("labels", "label"), ("annotations", "annotation")):
         given[name] = dict(getattr(options, option))
+    if options.explain and not options.cluster:
+        raise BuildError("--explain: needs --cluster FILE, to have something to explain")
     return site.checked(site.Site(**dict(
         given, pull_secrets=tuple(options.pull_secret),
         tolerations=(site.TOLERATE_ALL,) if options.tolerate_all else tuple(options.tolerate))))

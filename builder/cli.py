@@ -62,8 +62,17 @@ def run(options: argparse.Namespace) -> None:
     try:
         run_mode(options)
     except Refused as refusal:
-        tell(refusal.decision, options, sys.stderr if options.out == STDOUT else sys.stdout, refusal.errors)
+        tell(refusal.decision, options, stream_for(options.out), refusal.errors)
         raise
+    except BuildError as failure:
+        if options.json:
+            print(json.dumps({"errors": [str(failure)], "warnings": []}, indent=2), file=stream_for(options.out))
+        raise
+
+
+def stream_for(out: str) -> TextIO:
+    """Where to tell of a build: on stdout, unless that is where the YAML goes."""
+    return sys.stderr if out == STDOUT else sys.stdout
 
 
 def run_mode(options: argparse.Namespace) -> None:
@@ -83,15 +92,14 @@ def run_mode(options: argparse.Namespace) -> None:
         print(json.dumps(told, indent=2) if options.json else verified(told))
     elif options.explain and not options.archives:
         cluster = read_cluster(options.cluster)
-        decision = decide(site_of(options), cluster, options.platform)
-        tell(check(decision, cluster) if cluster else decision, options, sys.stdout)
+        tell(check(decide(site_of(options), cluster, options.platform), cluster), options, sys.stdout)
     else:
         run_build(order_of(options, read_cluster(options.cluster)), options)
 
 
 def run_build(order: Order, options: argparse.Namespace) -> None:
-    """Build, and tell of it: on stdout, unless that is where the YAML goes."""
-    stream = sys.stderr if order.out == STDOUT else sys.stdout
+    """Build, and tell of it."""
+    stream = stream_for(order.out)
     meter = Meter(sys.stderr)
     try:
         result = build(order._replace(stdin=getattr(sys.stdin, "buffer", None)), sys.stdout.buffer, meter)

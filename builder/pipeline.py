@@ -181,8 +181,8 @@ def opened(order: Order, path: str, progress: Count) -> Archive:
 
 def decided(site: Site, cluster: Optional[Cluster], images: Iterable[Image]) -> Decision:
     """What the operator left open, chosen and held against the cluster. Raises BuildError."""
-    decision = decide(site, cluster, [platform for image in images for platform in image.platforms])
-    return preflight.check(decision, cluster) if cluster else decision
+    platforms_of_all = [platform for image in images for platform in image.platforms]
+    return preflight.check(decide(site, cluster, platforms_of_all), cluster)
 
 
 def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:

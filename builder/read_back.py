@@ -20,7 +20,7 @@ from builder.pipeline import addresses
 CHUNK_FILE, INJECTOR_FILE, WORKLOAD_FILES = "10-chunk-", "20-injector.yaml", "40-"
 CHUNK_LINE = re.compile(rb'^  "?([0-9a-f]{12}-(\d+)-of-(\d+)-([0-9a-f]{64}))"?: "([A-Za-z0-9+/=]*)"$', re.MULTILINE)
 PYZ_LINE = re.compile(rb'^  injector\.pyz: "([A-Za-z0-9+/=]*)"$', re.MULTILINE)
-DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
+DIGEST = re.compile(rb'^ +- "--digest"\n +- (sha256:[0-9a-f]{64})$', re.MULTILINE)  # the argument of "unpack"
 PORT = re.compile(rb"containerPort: (\d+)$", re.MULTILINE)
 SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
 APPLIED = (".yaml", ".yml", ".json")  # what `kubectl apply -f FOLDER` reads

@@ -64,6 +64,7 @@ def test_every_field_of_the_site_has_an_option():
     ("--expose loadbalancer", "argument --expose: invalid choice: 'loadbalancer'"),
     ("--ima x", "unrecognized arguments"),
     ("--node-port 80", "--node-port '80': is no port"), ("--tolerate =", "--tolerate '=': is no taint"),
+    ("--explain", "--explain: needs --cluster FILE"),
     ("--replicas 2 --try 2", "--try: its Pods are to fail"),
 ])
 def test_wrong_words_are_told_in_one_line(words, line):

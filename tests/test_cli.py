@@ -345,6 +345,9 @@ def test_what_the_cluster_refuses_is_in_the_json_with_what_is_doubtful(tmp_path,
     assert facts["errors"] == ["--node-port 31999: is taken by Service registry/registry: use --node-port 31998"]
     assert [warning for warning in facts["warnings"] if "AlwaysPullImages" in warning]
     assert facts["candidates"] and facts["nodes"]
+    status, told, _ = run(archive, "--cluster", dump("rook-nftables"), "--expose", "nodeport", "--json")
+    assert (status, json.loads(told)["warnings"]) == (2, [])
+    assert json.loads(told)["errors"][0].startswith("--expose nodeport: kube-proxy runs in nftables mode")
 
 
 def test_several_pods_are_emitted_to_try(tmp_path, archive):

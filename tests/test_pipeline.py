@@ -8,7 +8,7 @@ import pytest
 from builder import chunks, manifests, pipeline
 from builder.errors import BuildError
 from builder.oci import digest_of
-from tests import builds, samples
+from tests import builds, dumps, samples
 
 
 def build_of(tmp_path, *archives, **options):
@@ -159,3 +159,22 @@ def test_the_emitted_injector_unpacks_the_emitted_chunks(tmp_path):
         for blob in image.manifests + image.configs + image.layers:
             data = (tmp_path / "seed" / "blobs" / blob.digest.replace(":", "/")).read_bytes()
             assert digest_of(data) == blob.digest
+
+
+def test_a_pod_that_would_name_too_many_chunks_is_refused_with_advice(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifests, "OBJECT_LIMIT_BYTES", 3000)
+    with pytest.raises(BuildError, match="--chunk-size: the Pod would name so many chunks that it takes .* make chunks "
+                                         "larger, up to 1023KiB"):
+        builds.build(tmp_path, chunk_size=512)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    builds.build(tmp_path, chunk_size=512)
+
+
+def test_what_the_cluster_refuses_leaves_nothing_behind(tmp_path):
+    cluster = dumps.cluster(dumps.node(images=["python:3"]), dumps.service("other", 31999))
+    with pytest.raises(BuildError, match="--node-port 31999: is taken by Service default/other"):
+        builds.build(tmp_path, site=builds.Site(), cluster=cluster)
+    assert os.listdir(tmp_path) == ["a.tar"]
+    result, _ = builds.build(tmp_path, site=builds.Site(node_port=31998), cluster=cluster)
+    assert result.plan.site.expose == "nodeport" and result.decision.runners[0].image == "python:3"

@@ -55,7 +55,8 @@ def test_a_whole_folder_tells_what_it_would_serve(out, tmp_path):
 
 @pytest.mark.parametrize("options", [{"compression": "gzip"}, {"compression": "xz"}, {"chunk_size": 600},
                                      {"site": builds.Site("x", host_python="", expose="hostport", node_port=30123)},
-                                     {"site": builds.Site("x", expose="nodeport", replicas=2, namespace="other")}])
+                                     {"site": builds.Site("x@sha256:" + "0" * 64, expose="nodeport", replicas=2)},
+                                     {"site": builds.Site("x", expose="nodeport", namespace="other")}])
 def test_a_folder_of_any_mode_is_whole(tmp_path, options):
     builds.build(tmp_path, **options)
     told = read_back.verify(str(tmp_path / "out"))
