@@ -50,7 +50,8 @@ def test_a_signature_goes_with_its_image(tmp_path):
     subject = samples.descriptor(oci.OCI_MANIFEST, data)
     signature, more = samples.oci_manifest(OTHER, subject=subject)
     named = samples.descriptor(oci.OCI_MANIFEST, data, annotations={oci.REF_NAME: "docker.io/library/one:1"})
-    (part,), _ = split_up(tmp_path, samples.layout_of([named, samples.descriptor(oci.OCI_MANIFEST, signature)], blobs + more))
+    (part,), _ = split_up(tmp_path, samples.layout_of([named, samples.descriptor(oci.OCI_MANIFEST, signature)],
+                                                      blobs + more))
     assert [image.subject for image in read(tmp_path / "out" / part.file)] == ["", oci.digest_of(data)]
 
 
@@ -81,7 +82,7 @@ def test_what_is_there_is_not_touched(out, tmp_path):
 
 def test_a_failure_leaves_nothing(tmp_path):
     with pytest.raises(BuildError):
-        split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"), samples.crane(OTHER, "docker.io/library/one:1"))
+        split_up(tmp_path, *[samples.crane(image, "docker.io/library/one:1") for image in (ONE, OTHER)])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.tar", "1.tar"]
 
 

@@ -94,7 +94,7 @@ def test_what_a_registry_complains_of_is_one_short_line(body, line):
 
 def test_a_blob_is_sent_once_then_it_is_there_then_it_is_mounted(fake, client):
     blob = blob_of(DATA)
-    assert [client.upload("app", blob), client.upload("app", blob), client.upload("other", blob)] == [SENT, THERE, MOUNTED]
+    assert [client.upload(name, blob) for name in ("app", "app", "other")] == [SENT, THERE, MOUNTED]
     assert fake.blobs == {("app", blob.digest): DATA, ("other", blob.digest): DATA}
     assert len(fake.sent("PUT")) == 1
 

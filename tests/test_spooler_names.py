@@ -68,8 +68,9 @@ def test_credentials_are_one_line_or_a_config_json(text, expected):
     assert credentials_of(text, "reg:5000", "f") == expected
 
 
-@pytest.mark.parametrize("text", ("", "secret", "a:secret\nb:c", '{"auths": []}', '{"auths": {"reg:5000": {"auth": "secr!"}}}',
-                                  '{"auths": {"reg:5000": "secret"}}', "{secret"))
+@pytest.mark.parametrize("text", ("", "secret", "a:secret\nb:c", '{"auths": []}', 
+                                  '{"auths": {"reg:5000": {"auth": "secr!"}}}', '{"auths": {"reg:5000": "secret"}}',
+                                  "{secret"))
 def test_credentials_that_cannot_be_read_are_refused_and_not_quoted(text):
     with pytest.raises(BuildError, match="^f: ") as failure:
         credentials_of(text, "reg:5000", "f")

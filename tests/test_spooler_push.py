@@ -134,15 +134,17 @@ def test_a_signature_comes_along_with_its_image(fake, client, tmp_path):
             "team/app:1.2", "team/app@" + oci.digest_of(signature)]
 
 
-@pytest.mark.parametrize("data, media_type", ((PLAIN_TAR, oci.OCI_LAYER), (gzip.compress(PLAIN_TAR), oci.OCI_LAYER_GZIP),
-                                              (samples.zstd_stored(PLAIN_TAR), oci.OCI_LAYER_ZSTD)))
+@pytest.mark.parametrize("data, media_type", (
+    (PLAIN_TAR, oci.OCI_LAYER), (gzip.compress(PLAIN_TAR), oci.OCI_LAYER_GZIP),
+    (samples.zstd_stored(PLAIN_TAR), oci.OCI_LAYER_ZSTD)))
 def test_a_tar_that_is_no_image_becomes_one_of_one_layer(data, media_type, fake, client, tmp_path, needs):
     if media_type == oci.OCI_LAYER_ZSTD:
         needs("zstd")
     (tmp_path / "app.tar").write_bytes(data)
     pushed(client, tmp_path / "app.tar")
     manifest = manifest_of(fake, "team/app", "1.2")
-    assert [(layer["mediaType"], layer["digest"]) for layer in manifest["layers"]] == [(media_type, oci.digest_of(data))]
+    (layer,) = manifest["layers"]
+    assert (layer["mediaType"], layer["digest"]) == (media_type, oci.digest_of(data))
     config = json.loads(fake.blobs["team/app", manifest["config"]["digest"]].decode())
     assert config["rootfs"]["diff_ids"] == [oci.digest_of(PLAIN_TAR)]
     assert (config["os"], config["architecture"]) == ("linux", ARCHITECTURE)

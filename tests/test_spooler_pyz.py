@@ -46,8 +46,9 @@ def test_it_stays_within_its_budget():
 
 
 def test_functions_that_only_the_builder_calls_are_left_out():
-    modules = {"a.py": "def used(): pass\n\n\ndef unused():\n    pass\n\n\nX = 1\n", "__main__.py": "import a\na.used()\n"}
-    assert pyz.without_unused(modules) == {"a.py": "def used(): pass\n\n\n\n\nX = 1\n", "__main__.py": modules["__main__.py"]}
+    main = "import a\na.used()\n"
+    modules = {"a.py": "def used(): pass\ndef unused():\n    pass\nX = 1\n", "__main__.py": main}
+    assert pyz.without_unused(modules) == {"a.py": "def used(): pass\nX = 1\n", "__main__.py": main}
     assert "from_file_name" not in pyz.read_spooler()["builder/reference.py"]
 
 
@@ -78,7 +79,8 @@ def test_every_module_keeps_to_the_line_length():
 
 def test_every_python_pushes_lists_pulls_and_deletes(packed, fake, tmp_path):
     for version, python in interpreters():
-        status, out, err = run(packed, fake, "push", "app:1.2", stdin=ARCHIVE, python=python, SEEDPOD_SPOOLER_SPOOL=str(tmp_path))
+        status, out, err = run(packed, fake, "push", "app:1.2", stdin=ARCHIVE, python=python,
+                               SEEDPOD_SPOOLER_SPOOL=str(tmp_path))
         assert (status, err) == (0, "") and out.startswith(b"pushed app:1.2 sha256:"), version
         assert run(packed, fake, "list", python=python) == (0, b"app:1.2\n", ""), version
         status, out, err = run(packed, fake, "pull", "app:1.2", python=python)
@@ -90,7 +92,8 @@ def test_every_python_pushes_lists_pulls_and_deletes(packed, fake, tmp_path):
 
 def test_it_runs_as_it_lies(fake):
     done = subprocess.run([sys.executable, str(SPOOLER), "push"], input=ARCHIVE, stdout=subprocess.PIPE,
-                          env={"PYTHONPATH": str(ROOT), "SEEDPOD_SPOOLER_REGISTRY": fake.url, "PYTHONDONTWRITEBYTECODE": "1"})
+                          env={"PYTHONPATH": str(ROOT), "SEEDPOD_SPOOLER_REGISTRY": fake.url,
+                               "PYTHONDONTWRITEBYTECODE": "1"})
     assert done.returncode == 0 and done.stdout.startswith(b"pushed library/sample:1 ")
 
 
@@ -125,7 +128,8 @@ def test_what_goes_wrong_is_one_line_and_an_exit_status(arguments, stdin, status
     if arguments == ("push", "app") and stdin == ARCHIVE[:-1024]:  # every blob is whole: only the end mark is missing
         status, words = 0, ""
     told, _, err = run(packed, fake, *arguments, stdin=stdin)
-    assert (told, err.count("\n")) == (status, bool(status)) and words in err and err.startswith("error: " * bool(status))
+    assert (told, err.count("\n")) == (status, bool(status))
+    assert words in err and err.startswith("error: " * bool(status))
 
 
 def test_every_option_is_a_variable_too(packed, fake):

@@ -64,8 +64,9 @@ def sidecar(fake, tmp_path):
     client.close()
 
 
-@pytest.mark.parametrize("file, name", (("registry.tar", ("registry", "latest")), ("team/app:1.2.tar", ("team/app", "1.2")),
-                                        ("team\\app:1.2.tar", ("team/app", "1.2"))))
+@pytest.mark.parametrize("file, name", (
+    ("registry.tar", ("registry", "latest")), ("team/app:1.2.tar", ("team/app", "1.2")),
+    ("team\\app:1.2.tar", ("team/app", "1.2"))))
 def test_a_file_is_pushed_then_removed(file, name, fake, sidecar):
     sidecar.put(file, ARCHIVE)
     sidecar.after(SETTLE)

@@ -38,8 +38,8 @@ def test_storage_is_read(text, place):
     assert with_registry.storage(text) == place
 
 
-@pytest.mark.parametrize("text", ("", "claim", "claim:", "claim:A_b", "new", "new:", "new:much", "new:1", "new:20Gi:A b", "nfs:x",
-                                  "emptydir:1Gi"))
+@pytest.mark.parametrize("text", ("", "claim", "claim:", "claim:A_b", "new", "new:", "new:much", "new:1",
+                                  "new:20Gi:A b", "nfs:x", "emptydir:1Gi"))
 def test_storage_that_is_none_is_refused(text):
     with pytest.raises(BuildError, match="^--registry-storage "):
         with_registry.storage(text)
@@ -110,7 +110,8 @@ def test_all_that_is_mounted_is_there():
 @pytest.mark.parametrize("place, volume, claims", (
     (Storage(), {"emptyDir": {}}, 0),
     (Storage("claim", claim="data"), {"persistentVolumeClaim": {"claimName": "data"}}, 0),
-    (Storage("new", size="20Gi", storage_class="fast"), {"persistentVolumeClaim": {"claimName": "seedpod-registry"}}, 1),
+    (Storage("new", size="20Gi", storage_class="fast"),
+     {"persistentVolumeClaim": {"claimName": "seedpod-registry"}}, 1),
 ))
 def test_the_data_lie_where_the_operator_says(place, volume, claims):
     found = objects(place=place)
@@ -127,7 +128,8 @@ def test_the_service_leads_to_the_pod_on_the_usual_port():
     service, deployment = found["52-registryservice.yaml"]["spec"], found["60-registry.yaml"]["spec"]
     assert service["ports"][0]["nodePort"] == 31999
     labels = deployment["template"]["metadata"]["labels"]
-    assert service["selector"].items() <= labels.items() and deployment["selector"]["matchLabels"].items() <= labels.items()
+    for selector in (service["selector"], deployment["selector"]["matchLabels"]):
+        assert selector.items() <= labels.items()
     assert service["ports"][0]["targetPort"] in [port["name"] for container in pod_of(found)["containers"]
                                                  for port in container["ports"]]
 

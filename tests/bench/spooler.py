@@ -64,7 +64,8 @@ def write_archive(path: pathlib.Path, size: int) -> None:
                         "size": layer.stat().st_size})
         digests.append("sha256:" + digest)
         layer.rename(blobs / digest)
-    config = samples.to_json({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": digests}})
+    rootfs = {"type": "layers", "diff_ids": digests}
+    config = samples.to_json({"os": "linux", "architecture": "amd64", "rootfs": rootfs})
     manifest = samples.to_json({"schemaVersion": 2, "mediaType": samples.oci.OCI_MANIFEST, "layers": entries,
                                 "config": samples.descriptor(samples.oci.OCI_CONFIG, config)})
     for data in (config, manifest):
@@ -110,8 +111,8 @@ def main(size: int) -> None:
         ours, theirs = [], []
         for number in range(ROUNDS):
             with open(archive, "rb") as stdin:
-                ours.append(measured([sys.executable, "-I", "-S", spooler, "push", "ours:%d" % number, "--registry", url,
-                                      "--spool", folder], stdin))
+                ours.append(measured([sys.executable, "-I", "-S", spooler, "push", "ours:%d" % number,
+                                      "--registry", url, "--spool", folder], stdin))
             with urllib.request.urlopen(url + "/v2/_catalog") as answer:
                 assert json.loads(answer.read())["repositories"]
             shutil.rmtree(folder / "storage" / "docker")

@@ -14,7 +14,7 @@ import urllib.request
 
 import pytest
 
-from builder import pyz
+from builder import oci, pyz
 from tests.e2e.images import FORMS
 from tests.e2e.programs import free_port
 
@@ -49,11 +49,12 @@ class Site:
         self.command = [sys.executable, "-I", "-S", spooler]
         self.options = ["--registry", self.url, "--retry-seconds", "20"]
         self.skopeo = ["--src-tls-verify=false"]
-        settings = SETTINGS.format(folder=folder, port=self.port, tls=TLS_SETTINGS.format(folder) if kind == TLS else "")
+        tls = TLS_SETTINGS.format(folder) if kind == TLS else ""
+        settings = SETTINGS.format(folder=folder, port=self.port, tls=tls)
         if kind == TLS:
             make_certificates(sandbox, folder)
-            self.options += ["--ca-file", folder / "ca.pem", "--client-certificate", folder / "client.pem", "--client-key",
-                             folder / "client.key"]
+            self.options += ["--ca-file", folder / "ca.pem", "--client-certificate", folder / "client.pem",
+                             "--client-key", folder / "client.key"]
             self.skopeo = ["--src-cert-dir", folder / "client"]
         if kind == PASSWORD:
             (folder / "htpasswd").write_text(HTPASSWD)
@@ -65,7 +66,8 @@ class Site:
 
     def registry(self):
         """Context manager: the registry as a Daemon, ready."""
-        return self.sandbox.daemon(self.folder / "registry.log", "docker-registry", "serve", self.folder / "settings.yml")
+        settings = self.folder / "settings.yml"
+        return self.sandbox.daemon(self.folder / "registry.log", "docker-registry", "serve", settings)
 
     def run(self, command, *arguments, stdin=subprocess.DEVNULL, status=0):
         """A command of the spooler to its end; -> stdout, or stderr if it is to fail."""
@@ -80,8 +82,8 @@ class Site:
         port = free_port()
         with open(self.folder / "spooler.log", "ab") as log:
             process = subprocess.Popen(
-                self.command + ["spool", "--spool", spool, "--settle-seconds", str(SETTLE_SECONDS), "--give-up-seconds", ".5",
-                                "--health-port", str(port)] + self.options, stderr=log)
+                self.command + ["spool", "--spool", spool, "--settle-seconds", str(SETTLE_SECONDS),
+                                "--give-up-seconds", ".5", "--health-port", str(port)] + self.options, stderr=log)
         process.health = "http://127.0.0.1:%d/ready" % port
         try:
             yield process
@@ -94,13 +96,14 @@ class Site:
 
     def image_id(self, name: str, folder: pathlib.Path) -> str:
         """`skopeo copy` with every blob, which it checks; -> digest of the config."""
-        self.sandbox.run("skopeo", "copy", *self.skopeo, "docker://localhost:%d/%s" % (self.port, name), "dir:%s" % folder)
+        source = "docker://localhost:%d/%s" % (self.port, name)
+        self.sandbox.run("skopeo", "copy", *self.skopeo, source, "dir:%s" % folder)
         return json.loads((folder / "manifest.json").read_text())["config"]["digest"]
 
     def answer(self, path: str):
         """Of a plain registry: body, or None for 404."""
         request = urllib.request.Request(self.url + path, headers={
-            "Accept": "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"})
+            "Accept": ", ".join(oci.MANIFEST_TYPES)})
         try:
             with urllib.request.urlopen(request) as response:
                 return response.read()
@@ -123,7 +126,8 @@ class Site:
 def make_certificates(sandbox, folder: pathlib.Path) -> None:
     """An authority, and what it signed: server.pem for localhost, client.pem."""
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    sandbox.run("openssl", "req", "-x509", *new_key, "-keyout", folder / "ca.key", "-out", folder / "ca.pem", "-subj", "/CN=ca")
+    sandbox.run("openssl", "req", "-x509", *new_key, "-keyout", folder / "ca.key", "-out", folder / "ca.pem",
+                "-subj", "/CN=ca")
     for name, extension in (("server", "subjectAltName=DNS:localhost"), ("client", "extendedKeyUsage=clientAuth")):
         (folder / "extension").write_text(extension)
         sandbox.run("openssl", "req", *new_key[:-2], "-keyout", folder / (name + ".key"), "-out", folder / "request",
@@ -215,7 +219,8 @@ def test_archives_go_in_by_file_and_come_out_with_their_image_id(kind, sites, sa
 
 
 @pytest.mark.parametrize("archive_form", ("oci-archive", "docker-archive"))
-def test_what_is_pulled_is_loaded_by_podman_and_read_by_skopeo(archive_form, needs, sites, saved, tars, sandbox, tmp_path):
+def test_what_is_pulled_is_loaded_by_podman_and_read_by_skopeo(archive_form, needs, sites, saved, tars, sandbox,
+                                                               tmp_path):
     needs("podman")
     site = sites(PLAIN)
     with open(tars["crane"], "rb") as archive:
@@ -223,7 +228,8 @@ def test_what_is_pulled_is_loaded_by_podman_and_read_by_skopeo(archive_form, nee
     (tmp_path / "app.tar").write_bytes(site.run("pull", "pulled/app:1", "--format", archive_form))
     podman = ["podman", "--root", tmp_path / "root", "--storage-driver", "vfs"]
     sandbox.run(*podman, "load", "-i", tmp_path / "app.tar")
-    image_id, name = sandbox.run(*podman, "images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}").split()
+    told = sandbox.run(*podman, "images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}")
+    image_id, name = told.split()
     assert (image_id, name.rpartition("pulled/")[2]) == (saved.image_id, "app:1")
     told = json.loads(sandbox.run("skopeo", "inspect", "--raw", "%s:%s" % (archive_form, tmp_path / "app.tar")))
     assert told["config"]["digest"] == saved.image_id
@@ -266,7 +272,8 @@ def test_wrong_credentials_and_certificates_are_one_line_and_keep_the_file(sites
     for options, words in (
             (site.options[:-1] + [tmp_path / "wrong"], "status 401: give the right --credentials"),
             (tls.options[:4], "its certificate is not trusted"),
-            (["--registry", tls.url.replace("localhost", "127.0.0.1")] + tls.options[2:], "its certificate is not trusted"),
+            (["--registry", tls.url.replace("localhost", "127.0.0.1")] + tls.options[2:],
+             "its certificate is not trusted"),
             (["--registry", tls.url.replace("https", "http")], "status 400")):
         command = site.command + ["push", "app"] + options
         with open(tars["crane"], "rb") as archive:
