@@ -2,7 +2,7 @@
 from typing import List, NamedTuple, Sequence
 from xml.sax.saxutils import escape
 
-WIDTH, LEFT, RIGHT = 760, 190, 90  # pixels: all, for the labels, for the values
+WIDTH, LEFT, RIGHT = 800, 230, 90  # pixels: all, for the labels, for the values
 BAR, GAP, TITLE, LEGEND = 13, 12, 34, 30
 COLOURS = ("#2563eb", "#9ca3af", "#16a34a", "#d97706")
 FONT = "font-family='system-ui,sans-serif'"

@@ -335,8 +335,8 @@ def picture(result: Dict[str, Any]) -> str:
 
 def label(case: str) -> str:
     title, _, connections = case.partition(", ")
-    words = {"1": "1 connection", "16 new": "new connections"}
-    return "%s, %s" % (title, words.get(connections, connections + " connections")) if connections else case
+    words = {"1": "1 connection", "16": "16 connections", "64": "64 connections", "16 new": "new connections"}
+    return "%s, %s" % (title, words.get(connections, connections))
 
 
 def main() -> int:
