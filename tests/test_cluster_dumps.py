@@ -167,3 +167,24 @@ def test_every_dump_has_its_cases_and_tells_what_is_invented():
         assert (next(iter(data)), data["kind"], data["apiVersion"]) == ("x-invented", "List", "v1")
         assert {"Node", "Pod", "Service", "Namespace"} <= {item["kind"] for item in data["items"]}
         assert "Secret" not in {item["kind"] for item in data["items"]}
+
+
+OPTIONS = [{}, {"tries": 3}, {"host_python": ""}, {"image": "python:3"}, {"expose": "hostnetwork"}, {"namespace": "x"},
+           {"tolerations": (site.TOLERATE_ALL,), "expose": "hostport", "host_python": "/usr/bin/python3"}]
+
+
+@pytest.mark.parametrize("path", sorted(dumps.FOLDER.glob("*.json")), ids=lambda path: path.stem)
+def test_a_dump_that_lacks_something_still_leads_to_a_decision_or_to_one_line(path):
+    items = json.loads(path.read_text())["items"]
+    parts = [[item for item in items if item["kind"] != kind] for kind in ("Pod", "Node", "Service", "Namespace")]
+    parts += [[dict(item, status={}) for item in items], [dict(item, spec={}) for item in items],
+              [dict(item, metadata={"name": item["metadata"]["name"]}) for item in items]]
+    for part in parts:
+        cluster = dumps.cluster(*part)
+        for options in OPTIONS:
+            try:
+                decision = check(decide(Site(**options), cluster, ("linux/amd64",)), cluster)
+            except BuildError as refusal:
+                assert "\n" not in str(refusal)
+            else:
+                assert decision.runners and decision.site.expose and decision.reasons
