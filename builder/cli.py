@@ -44,8 +44,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return complain("the output was closed before its end", FAILED)
     except OSError as failure:
         if failure.errno == errno.ENOSPC:
-            return complain("%s: the disk is full: make room, or choose another folder with -o" % failure.filename,
-                            FAILED)
+            return complain("%s: the disk is full: make room, or choose another folder with -o, and TMPDIR for "
+                            "temporary files" % (failure.filename or "writing"), FAILED)
         return complain(str(failure), FAILED)
     except KeyboardInterrupt:
         return complain(INTERRUPTED, 128 + signal.SIGINT)

@@ -192,6 +192,7 @@ def test_a_bug_shows_its_traceback(monkeypatch):
 
 @pytest.mark.parametrize("failure, line, status", [
     (OSError(errno.ENOSPC, "No space left on device", "/x"), "/x: the disk is full: make room, or choose another", 1),
+    (OSError(errno.ENOSPC, "No space left on device"), "writing: the disk is full: make room, or choose another", 1),
     (OSError(errno.EIO, "Input/output error", "/x"), "[Errno 5] Input/output error: '/x'", 1),
     (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), "/x: no such file or directory: name another",
      2),
