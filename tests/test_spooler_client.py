@@ -8,8 +8,8 @@ import pytest
 from builder.errors import BuildError
 from builder.oci import OCI_MANIFEST, Blob, digest_of
 
-import fake_registry
-from fake_registry import CUT, HALF, Clock, FakeRegistry, running
+from tests import fake_registry
+from tests.fake_registry import CUT, HALF, Clock, FakeRegistry, running
 
 import registry_client
 from registry_client import MOUNTED, SENT, THERE, Manifest, Registry, RegistryError, Transient

@@ -5,7 +5,7 @@ import pytest
 
 from builder.errors import BuildError
 
-import fake_registry  # noqa: F401  (puts the spooler on the import path)
+from tests import fake_registry  # noqa: F401  (puts the spooler on the import path)
 
 from credentials import credentials_of
 from names import Name, name_of_file, parse_name

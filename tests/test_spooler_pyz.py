@@ -9,9 +9,9 @@ import pytest
 from builder import pyz
 from builder.oci import digest_of
 
-import samples
-from fake_registry import ROOT, SPOOLER, running
-from interpreters import interpreters
+from tests import samples
+from tests.fake_registry import ROOT, SPOOLER, running
+from tests.interpreters import interpreters
 
 ARCHIVE = samples.tar_of(samples.crane(samples.sample(), samples.NAME))
 # Each is a file more that the image's Python has to have.

@@ -6,8 +6,8 @@ import urllib.request
 
 import pytest
 
-import samples
-from fake_registry import Clock, FakeRegistry, running
+from tests import samples
+from tests.fake_registry import Clock, FakeRegistry, running
 
 from health import serve_health
 from registry_client import Registry

@@ -19,9 +19,9 @@ import urllib.request
 from typing import List, NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 
-import samples  # noqa: E402
+from tests import samples  # noqa: E402
 from builder import pyz  # noqa: E402
 from tests.e2e.programs import free_port  # noqa: E402
 
