@@ -55,15 +55,18 @@ KEYS = ["manifests", "config", "layers", "subject", "data", "mediaType", "annota
         "vnd.docker.reference.digest", "io.containerd.manifest.subject", "schemaVersion"]
 LINKS = ["", ".", "..", "/", "../../../../etc/passwd", "/etc/passwd", "manifest.json", "./index.json", "blobs",
          "x" * 300, "blobs/sha256/../../index.json"]
-PIECES = [b"", b"\0", b"\0" * 512, b"\0" * 1024, b"\xff" * 512, b"{", b"}", b'"', b"[" * 10000, b"null", b"-", b"9" * 11,
+PIECES = [b"", b"\0", b"\0" * 512, b"\0" * 1024, b"\xff" * 512, b"{", b"}", b'"', b"[" * 10000, b"null", b"-",
+          b"9" * 11,
           b"\x1f\x8b\x08\0\0\0\0\0\0\xff", b"\xfd7zXZ\0", b"BZh9", b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18\0\0\0\0",
           b"27 GNU.sparse.size=99999999\n", b"12 size=-1\n", b"9 path=\n", b"25 linkpath=../../etc/x\n", b"ustar  \0"]
 # Where the fields of a tar header lie, and what damages them.
 FIELDS = {"name": (0, 100), "mode": (100, 108), "size": (124, 136), "check sum": (148, 156), "type": (156, 157),
           "link": (157, 257), "magic": (257, 265), "prefix": (345, 500), "sparse": (386, 483)}
 FIELD_VALUES = [b"", b"\0", b" ", b"-1", b"9", b"7" * 11, b"77777777777 ", b"\x80" + b"\0" * 10 + b"\x01",
-                b"\x80" + b"\xff" * 11, b"\xff" * 12, b"../../../escape", b"/escape", b"..", b"a/" * 50, b"\xc3\x28", b"manifest.json",
-                b"index.json", b"blobs", b"0", b"1", b"2", b"3", b"5", b"S", b"x", b"g", b"L", b"K", b"V", b"00000000010"]
+                b"\x80" + b"\xff" * 11, b"\xff" * 12, b"../../../escape", b"/escape", b"..", b"a/" * 50, b"\xc3\x28",
+                b"manifest.json",
+                b"index.json", b"blobs", b"0", b"1", b"2", b"3", b"5", b"S", b"x", b"g", b"L", b"K", b"V",
+                b"00000000010"]
 
 
 # --- archives that are right
@@ -191,7 +194,8 @@ def damage_content(rng, members):
     name, before = members[number]
     data = rng.choice([damage_bytes, lambda rng, data: rng.choice(
         [b"", b"x", gzip.compress(data, 1, mtime=0), gzip.compress(ZEROS, 9, mtime=0), bz2.compress(data),
-         lzma.compress(data), samples.zstd_stored(data), samples.zstd_stored(data)[:-3], samples.gzipped(data)[:-9], data * 2,
+         lzma.compress(data), samples.zstd_stored(data), samples.zstd_stored(data)[:-3], samples.gzipped(data)[:-9],
+         data * 2,
          samples.tar_of([]), bytes(10240)])])(rng, before)
     changed = members[:number] + [(name, data)] + members[number + 1:]
     return sealed(changed, before, data) if rng.random() < .8 else changed
