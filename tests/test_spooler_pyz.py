@@ -16,7 +16,7 @@ from tests.interpreters import interpreters
 ARCHIVE = samples.tar_of(samples.crane(samples.sample(), samples.NAME))
 # Each is a file more that the image's Python has to have.
 MAY_IMPORT = {"argparse", "base64", "functools", "hashlib", "http", "io", "itertools", "json", "os", "re",
-              "signal", "ssl", "stat", "sys", "tarfile", "tempfile", "threading", "time", "typing", "urllib"}
+              "signal", "socket", "socketserver", "ssl", "stat", "sys", "tarfile", "tempfile", "threading", "time", "typing", "urllib"}
 ON_DEMAND = {"ssl"}
 
 

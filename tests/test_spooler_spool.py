@@ -1,6 +1,7 @@
 """stage1/spooler/spool, watch and health: which files are taken, when, and what becomes of them."""
 import json
 import os
+import socket
 import urllib.error
 import urllib.request
 
@@ -250,9 +251,9 @@ def test_health_tells_whether_the_registry_answers_and_the_counts():
     counts = {"answers": False, "pushed": 3}
     server = serve_health(0, counts)
     try:
-        def get(path):
+        def get(path, host="127.0.0.1"):
             try:
-                with urllib.request.urlopen("http://127.0.0.1:%d%s" % (server.server_port, path)) as answer:
+                with urllib.request.urlopen("http://%s:%d%s" % (host, server.server_address[1], path)) as answer:
                     return answer.status, answer.read()
             except urllib.error.HTTPError as error:
                 with error:
@@ -262,6 +263,8 @@ def test_health_tells_whether_the_registry_answers_and_the_counts():
         counts["answers"] = True
         assert get("/ready") == (200, b'{"answers": true, "pushed": 3}\n')
         assert get("/else") == (404, b"")
+        if server.address_family == socket.AF_INET6:
+            assert get("/live", "[::1]")[0] == 200
     finally:
         server.shutdown()
         server.server_close()

@@ -62,7 +62,7 @@ def spool(registry: Registry, options: Any) -> None:
     log("watching %s for %s" % (options.spool, registry.url))
     while True:
         watcher.turn()
-        time.sleep(min(POLL_SECONDS, options.settle_seconds))
+        time.sleep(min(POLL_SECONDS, options.settle_seconds or POLL_SECONDS))
 
 
 def push_stream(registry: Registry, options: Any) -> None:

@@ -3,19 +3,30 @@
 Runs in a thread of its own beside the watcher, and reads nothing but its counts.
 """
 import json
+import socket
+import socketserver
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Dict
 
 TIMEOUT_SECONDS = 5  # of one probe; a client that says nothing holds up only the next probe
 
 
-def serve_health(port: int, counts: Dict[str, Any]) -> HTTPServer:
-    """Answer on all addresses, in a thread that ends with the process."""
+class Server(socketserver.TCPServer):
+    """http.server's own would ask DNS for this machine's name before it listens."""
+    allow_reuse_address = True
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # IPv4, too
+        super().server_bind()
+
+
+def serve_health(port: int, counts: Dict[str, Any]) -> Server:
+    """Answer on all addresses of both families, in a thread that ends with the process."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = TIMEOUT_SECONDS
-        default_request_version = "HTTP/1.0"
 
         def do_GET(self) -> None:
             known = self.path in ("/live", "/ready")
@@ -30,6 +41,11 @@ def serve_health(port: int, counts: Dict[str, Any]) -> HTTPServer:
         def log_message(self, *args: object) -> None:
             pass  # a probe every other second is no event
 
-    server = HTTPServer(("", port), Handler)
+    try:
+        Server.address_family = socket.AF_INET6
+        server = Server(("", port), Handler)
+    except OSError:  # a machine without IPv6
+        Server.address_family = socket.AF_INET
+        server = Server(("", port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

@@ -46,7 +46,7 @@ _REPOSITORY = re.compile("(.*?)/(?:blobs|manifests|tags)/")
 
 HINTS = {401: "give the right --credentials", 403: "these credentials may not do that",
          405: "allow it in the registry (to delete: REGISTRY_STORAGE_DELETE_ENABLED=true)",
-         413: "something on the way takes no bodies of this size", 507: "make room on the registry's disk"}
+         507: "make room on the registry's disk"}
 UNTRUSTED = ("CertificateError", "SSLCertVerificationError")  # Python 3.6, newer ones
 DONE = (200, 201, 202, 204)  # registries differ in which they take for what
 GOING_ON, SENT, MOUNTED, THERE = "", "sent", "mounted", "there"  # how far an upload is
@@ -494,6 +494,8 @@ class Registry:
             import ssl  # takes 2 MiB and a tenth of a second, which plain HTTP need not pay
             try:
                 self._context = ssl.create_default_context(cafile=self._tls.ca or None)
+                # From 3.13 on: authorities without a key usage are refused, which every other client takes.
+                self._context.verify_flags &= ~ssl.VERIFY_X509_STRICT
                 if self._tls.certificate:
                     self._context.load_cert_chain(self._tls.certificate, self._tls.key or None)
             except OSError as error:

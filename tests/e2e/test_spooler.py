@@ -17,6 +17,7 @@ import pytest
 from builder import oci, pyz
 from tests.e2e.images import FORMS
 from tests.e2e.programs import free_port
+from tests.interpreters import interpreters
 
 PLAIN, TLS, PASSWORD = "plain", "tls", "password"
 HTPASSWD = "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"  # secret
@@ -264,6 +265,19 @@ def test_list_and_delete_by_command_and_by_file(sites, tars, tmp_path):
     with site.spooling(tmp_path):
         wait_for(lambda: not os.listdir(tmp_path))
     assert not {"gone/one:1", "gone/other:1"} & set(site.run("list").decode().split())
+
+
+def test_the_oldest_and_the_newest_python_speak_tls_and_spool(sites, tars, tmp_path):
+    tls = sites(TLS)
+    for version, python in interpreters()[::len(interpreters()) - 1]:
+        site = copy.copy(tls)
+        site.command = [python] + tls.command[1:]
+        os.link(tars["crane"], tmp_path / ("python:%d.%d.tar" % version))
+        with site.spooling(tmp_path):
+            wait_for(lambda: not os.listdir(tmp_path))
+        assert b"python:%d.%d\n" % version in site.run("list")
+        site.options = ["--registry", tls.url.replace("localhost", "127.0.0.1")] + tls.options[2:]
+        assert "its certificate is not trusted" in site.run("list", status=1)
 
 
 def test_wrong_credentials_and_certificates_are_one_line_and_keep_the_file(sites, tars, tmp_path):
