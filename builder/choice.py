@@ -15,6 +15,8 @@ from builder.nodes import advice, host_names, in_groups, some, systems, why_not
 from builder.site import HOST_NETWORK, HOST_PORT, INTERPRETER, NODE_PORT, Site
 
 HOST_PYTHON = "/usr/bin/python3"
+ALSO_RUNS_ON = {"386": "amd64", "arm": "arm64"}  # most of them
+LIKELY = ("amd64", "arm64")  # architectures of nodes, where nothing tells
 NO_IMAGE = ("--image: which image runs the injector? name one with Python that is on the nodes already, as they know "
             "it (kubectl get pods -A -o wide), or let --cluster FILE choose: see python3 build.py --help")
 
@@ -43,7 +45,7 @@ class Refused(BuildError):
 
 def decide(site: Site, cluster: Optional[Cluster], platforms: Iterable[str]) -> Decision:
     """`platforms` ("linux/amd64") of the images that are to run; none: they run nowhere, so any node does."""
-    architectures = tuple(sorted({platform.split("/")[1] for platform in platforms}))
+    architectures = runnable_on(platforms)
     if cluster is None:
         return _without_cluster(site, architectures)
     if not cluster.nodes:
@@ -61,6 +63,12 @@ def decide(site: Site, cluster: Optional[Cluster], platforms: Iterable[str]) -> 
     warnings += _left_out(site, cluster, runners, against) + _other_architectures(cluster, architectures)
     return Decision(site, tuple(runners), tuple(reason + reasons + more), tuple(warnings),
                     judged(candidates, taken, against), tuple(against.items()))
+
+
+def runnable_on(platforms: Iterable[str]) -> Tuple[str, ...]:
+    """Architectures of nodes that run such images."""
+    own = {platform.split("/")[1] for platform in platforms if platform.startswith("linux/")}
+    return tuple(sorted(own | {ALSO_RUNS_ON[name] for name in own if name in ALSO_RUNS_ON}))
 
 
 Choice = Tuple[List[Candidate], List[Runner], List[str]]  # what was taken, what to run, why
@@ -87,8 +95,8 @@ def _without_cluster(site: Site, architectures: Sequence[str]) -> Decision:
     if site.host_python is None:
         check_python(site, known_image(reference, "", "") if reference else None)
         return Decision(site, (Runner(site.image, site.interpreter or INTERPRETER),))
-    architecture = architectures[0] if architectures else "amd64"  # amd64 comes first among those of any weight
-    return Decision(site, (Runner(site.image, site.host_python or HOST_PYTHON, True, architecture),))
+    likely = [name for name in LIKELY if name in architectures] + list(architectures or LIKELY)
+    return Decision(site, (Runner(site.image, site.host_python or HOST_PYTHON, True, likely[0]),))
 
 
 # --- exposure and user

@@ -20,6 +20,7 @@ from builder.cluster import Cluster, cluster_of, parse
 from builder.errors import BuildError
 from builder.output import write_file
 from builder.pipeline import STDOUT, Order, build
+from builder.platforms import checked_platform
 from builder.preflight import check
 from builder.read_back import verify
 from builder.summary import decided, explained, explanation, facts, progress_line, reasons, summary, verified
@@ -92,7 +93,8 @@ def run_mode(options: argparse.Namespace) -> None:
         print(json.dumps(told, indent=2) if options.json else verified(told))
     elif options.explain and not options.archives:
         cluster = read_cluster(options.cluster)
-        tell(check(decide(site_of(options), cluster, options.platform), cluster), options, sys.stdout)
+        decision = decide(site_of(options), cluster, [checked_platform(text) for text in options.platform])
+        tell(check(decision, cluster), options, sys.stdout)
     else:
         run_build(order_of(options, read_cluster(options.cluster)), options)
 

@@ -40,7 +40,9 @@ def test_without_a_cluster_everything_is_as_asked_for_or_by_default():
 
 
 @pytest.mark.parametrize("platforms, architecture", [
-    (AMD64, "amd64"), (("linux/arm64/v8",), "arm64"), (("linux/arm64", "linux/amd64"), "amd64"), ((), "amd64")])
+    (AMD64, "amd64"), (("linux/arm64/v8",), "arm64"), (("linux/arm64", "linux/amd64"), "amd64"), ((), "amd64"),
+    (("linux/arm/v7",), "arm64"), (("linux/386",), "amd64"), (("linux/s390x",), "s390x"),
+    (("windows/amd64",), "amd64")])
 def test_without_a_cluster_the_nodes_python_is_that_of_one_architecture(platforms, architecture):
     decision = choose(Site("x", host_python=""), platforms=platforms)
     assert decision.runners == (Runner("x", "/usr/bin/python3", True, architecture),)
@@ -89,6 +91,13 @@ def test_the_architecture_fits_the_images():
     assert choose(Site(), *objects).warnings == (
         "n1 (arm64): the images that this brings are for amd64 alone, and cannot run there",)
     assert choose(Site(), *objects, platforms=AMD64 + ("linux/arm64",)).warnings == ()
+
+
+def test_nodes_of_64_bits_run_images_of_32():
+    assert choose(Site(), dumps.node(images=[PYTHON]), platforms=("linux/386",)).warnings == ()
+    assert choose(Site(), dumps.node(images=[PYTHON], architecture="arm64"), platforms=("linux/arm/v6",)).runners
+    assert "amd64, but the images are for arm and arm64" in refused(
+        Site(), dumps.node(images=[PYTHON]), platforms=("linux/arm/v6",))
 
 
 def test_where_no_node_fits_the_line_says_why_of_each():

@@ -339,6 +339,10 @@ def test_what_the_cluster_refuses_is_one_line_and_nothing_is_written(tmp_path, a
     assert os.listdir(tmp_path) == ["a.tar"]
 
 
+def test_a_platform_that_is_none_is_refused_where_there_is_no_archive_too(tmp_path):
+    refused(run("--cluster", dump("talos"), "--explain", "--platform", "amd64"), "--platform")
+
+
 def test_what_the_cluster_refuses_is_in_the_json_with_what_is_doubtful(tmp_path, archive):
     status, told, errors = run(archive, "--cluster", dump("pull-secrets"), "-o", tmp_path / "out", "--json")
     facts = json.loads(told)
