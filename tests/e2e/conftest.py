@@ -51,22 +51,27 @@ def saved(needs, sandbox, tmp_path_factory):
     return images.save_registry(sandbox, tmp_path_factory.mktemp("registry"))
 
 
-def build(archive: str, out: pathlib.Path):
+def build(archive: str, out: pathlib.Path, *options: str):
     """`build.py` as an operator starts it; -> its summary."""
     done = subprocess.run([sys.executable, TOP / "build.py", archive, "--image", "example.com/python:3", "-o", out,
-                           "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                           "--json", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="session")
 def pods(needs, sandbox, saved, tmp_path_factory):
-    """A function of a form: a new Pod with `registry:2` from that archive, and the summary of its build."""
+    """A function of a form: a new Pod with `registry:2` from that archive, and the summary of its build.
+
+    `squeezed` is the form `oci-archive`, built with --squeeze.
+    """
     needs("yq")
 
     @functools.lru_cache(maxsize=None)
     def built(form):
         out = tmp_path_factory.mktemp(form) / "out"
+        if form == "squeezed":
+            return out, build(saved.archives["oci-archive"], out, "--squeeze")
         return out, build(saved.archives[form], out)
 
     def pod_of(form):

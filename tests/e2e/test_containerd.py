@@ -61,7 +61,7 @@ def test_containerd_pulls_through_a_mirror_for_docker_io(ctr, served, tmp_path):
     assert "/v2/library/registry/blobs/%s?ns=docker.io" % image.image_id in log
 
 
-@pytest.mark.parametrize("form", ("docker-archive", "crane"))
+@pytest.mark.parametrize("form", ("docker-archive", "crane", "squeezed"))
 def test_containerd_starts_the_image_and_its_registry_answers(form, ctr, served, sandbox, containerd, tmp_path):
     name = served(form).at("registry:2")
     address = "127.0.0.1:%d" % free_port()

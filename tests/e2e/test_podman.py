@@ -3,7 +3,8 @@ import pytest
 
 
 @pytest.mark.parametrize("program, pull, form", (
-    ("podman", "pull", "docker-archive"), ("podman", "pull", "dir"), ("buildah", "from", "crane")))
+    ("podman", "pull", "docker-archive"), ("podman", "pull", "dir"), ("podman", "pull", "squeezed"),
+    ("buildah", "from", "crane")))
 def test_the_image_is_pulled(program, pull, form, needs, served, sandbox, tmp_path):
     needs(program)
     image = served(form)

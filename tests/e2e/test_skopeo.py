@@ -14,7 +14,7 @@ def skopeo(needs):
     needs("skopeo")
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMS + ("squeezed",))
 def test_skopeo_reads_the_image_by_tag_and_by_the_digest_of_the_summary(form, served, sandbox):
     image = served(form)
     for reference in ["registry:2", "registry@" + image.digest]:
@@ -23,7 +23,7 @@ def test_skopeo_reads_the_image_by_tag_and_by_the_digest_of_the_summary(form, se
         assert json.loads(manifest)["config"]["digest"] == image.image_id
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMS + ("squeezed",))
 @pytest.mark.parametrize("target", ("dir", "oci"))
 def test_skopeo_copies_the_image_by_tag_and_by_digest(form, target, served, sandbox, tmp_path):
     image = served(form)
