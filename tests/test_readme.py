@@ -1,4 +1,4 @@
-"""README.md: every command in it runs. Programs of the site (kubectl, docker) are stand-ins that check what they get."""
+"""README.md: every command in it runs. kubectl and docker are stand-ins that check what they get."""
 import json
 import os
 import pathlib
@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 TEST_COMMAND = next(block.strip() for block in BLOCKS if "pytest" in block)
+REGISTRY = re.search(r"`registry.yaml`:\n\n```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL).group(1)
 COMMANDS = [block for block in BLOCKS if block.strip() != TEST_COMMAND]
 
 KUBECTL = r'''#!{python}
@@ -23,8 +24,18 @@ import os
 import sys
 
 words = sys.argv[1:]
-verb = next(word for word in words if word in ("apply", "delete", "get", "kustomize", "logs", "wait"))
-if verb == "get" and "json" in words:
+verbs = ("apply", "cp", "delete", "exec", "get", "kustomize", "logs", "rollout", "wait")
+verb = next(word for word in words if word in verbs)
+if verb == "exec":
+    command = words[words.index("--") + 1:]
+    assert command[:4] == ["python3", "-I", "-S", "/spooler/spooler.pyz"], command
+    assert command[4] in ("copy", "delete", "list", "pull", "push"), command
+    assert command[4] != "push" or sys.stdin.read(1)
+elif verb == "cp":
+    assert os.path.isfile(words[words.index("cp") + 1]) and words[-1].startswith("registry-0:/spool/"), words
+elif verb == "get" and words[-1] == "name":
+    print("pod/registry-0")
+elif verb == "get" and "json" in words:
     what = "kube-proxy.json" if "configmap" in words else "cluster.json"
     print(open(os.path.join(os.path.dirname(os.path.realpath(sys.argv[0])), what)).read())
 elif verb == "kustomize":
@@ -33,17 +44,18 @@ elif verb == "kustomize":
     assert listed[0] == "resources:" and len(listed) > 4, listed
     for line in listed[1:]:
         print("---\n" + open(os.path.join(folder, line[2:])).read())
-elif verb in ("apply", "delete"):
+elif verb in ("apply", "delete") and "-f" in words:
     target = words[words.index("-f") + 1]
     if target == "-":
         texts = sys.stdin.read().split("---\n")[1:]
     else:
-        texts = [open(os.path.join(target, name)).read() for name in sorted(os.listdir(target)) if name.endswith(".yaml")]
+        names = [name for name in sorted(os.listdir(target)) if name.endswith(".yaml")] if os.path.isdir(target) else [""]
+        texts = [open(os.path.join(target, name).rstrip("/")).read() for name in names]
     kinds = [line[6:].strip() for text in texts for line in text.splitlines() if line.startswith("kind: ")]
-    assert kinds[0] == "Namespace" and "Pod" in kinds and "ConfigMap" in kinds, kinds
+    assert kinds[0] == "Namespace" and {"Pod", "Deployment"} & set(kinds) and "Service" in kinds, kinds
 '''
 DOCKER = r'''#!/bin/sh
-[ "$1 $2" = "save -o" ] && cp "{archive}" "$3"
+if [ "$1 $2" = "save -o" ]; then cp "{archive}" "$3"; else [ "$1 $#" = "save 2" ] && cat "{archive}"; fi
 '''
 
 
@@ -55,6 +67,9 @@ def site(tmp_path_factory):
         (folder / name).symlink_to(ROOT / name)
     archive = folder / "saved.tar"
     archive.write_bytes(samples.tar_of(samples.crane(samples.sample("a"), "registry:2")))
+    (folder / "app.tar").write_bytes(archive.read_bytes())
+    (folder / "chart.tgz").write_bytes(samples.gzipped(b"a chart"))
+    (folder / "registry.yaml").write_text(REGISTRY)
     (folder / "unnamed.tar").write_bytes(samples.tar_of(samples.crane(samples.sample("b"))))
     samples.write_folder(folder / "layout", samples.layout(samples.sample("c"), "docker.io/library/other:1"))
     programs = folder / "bin"
