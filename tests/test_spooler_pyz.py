@@ -132,6 +132,12 @@ def test_what_goes_wrong_is_one_line_and_an_exit_status(arguments, stdin, status
     assert words in err and err.startswith("error: " * bool(status))
 
 
+def test_with_a_title_any_file_is_an_artifact(packed, fake):
+    for data in (b"a: 1\n", ARCHIVE):
+        assert run(packed, fake, "push", "chart:1", "--title", "chart.tgz", stdin=data)[0] == 0
+        assert b'"org.opencontainers.image.title":"chart.tgz"' in fake.manifests["chart", "1"][1]
+
+
 def test_every_option_is_a_variable_too(packed, fake):
     status, out, err = run(packed, fake, "push", "app", stdin=b"a: 1\n", SEEDPOD_SPOOLER_TITLE="values.yaml")
     assert (status, err) == (0, "")

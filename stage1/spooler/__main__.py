@@ -79,7 +79,7 @@ def push_parts(registry: Registry, parts: Iterable[bytes], name: Optional[Name],
         file.flush()
         path = "/proc/self/fd/%d" % file.fileno()  # it has no name
         try:
-            with Opened(path, title) as content:
+            with Opened(path, title, bool(title)) as content:
                 images = named(content.images, name) if name else named_by_archive(content.images, None)
                 done = push(registry, images)
         except BuildError as error:

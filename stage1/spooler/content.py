@@ -45,16 +45,18 @@ class Content(NamedTuple):
 class Opened:
     """Context manager: the content of the file at `path`, open as long as the block lasts.
 
-    `title`: the file's name, for an artifact; "" if it must be an archive. Raises BuildError and OSError.
+    `title`: the file's name, for an artifact; "" if it must be an archive. `is_artifact`: whatever is in it.
+    Raises BuildError and OSError.
     """
 
-    def __init__(self, path: str, title: str) -> None:
+    def __init__(self, path: str, title: str, is_artifact: bool = False) -> None:
         self._path = path
         self._title = title
+        self._is_artifact = is_artifact
         self._archive = None  # type: Any
 
     def __enter__(self) -> Content:
-        if self._title and not _TAR_NAME.search(self._title) and not _is_tar(self._path):
+        if self._is_artifact or self._title and not _TAR_NAME.search(self._title) and not _is_tar(self._path):
             return Content([_artifact(self._path, self._title)], (), False)
         self._archive = open_archive(self._path)
         try:
