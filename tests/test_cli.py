@@ -101,6 +101,8 @@ import signal, sys
 sys.path.insert(0, {top!r})
 from builder import cli, output
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it starts in the background
+
 def write(folder, files):
     with open(folder.path + "/half", "wb"):
         print("writing", flush=True)
