@@ -81,7 +81,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         images, notes, other_bytes = read(order, stack, scratch, progress)
         registry = with_registry.image_of(order.registry, images) if order.registry else ""
         command = with_registry.command_of(registry, images) if registry else []
-        decision = decided(order.site, order.cluster, images)
+        decision = decided(order, images)
         payload = write_payload(images, os.path.join(scratch, "payload"), order.compression, progress)
         code = pyz.pack(pyz.read_stage1())
         chunk_size, advice = order.chunk_size, []
@@ -179,10 +179,11 @@ def opened(order: Order, path: str, progress: Count) -> Archive:
     return open_stream(order.stdin, STDIN_NAME, progress)
 
 
-def decided(site: Site, cluster: Optional[Cluster], images: Iterable[Image]) -> Decision:
+def decided(order: Order, images: Iterable[Image]) -> Decision:
     """What the operator left open, chosen and held against the cluster. Raises BuildError."""
     platforms_of_all = [platform for image in images for platform in image.platforms]
-    return preflight.check(decide(site, cluster, platforms_of_all), cluster)
+    decision = decide(order.site, order.cluster, platforms_of_all)
+    return preflight.check(decision, order.cluster, order.registry is not None)
 
 
 def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:

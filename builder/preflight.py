@@ -3,13 +3,15 @@
 Each finding is one line that says what to change. What the chooser could avoid, it has avoided already (choice.py).
 """
 import re
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from builder.candidates import TAKEN
 from builder.choice import Decision, Refused, is_openshift
 from builder.cluster import Cluster
 from builder.nodes import some
 from builder.site import HOST_NETWORK, HOST_PORT, NODE_PORT, Site
+from builder.with_registry import NODE_PORT_NUMBER as REGISTRY_NODE_PORT
+from builder.with_registry import REGISTRY
 
 NODE_PORTS = range(30000, 32768)  # https://kubernetes.io/docs/reference/networking/service-protos/ (default range)
 ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -29,10 +31,12 @@ On OpenShift tell the cluster instead (with what is listed there already; the no
     '{{"spec":{{"registrySources":{{"insecureRegistries":["127.0.0.1:{port}"]}}}}}}'"""
 
 
-def check(decision: Decision, cluster: Optional[Cluster]) -> Decision:
+def check(decision: Decision, cluster: Optional[Cluster], with_registry: bool = False) -> Decision:
     """The same with its warnings; raises Refused, with a line for each error. Without a cluster, options alone."""
     site, cluster = decision.site, cluster or Cluster()
     errors = port_errors(site, cluster) + namespace_errors(decision, cluster)
+    if with_registry:
+        errors += registry_errors(site, cluster)
     warnings = (port_warnings(site) + namespace_warnings(decision, cluster) + runtime_warnings(site, cluster)
                 + pull_warnings(decision, cluster) + network_warnings(site, cluster)
                 + constraint_warnings(decision, cluster))
@@ -44,14 +48,29 @@ def check(decision: Decision, cluster: Optional[Cluster]) -> Decision:
 
 def port_errors(site: Site, cluster: Cluster) -> List[str]:
     """Somebody else's node port or host port; one of ours is replaced."""
-    users = {port: "Service %s/%s" % (service.namespace, service.name) for service in cluster.services
-             if not (service.ours and service.namespace == site.namespace) for port in service.node_ports}
-    users.update({port: "Pod %s/%s" % (pod.namespace, pod.name) for pod in cluster.pods
-                  if not (pod.ours and pod.namespace == site.namespace) for port in pod.host_ports})
+    users = port_users(site, cluster)
     if site.node_port not in users:
         return []
     free = min((port for port in NODE_PORTS if port not in users), key=lambda port: (abs(port - site.node_port), port))
     return ["--node-port %d: is taken by %s: use --node-port %d" % (site.node_port, users[site.node_port], free)]
+
+
+def registry_errors(site: Site, cluster: Cluster) -> List[str]:
+    """Somebody else on the port of the registry that stays; an older build of it is replaced."""
+    user = port_users(site, cluster).get(REGISTRY_NODE_PORT)
+    if user in (None, "Service %s/%s" % (site.namespace, REGISTRY)):
+        return []
+    return ["--with-registry: its node port %d is taken by %s: move that one to another port first"
+            % (REGISTRY_NODE_PORT, user)]
+
+
+def port_users(site: Site, cluster: Cluster) -> Dict[int, str]:
+    """Port of every node -> who has it, but for an older injector of ours."""
+    users = {port: "Service %s/%s" % (service.namespace, service.name) for service in cluster.services
+             if not (service.ours and service.namespace == site.namespace) for port in service.node_ports}
+    users.update({port: "Pod %s/%s" % (pod.namespace, pod.name) for pod in cluster.pods
+                  if not (pod.ours and pod.namespace == site.namespace) for port in pod.host_ports})
+    return users
 
 
 def port_warnings(site: Site) -> List[str]:

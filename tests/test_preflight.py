@@ -171,3 +171,16 @@ def test_all_errors_are_told_and_the_warnings_with_them():
                          [("v1.36.2", (1, 36)), ("cri-o://1.35.1-2.rhaos", (1, 35)), ("", (0, 0)), ("x", (0, 0))])
 def test_versions_are_read(text, value):
     assert version(text) == value
+
+
+def with_registry(*objects):
+    return check(decide(Site(node_port=31998), dumps.cluster(*objects), ()), dumps.cluster(*objects), True)
+
+
+def test_the_registry_that_stays_needs_its_own_port():
+    with pytest.raises(Refused, match="--with-registry: its node port 31999 is taken by Service zarf/registry"):
+        with_registry(NODE, dumps.service("registry", 31999, "zarf"))
+
+
+def test_the_registry_that_stays_may_be_there_already():
+    assert with_registry(NODE, dumps.service("seedpod-registry", 31999, "seedpod")).warnings == ()
