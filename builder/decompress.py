@@ -7,7 +7,7 @@ zstd: through the standard library (Python 3.14), else the `zstd` program. Pytho
 
 Specs: RFC 1952 (gzip), https://tukaani.org/xz/xz-file-format.txt, RFC 8878 (zstd)
 """
-import bz2
+import importlib
 import re
 import shutil
 import subprocess
@@ -108,16 +108,17 @@ def _library(compression: str, where: str) -> tuple:
     """What makes a decompressor, and what it raises on bad data."""
     if compression == "gzip":
         return _Gzip, zlib.error
-    if compression == "bzip2":
-        return bz2.BZ2Decompressor, (OSError, ValueError)
     if compression == "zstd":
         from compression import zstd
         return zstd.ZstdDecompressor, zstd.ZstdError
     try:
-        import lzma
+        module = importlib.import_module("bz2" if compression == "bzip2" else "lzma")
     except ImportError:
-        raise BuildError("%s: is compressed with xz, which this Python lacks: decompress it before" % where)
-    return (lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)), lzma.LZMAError
+        raise BuildError("%s: is compressed with %s, which this Python lacks: decompress it before"
+                         % (where, compression))
+    if compression == "bzip2":
+        return module.BZ2Decompressor, (OSError, ValueError)
+    return (lambda: module.LZMADecompressor(module.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)), module.LZMAError
 
 
 def _by_library(blocks: Iterable[bytes], compression: str, where: str) -> Iterator[bytes]:

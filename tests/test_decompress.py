@@ -161,6 +161,7 @@ def test_zstd_goes_through_the_program_where_the_library_lacks_it(monkeypatch):
     assert plain(zstd_stored(DATA), "zstd") == DATA
 
 
-def test_a_python_without_lzma_is_one_clear_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "lzma", None)
-    assert "which this Python lacks" in refused(lzma.compress(b"x"), "xz")
+@pytest.mark.parametrize("compression, module", (("xz", "lzma"), ("bzip2", "bz2")))
+def test_a_python_that_was_built_without_a_library_is_one_clear_line(compression, module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert "which this Python lacks" in refused(COMPRESSED[compression](b"x"), compression)
