@@ -134,6 +134,7 @@ def write_file(path: str, data: bytes) -> None:
 
 def check_out(out: str) -> None:
     """BuildError unless OUT can be written: it is not there, or empty, or a build of ours."""
+    out = os.path.abspath(out)  # what Folder replaces: "" is a folder, too, and "link/" is a link
     if not os.path.lexists(out):
         return
     advice = "name another folder with -o, or remove it"
@@ -144,6 +145,8 @@ def check_out(out: str) -> None:
     if strange or names and not marked(os.path.join(out, README)):
         raise BuildError("%s: holds files that Seedpod did not write (%s): %s"
                          % (out, ascii((strange or names)[0]), advice))
+    if os.path.samefile(out, os.curdir):  # it would be moved away, and the shell would stand in what is no more
+        raise BuildError("%s: is the folder that you are in: name another with -o" % out)
 
 
 def marked(path: str) -> bool:

@@ -83,6 +83,28 @@ def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path, target):
         write(tmp_path / "out")
 
 
+def test_a_link_is_one_with_a_slash_behind_it_too(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BuildError, match="out: is there and is no folder"):
+        output.check_out(str(tmp_path / "out") + "/")
+
+
+@pytest.mark.parametrize("name", ["", ".", "../here"])
+def test_the_folder_that_one_is_in_is_refused_however_it_is_named(tmp_path, monkeypatch, name):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(BuildError, match="here: is the folder that you are in: name another with -o"):
+        output.check_out(name)
+
+
+def test_no_name_is_not_the_name_of_whatever_is_here(tmp_path, monkeypatch):
+    (tmp_path / "mine").write_bytes(b"mine")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BuildError, match="holds files that Seedpod did not write"):
+        output.check_out("")
+
+
 def test_a_folder_in_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(BuildError, match="its parent folder does not exist"):
         write(tmp_path / "a" / "out")
