@@ -43,7 +43,7 @@ def verify(out: str) -> Dict[str, Any]:
     if len(digests) != 1 or not ports:
         faults.append("the file of the Pod is missing or damaged")
     code = PYZ_LINE.search(content(out, INJECTOR_FILE)) if names(out, INJECTOR_FILE) else None
-    if not code or names(out, PYZ) and base64.b64decode(code.group(1)) != content(out, PYZ):
+    if not code or names(out, PYZ) and code.group(1) != base64.b64encode(content(out, PYZ)):
         faults.append("%s: is missing, or is not %s" % (INJECTOR_FILE, PYZ))
     if faults:
         more = " (and %d more faults)" % (len(faults) - 1) if len(faults) > 1 else ""

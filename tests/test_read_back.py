@@ -139,6 +139,12 @@ def test_a_program_that_is_not_the_one_in_the_cluster_is_found(out):
     assert refused(out).startswith(": 20-injector.yaml: is missing, or is not injector.pyz")
 
 
+def test_a_program_that_lost_a_letter_is_found(out):
+    damaged(out / "20-injector.yaml", r'injector\.pyz: "...', 'injector.pyz: "')
+    renew_sums(out)
+    assert refused(out).startswith(": 20-injector.yaml: is missing, or is not injector.pyz")
+
+
 def test_sums_that_are_none_are_found(out):
     (out / "SHA256SUMS").write_bytes(b"\xff\n")
     assert refused(out).startswith(": SHA256SUMS: is damaged")
