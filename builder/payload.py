@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import tarfile
+import threading
 import zlib
 from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
@@ -161,13 +162,23 @@ def compressed_blocks(path: str, encode: Callable[[], object], block_bytes: int,
     """A file -> its blocks, compressed on as many cores as there are, in order, each in parts."""
     cores = min(os.cpu_count() or 1, MAX_CORES)
     waiting = collections.deque()
+    given_up = threading.Event()
+
+    def count(done: int) -> None:
+        if given_up.is_set():
+            raise concurrent.futures.CancelledError
+        progress(done)
+
     with concurrent.futures.ThreadPoolExecutor(cores) as pool:
-        for start in range(0, os.path.getsize(path), block_bytes):
-            if len(waiting) > cores:
+        try:
+            for start in range(0, os.path.getsize(path), block_bytes):
+                if len(waiting) > cores:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(compressed_block, path, start, block_bytes, encode, count))
+            while waiting:
                 yield waiting.popleft().result()
-            waiting.append(pool.submit(compressed_block, path, start, block_bytes, encode, progress))
-        while waiting:
-            yield waiting.popleft().result()
+        finally:  # the pool waits for its threads: without this Ctrl-C would take until all these blocks are packed
+            given_up.set()
 
 
 def compressed_block(path: str, start: int, size: int, encode: Callable[[], object], progress: Count) -> List[bytes]:

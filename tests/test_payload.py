@@ -5,6 +5,7 @@ import json
 import lzma
 import os
 import tarfile
+import time
 
 import pytest
 
@@ -146,6 +147,23 @@ def test_progress_adds_up_to_what_was_announced(tmp_path, images, compression):
     packed(tmp_path, images(layout(IMAGE, NAME)), compression, progress)
     assert sorted(stages) == (["packing"] if compression == payload.NONE else ["compressing", "packing"])
     assert all(done == total for done, total in stages.values())
+
+
+def test_blocks_that_nobody_wants_any_more_are_broken_off(tmp_path, monkeypatch):
+    block_bytes, told = 1000, []
+    path = tmp_path / "tar"
+    path.write_bytes(bytes(3 * block_bytes))
+    monkeypatch.setattr(payload, "READ_BYTES", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+
+    def progress(count):
+        told.append(count)
+        if len(told) > block_bytes:
+            time.sleep(.01)  # ten seconds for each block but the first
+    blocks = payload.compressed_blocks(str(path), payload.encoder(payload.GZIP, False), block_bytes, progress)
+    next(blocks)
+    blocks.close()
+    assert len(told) < 2 * block_bytes
 
 
 @pytest.mark.parametrize("data", [b"short", b"another", b"longer than said"])
