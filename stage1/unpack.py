@@ -135,8 +135,9 @@ def store(source, path, algorithm, wanted):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     aside = path + ".partial"
     digest = hashlib.new(algorithm)
+    target = open(aside, "wb")
     try:
-        with open(aside, "wb") as target:
+        with target:
             for block in iter(lambda: source.read(BLOCK_BYTES), b""):
                 digest.update(block)
                 target.write(block)
