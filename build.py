@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Image archives in, Kubernetes manifests out. `python3 build.py --help` tells the rest."""
+import os
 import sys
 
 if sys.version_info < (3, 9):
@@ -7,6 +8,8 @@ if sys.version_info < (3, 9):
              % sys.version_info[:2])
 
 sys.dont_write_bytecode = True  # nothing is left beside it: the folder may be on a medium that is carried on
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # python3 -I and PYTHONSAFEPATH leave it out
 
 from builder.cli import main  # noqa: E402
 

@@ -31,6 +31,7 @@ INTERRUPTED = "interrupted: nothing was written"
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run; -> exit status. Arguments default to the process's."""
+    open_closed_streams()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(complain(INTERRUPTED, 128 + signal.SIGTERM)))  # clean up first
     try:
         run(parser().parse_args(arguments))
@@ -51,6 +52,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         return complain(INTERRUPTED, 128 + signal.SIGINT)
     return 0
+
+
+def open_closed_streams() -> None:
+    """Whoever starts this may have closed one (`>&-`): then there is nothing to read, and nobody to tell."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
 
 
 def complain(line: str, status: int) -> int:

@@ -184,6 +184,20 @@ def test_a_reader_that_goes_away_is_told_in_one_line(tmp_path, archive):
     assert (done.returncode, done.stderr) == (1, b"error: the output was closed before its end\n")
 
 
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_stream_that_is_closed_from_the_start_is_as_good_as_an_empty_one(tmp_path, archive, closed):
+    arguments = [sys.executable, BUILD, archive, "--image", builds.IMAGE, "-o", "out"]
+    done = subprocess.run(["sh", "-c", '"$@" %d>&-' % closed, "sh", *arguments], cwd=tmp_path, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "out" / "40-pod.yaml").exists()
+
+
+def test_an_isolated_python_finds_it_too(tmp_path):
+    done = subprocess.run([sys.executable, "-I", BUILD, "--sizes"], cwd=tmp_path, stdout=subprocess.PIPE)
+    assert (done.returncode, b"unpack.py" in done.stdout) == (0, True)
+
+
 def test_a_bug_shows_its_traceback(monkeypatch):
     def bug(_):
         raise ZeroDivisionError
