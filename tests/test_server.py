@@ -2,6 +2,7 @@
 
 tests/fuzz_server.py throws many more raw bytes at it.
 """
+import contextlib
 import hashlib
 import html.parser
 import os
@@ -29,7 +30,7 @@ MANIFEST_GET = b"GET /v2/sample/manifests/1 HTTP/1.1\r\nHost: x\r\n"
 BIG_GET = b"GET /v2/big/blobs/%s HTTP/1.1\r\nHost: x\r\n" % BIG_DIGEST.encode()
 END = b"\r\n"
 LAST = b"Connection: close\r\n\r\n"
-AT_ONCE = .1  # seconds
+AT_ONCE = .3  # seconds: less than every deadline, also those of `hasty`; enough on a busy machine
 IDLE_FILES = 5  # standard streams, listener, selector
 
 # The head and the beginning of what Go's crypto/tls sends: a handshake record with a ClientHello of 512 bytes.
@@ -267,22 +268,30 @@ def test_the_largest_head_is_taken(server):
     assert injector.Reply(server.exchange(MANIFEST_GET + padding + LAST)).body == MANIFEST
 
 
-# --- bounds: `small` has short deadlines and room for few, so that nothing here waits for long
+# --- bounds: `small` has room for few connections; `hasty` has short deadlines, so that nothing here waits for long
 
-SMALL = ("import sys; sys.path.insert(0, %r); import server\n"
-         "server.CONNECTIONS = 5\n"
-         "server.HEAD_SECONDS = server.IDLE_SECONDS = server.SLICE_SECONDS = server.LINGER_SECONDS = .4\n"
-         "del sys.path[0]" % str(injector.STAGE1))
+SMALL = ("import sys; sys.path.insert(0, %r); import server; del sys.path[0]\n"
+         "server.CONNECTIONS = 5\n" % str(injector.STAGE1))
+HASTY = SMALL + "server.HEAD_SECONDS = server.IDLE_SECONDS = server.SLICE_SECONDS = server.LINGER_SECONDS = .4\n"
 SOON = 4  # seconds: a deadline, a sweep that comes once a second, and a busy machine
+
+
+def patched(code, seed):
+    running = injector.Server(injector.patched(code, "serve", "--seed", seed, "--listen", "127.0.0.1:0"))
+    yield running.wait()
+    assert serves_again(running)
+    assert "Traceback" not in "".join(running.log)
+    running.stop(signal.SIGKILL)
 
 
 @pytest.fixture
 def small(seed):
-    running = injector.Server(injector.patched(SMALL, "serve", "--seed", seed, "--listen", "127.0.0.1:0"))
-    yield running.wait()
-    assert running.get("/v2/").status == 200
-    assert "Traceback" not in "".join(running.log)
-    running.stop(signal.SIGKILL)
+    yield from patched(SMALL, seed)
+
+
+@pytest.fixture
+def hasty(seed):
+    yield from patched(HASTY, seed)
 
 
 def ends(connection):
@@ -299,22 +308,22 @@ def ends(connection):
 
 @pytest.mark.parametrize("sent", [b"", b"GET /v2/ HT", PING, PING + b"GET", CLIENT_HELLO, BIG_GET + END],
                          ids=["nothing", "half a head", "then nothing", "then half a head", "hello", "never reads"])
-def test_a_client_that_falls_silent_is_cut_off(small, sent):
-    with small.connect() as connection:
+def test_a_client_that_falls_silent_is_cut_off(hasty, sent):
+    with hasty.connect() as connection:
         connection.sendall(sent)
         if sent == BIG_GET + END:
             deadline = time.monotonic() + SOON
-            while small.open_files() < IDLE_FILES + 2:  # until it sends
+            while hasty.open_files() < IDLE_FILES + 2:  # until it sends
                 assert time.monotonic() < deadline
-            while small.open_files() > IDLE_FILES:
+            while hasty.open_files() > IDLE_FILES:
                 assert time.monotonic() < deadline
                 time.sleep(.05)
         else:
             assert ends(connection)
 
 
-def test_a_head_has_one_deadline_and_not_one_for_each_byte(small):
-    with small.connect() as connection:
+def test_a_head_has_one_deadline_and_not_one_for_each_byte(hasty):
+    with hasty.connect() as connection:
         deadline = time.monotonic() + SOON
         with pytest.raises(ConnectionError):
             while True:
@@ -347,14 +356,20 @@ def test_beyond_its_connections_it_answers_503_at_once_and_goes_on_serving_those
         for connection in taken:
             connection.sendall(MANIFEST_GET + LAST)
             assert injector.Reply(injector.read_all(connection)).body == MANIFEST
-    assert serves_again(small)
 
 
 def test_even_those_that_it_refuses_are_bounded(small):
-    """Twice as many as it serves are there; the next one's connection is closed."""
-    with small.connections(10), small.connect() as connection:
-        assert connection.recv(1) == b""
-    assert serves_again(small)
+    """Twice as many as it serves are there; the next one is closed without an answer."""
+    with contextlib.ExitStack() as taken:
+        for count in range(1, 11):
+            taken.enter_context(small.connect())
+            deadline = time.monotonic() + SOON
+            while small.open_files() < IDLE_FILES + count:  # until it was accepted: only few can wait for that
+                assert time.monotonic() < deadline
+        with small.connect() as connection:
+            connection.sendall(PING)
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
 
 
 def test_it_takes_600_connections_at_once_and_keeps_its_memory(seed):
