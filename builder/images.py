@@ -5,8 +5,6 @@ line that says what it is and which command makes a right one. Archives that tel
 manifest.json) are read from the half that is right. `name_images` gives those without a name one.
 Python 3.6 syntax and library only (it also runs in the cluster).
 """
-import functools
-import io
 import json
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -14,7 +12,7 @@ from builder import docker_archive, oci_layout
 from builder.archive import NO_END, Archive
 from builder.docker_archive import Item
 from builder.errors import BuildError
-from builder.oci import MANIFEST_TYPES, OCI_INDEX, Blob, Descriptor, Image, digest_of
+from builder.oci import MANIFEST_TYPES, OCI_INDEX, Blob, Descriptor, Image, blob_of
 from builder.oci_layout import unique
 from builder.reference import Reference, digest_tag, parse
 from builder.tar_walk import shown
@@ -41,7 +39,7 @@ def read_images(archive: Archive) -> List[Image]:
     elif isinstance(place.read_json(MANIFEST, docker_archive.MAX_MANIFEST_BYTES), dict):
         images = oci_layout.read_dir(place).images
     else:
-        images = _by_config(docker_archive.build(place, docker_archive.read_items(place)))
+        images = by_digest(docker_archive.build(place, docker_archive.read_items(place)))
     if not images:
         raise place.error(INDEX if place.has(INDEX) else MANIFEST, "names no image: %s" % SAVE)
     return settle_names(images)
@@ -103,7 +101,7 @@ def _both_halves(archive: Archive, images: List[Image], layout: oci_layout.Layou
     lost = [image for image in images if image not in kept]
     told = {blob.digest for image in kept for blob in image.configs}
     built = docker_archive.build(archive, [item for item in items if archive.digest(item.config) not in told])
-    return _with_names_of_items(kept, items_of) + _by_config([_with_names_of(image, lost) for image in built])
+    return _with_names_of_items(kept, items_of) + by_digest([_with_names_of(image, lost) for image in built])
 
 
 def _with_names_of_items(images: List[Image], items_of: Dict[str, List[Item]]) -> List[Image]:
@@ -126,15 +124,30 @@ def _with_names_of(image: Image, lost: List[Image]) -> Image:
                           tags=unique(image.tags + tuple(tag for other in same for tag in other.tags)))
 
 
-def _by_config(images: List[Image]) -> List[Image]:
-    """Images built alike become one with the names of all."""
+def by_digest(images: List[Image]) -> List[Image]:
+    """Images of the same digest as one, with the names of all and whatever any of them holds of it."""
     merged = {}  # type: Dict[str, Image]
     for image in images:
         known = merged.get(image.root.digest)
-        merged[image.root.digest] = image if known is None else known._replace(
-            references=unique(known.references + image.references), tags=unique(known.tags + image.tags),
-            notes=unique(known.notes + image.notes))
+        merged[image.root.digest] = image if known is None else _merged(known, image)
     return list(merged.values())
+
+
+def _merged(known: Image, image: Image) -> Image:
+    manifests, configs, layers = _parts([known, image])
+    there = {blob.digest for blob in manifests + configs + layers}
+    return known._replace(
+        references=unique(known.references + image.references), tags=unique(known.tags + image.tags),
+        manifests=manifests, configs=configs, layers=layers, platforms=unique(known.platforms + image.platforms),
+        missing=unique(hole for hole in known.missing + image.missing if hole.digest not in there),
+        notes=unique(known.notes + image.notes))
+
+
+def _parts(images: List[Image]) -> List[Tuple[Blob, ...]]:
+    """The manifests, the configs and the layers of all, each blob once."""
+    return [tuple({blob.digest: blob for blob in blobs}.values()) for blobs in (
+        [blob for image in images for blob in image.manifests], [blob for image in images for blob in image.configs],
+        [blob for image in images for blob in image.layers])]
 
 
 def _join_platforms(images: List[Image]) -> List[Image]:
@@ -157,10 +170,8 @@ def _index_of(images: List[Image]) -> Image:
                 "platform": _platform_entry(image.platforms[0])} for image in images]
     data = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries},
                       separators=(",", ":")).encode("ascii")
-    root = Blob(digest_of(data), len(data), functools.partial(io.BytesIO, data))
-    parts = [[blob for image in images for blob in group(image)]
-             for group in (lambda i: i.manifests, lambda i: i.configs, lambda i: i.layers)]
-    manifests, configs, layers = [tuple({blob.digest: blob for blob in part}.values()) for part in parts]
+    root = blob_of(data)
+    manifests, configs, layers = _parts(images)
     return images[0]._replace(
         root=Descriptor(OCI_INDEX, root.digest, root.size), manifests=(root,) + manifests, configs=configs,
         layers=layers, platforms=unique(p for image in images for p in image.platforms),
@@ -173,10 +184,7 @@ def _platform_entry(platform: str) -> Dict[str, Any]:
 
 
 def settle_names(images: List[Image]) -> List[Image]:
-    """The same images, each name at one of them: the last, as docker load has it; the other gets a tag of its digest.
-
-    For the images of one archive, and again for those of several.
-    """
+    """The same images, each name at one of them: the last, as docker load has it; the other gets one of its digest."""
     owner = {}  # type: Dict[str, str]
     for image in images:
         owner.update((name, image.root.digest) for name in image.references + image.tags)

@@ -15,7 +15,7 @@ from builder.archive import Archive, Progress as Count, open_archive, open_strea
 from builder.choice import Decision, decide
 from builder.cluster import Cluster
 from builder.errors import BuildError, shortened
-from builder.images import name_images, read_images
+from builder.images import by_digest, name_images, read_images
 from builder.oci import Image
 from builder.payload import AUTO, XZ, Payload, write_payload
 from builder.reference import from_file_name, parse, served_names
@@ -134,7 +134,7 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
         -> Tuple[List[Image], List[str], int]:
     """The images of all archives, each with its names; what the user should know; what the payload would have
     (Result.other_bytes). The archives stay open."""
-    images: Dict[Tuple[str, ...], Image] = {}
+    images: List[Image] = []
     originals: List[Image] = []  # before they are squeezed
     notes: List[str] = []
     owner: Dict[str, Tuple[str, str]] = {}  # reference -> digest, archive
@@ -163,11 +163,12 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
                 if digest != image.root.digest:
                     raise BuildError("%s: its image %s is also in %s: give one another name, NAME=%s"
                                      % (path, reference, other, path))
-            images[image.references + (image.root.digest,)] = image
+            images.append(image)
             notes += image.notes
-    notes += platforms.check(order.platforms, offered) + platforms.other_systems(list(images.values()))
+    images = by_digest(images)
+    notes += platforms.check(order.platforms, offered) + platforms.other_systems(images)
     other_bytes = estimated_bytes(originals, not order.squeeze) if order.compression in (AUTO, XZ) else 0
-    return list(images.values()), list(dict.fromkeys(map(shortened, notes))), other_bytes
+    return images, list(dict.fromkeys(map(shortened, notes))), other_bytes
 
 
 def opened(order: Order, path: str, progress: Count) -> Archive:

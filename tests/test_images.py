@@ -270,7 +270,7 @@ def test_a_nameless_image_beside_a_tagged_one_is_not_taken_for_the_latest(tmp_pa
     assert names(found) == [("quay.io/x:sha256-" + digest_of(data)[7:19],), ("quay.io/x:v1",)]
 
 
-def test_names_of_several_archives_are_settled_alike(tmp_path):
+def test_a_name_of_two_images_goes_to_the_last_one(tmp_path):
     one, = images(tmp_path, crane(IMAGE, NAME))
     other, = images(tmp_path, crane(OTHER, NAME))
     assert [NAME in image.references for image in settle_names([one, other])] == [False, True]

@@ -122,6 +122,21 @@ def test_one_name_for_two_archives_is_refused(tmp_path):
         samples.NAME, "docker.io/library/other:1"]
 
 
+def test_an_image_of_two_archives_has_the_names_of_both_each_once(tmp_path):
+    one = samples.write(tmp_path / "one.tar", samples.crane(samples.sample(), samples.NAME, "x.example/a:2"))
+    other = samples.write(tmp_path / "other.tar", samples.crane(samples.sample(), "x.example/a:2", "x.example/a:3"))
+    assert references(build_of(tmp_path, ("", one), ("", other))) == [samples.NAME, "x.example/a:2", "x.example/a:3"]
+
+
+def test_an_image_of_which_each_archive_holds_one_platform_has_both(tmp_path):
+    both = samples.sample(platform="linux/amd64"), samples.sample("b", platform="linux/arm64")
+    archives = [("", samples.write(tmp_path / name, samples.multi_platform(both, samples.NAME, left_out)))
+                for name, left_out in (("one.tar", [1]), ("other.tar", [0]))]
+    (image,) = build_of(tmp_path, *archives).images
+    assert (image.platforms, image.missing) == (("linux/amd64", "linux/arm64"), ())
+    assert len(image.manifests) == 3 and len(image.configs) == 2
+
+
 def test_a_short_name_goes_to_the_first_and_the_user_is_told(tmp_path):
     result = build_of(tmp_path, ("a.example/x:1", builds.archive(tmp_path, "a")),
                       ("b.example/x:1", builds.archive(tmp_path, "b")))
