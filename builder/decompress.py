@@ -18,7 +18,6 @@ from typing import Iterable, Iterator, List
 from builder.errors import BuildError
 
 BLOCK_BYTES = 1 << 20  # read, hashed and written at once: large enough to be fast, small enough to forget
-MAGIC_BYTES = 6  # the longest magic below
 MAX_RATIO = 1000  # gzip ends at 1032 with nothing but zeros: more is a bomb
 RATIO_FREE_BYTES = 1 << 28  # below it a bomb does no harm, and short files of zeros are common in archives
 MAX_EXPANDED_BYTES = 1 << 38  # no image comes near; what expands without end has to end somewhere
@@ -33,7 +32,7 @@ _MAGICS = (
 
 
 def compression_of(head: bytes) -> str:
-    """`gzip`, `xz`, `bzip2`, `zstd`, or "" by the first MAGIC_BYTES bytes."""
+    """`gzip`, `xz`, `bzip2`, `zstd`, or "" by the first bytes."""
     for magic, name in _MAGICS:
         if magic.match(head):
             return name

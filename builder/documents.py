@@ -14,7 +14,8 @@ from builder.oci import Descriptor, is_digest
 
 MAX_NUMBER_DIGITS = 20  # of a number: 2**64 has 20, and reading very long ones takes quadratic time
 
-_KINDS = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a fraction", bool: "true or false"}
+_KINDS = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a fraction",
+          bool: "true or false"}
 
 
 class Config(NamedTuple):

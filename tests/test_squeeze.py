@@ -15,7 +15,6 @@ from samples import (NAME, blob, crane, descriptor, docker_save_old, gzipped, la
 from test_platforms import attested, bytes_of, index, read
 
 IMAGE = sample()
-GZIP_LAYERS = {oci.digest_of(gzipped(layer)) for layer in IMAGE.layers}
 PLAIN_LAYERS = set(IMAGE.diff_ids)
 
 
