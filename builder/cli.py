@@ -38,7 +38,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except BuildError as failure:
         return complain(str(failure), USAGE)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as failure:
-        return complain("%s: %s: name another" % (failure.filename, failure.strerror.lower()), USAGE)
+        where = failure.filename or "the folder that you are in"  # os.getcwd names nothing
+        return complain("%s: %s: name another" % (where, failure.strerror.lower()), USAGE)
     except PermissionError as failure:
         return complain("%s: no permission: change it, or name another file" % failure.filename, USAGE)
     except BrokenPipeError:

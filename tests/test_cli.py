@@ -212,6 +212,7 @@ def test_a_bug_shows_its_traceback(monkeypatch):
     (OSError(errno.EIO, "Input/output error", "/x"), "[Errno 5] Input/output error: '/x'", 1),
     (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), "/x: no such file or directory: name another",
      2),
+    (FileNotFoundError(errno.ENOENT, "No such file or directory"), "the folder that you are in: no such file", 2),
     (KeyboardInterrupt(), "interrupted: nothing was written", 130),
 ])
 def test_what_the_machine_could_not_do_is_told_in_one_line(monkeypatch, capsys, failure, line, status):
