@@ -110,3 +110,11 @@ def test_a_blob_appears_whole_under_its_name_or_not_at_all(tmp_path):
     with pytest.raises(unpack.Damage, match="^blob sha256:00: content is damaged: expected 00, got "):
         unpack.store(io.BytesIO(DATA), str(tmp_path / "other"), "sha256", "00")
     assert sorted(found.name for found in tmp_path.iterdir()) == ["blobs"]
+
+
+def test_why_a_blob_cannot_be_begun_is_told(tmp_path, monkeypatch):
+    def fail(path, mode):
+        raise OSError("no room for it")
+    monkeypatch.setattr(unpack, "open", fail, raising=False)
+    with pytest.raises(OSError, match="no room for it"):
+        unpack.store(io.BytesIO(DATA), str(tmp_path / "x"), "sha256", hashlib.sha256(DATA).hexdigest())
