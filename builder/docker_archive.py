@@ -11,7 +11,6 @@ Python 3.6 syntax and library only (it also runs in the cluster).
 """
 import functools
 import hashlib
-import io
 import json
 import re
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
@@ -21,7 +20,7 @@ from builder.archive import Archive, Entry
 from builder.decompress import compression_of, decompressed
 from builder.errors import BuildError
 from builder.oci import (DOCKER_CONFIG, DOCKER_LAYER, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, OCI_CONFIG, OCI_LAYER,
-                         OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST, Blob, Descriptor, Image, digest_of)
+                         OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST, Blob, Descriptor, Image, blob_of)
 from builder.reference import Reference, parse, tagged
 from builder.tar_walk import BLOCK, is_header, shown
 
@@ -73,7 +72,7 @@ def _image(archive: Archive, item: Item, known: Dict[Entry, _Layer]) -> Image:
     layers = [_checked_layer(archive, name, diff_id, known) for name, diff_id in zip(item.layers, config.diff_ids)]
     config_blob = Blob(config_digest, len(config_bytes), functools.partial(archive.open, item.config))
     media_type, manifest = _manifest(config_blob, layers)
-    root = Blob(digest_of(manifest), len(manifest), functools.partial(io.BytesIO, manifest))
+    root = blob_of(manifest)
     notes = item.notes
     told = _HEX_NAME.fullmatch(item.config)
     if told and told.group(1) != config_digest.partition(":")[2]:
