@@ -112,8 +112,9 @@ def run_build(order: Order, options: argparse.Namespace) -> None:
     """Build, and tell of it."""
     stream = stream_for(order.out)
     meter = Meter(sys.stderr)
+    progress = silence if options.json and stream is sys.stderr else meter  # a program reads that stream
     try:
-        result = build(order._replace(stdin=getattr(sys.stdin, "buffer", None)), sys.stdout.buffer, meter)
+        result = build(order._replace(stdin=getattr(sys.stdin, "buffer", None)), sys.stdout.buffer, progress)
     finally:
         meter.close()
     if options.explain and not options.json:
@@ -153,6 +154,10 @@ def read_cluster(paths: Sequence[str]) -> Optional[Cluster]:
             with open(path, "rb") as file:
                 objects += parse(file.read(), path)
     return cluster_of(objects) if paths else None
+
+
+def silence(stage: str, count: int, total: int) -> None:
+    """No progress."""
 
 
 class Meter:

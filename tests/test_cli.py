@@ -50,6 +50,14 @@ def test_out_is_seedpod_unless_told_otherwise(tmp_path, archive):
     assert (tmp_path / "seedpod" / "00-namespace.yaml").exists()
 
 
+def test_json_on_stderr_stands_there_alone(archive, monkeypatch, capsys):
+    monkeypatch.setattr(cli.Meter, "SILENT_SECONDS", -1)
+    assert cli.main([str(archive), "--image", builds.IMAGE, "-o", "-"]) == 0
+    assert capsys.readouterr().err.startswith("reading ")
+    assert cli.main([str(archive), "--image", builds.IMAGE, "-o", "-", "--json"]) == 0
+    assert json.loads(capsys.readouterr().err)["out"] == "-"
+
+
 def test_json_tells_the_same_to_programs(tmp_path, archive):
     status, told, _ = run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out", "--json")
     facts = json.loads(told)
