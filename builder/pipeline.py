@@ -149,6 +149,7 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
             offered += [platform for image in found for platform in image.platforms]
             found, dropped = platforms.select(found, order.platforms)
             notes += dropped
+        platforms.refuse_encrypted(found, path)
         if name and found:
             found = renamed(found, name, path)
         if path == STDIN and not all(image.references or image.subject for image in found):

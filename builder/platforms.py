@@ -18,6 +18,7 @@ PLATFORM = re.compile("[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9.]+)?")
 # What an absent variant means: https://github.com/containerd/platforms/blob/v1.0.0/database.go (normalizeArch)
 USUAL_VARIANTS = {"amd64": "v1", "arm": "v7", "arm64": "v8"}
 NODES_SYSTEM = "linux/"
+ENCRYPTED = "+encrypted"  # the end of such a layer's media type
 
 
 def checked_platform(text: str) -> str:
@@ -75,6 +76,16 @@ def other_systems(images: Sequence[Image]) -> List[str]:
     return ["%s: is for %s alone: nodes that run Linux cannot start it" % (called(image), ", ".join(image.platforms))
             for image in images
             if image.platforms and not any(platform.startswith(NODES_SYSTEM) for platform in image.platforms)]
+
+
+def refuse_encrypted(images: Sequence[Image], path: str) -> None:
+    """BuildError if nobody can read a layer without a key (https://github.com/containers/ocicrypt); `path`: archive."""
+    for image in images:
+        for leaf in leaves(tree_of(image)):
+            for layer in leaf.document.get("layers") or ():
+                if layer.get("mediaType", "").endswith(ENCRYPTED):
+                    raise BuildError("%s: %s has encrypted layers, which nodes cannot read: use skopeo copy "
+                                     "--decryption-key KEY oci-archive:OLD oci-archive:NEW" % (path, called(image)))
 
 
 def _reduced(tree: Tree, image: Image, wanted: Sequence[str]) -> Optional[Tree]:

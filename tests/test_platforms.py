@@ -6,7 +6,7 @@ from builder import oci
 from builder.archive import open_archive
 from builder.errors import BuildError
 from builder.images import read_images
-from builder.platforms import check, checked_platform, matches, other_systems, select
+from builder.platforms import check, checked_platform, matches, other_systems, refuse_encrypted, select
 from builder.tree import ATTESTED
 from samples import (NAME, blob, crane, descriptor, index_of, joined, layout, layout_of, multi_platform, oci_manifest,
                      sample, to_json, write)
@@ -223,3 +223,15 @@ def test_an_image_for_another_operating_system_alone_is_told(tmp_path):
     images = read(tmp_path, layout(WINDOWS, NAME)) + read(tmp_path, multi_platform([AMD64, WINDOWS], NAME))
     notes = other_systems(images)
     assert notes == ["%s: is for windows/amd64 alone: nodes that run Linux cannot start it" % NAME]
+
+
+def test_encrypted_layers_are_refused_with_the_way_to_decrypt_them(tmp_path):
+    plain, layer = sample(), b"nobody can read this"
+    config = descriptor(oci.OCI_CONFIG, plain.config)
+    manifest = json.dumps({"schemaVersion": 2, "config": config, "layers": [
+        descriptor(oci.OCI_LAYER_GZIP + "+encrypted", layer)]}).encode()
+    entry = descriptor(oci.OCI_MANIFEST, manifest, annotations={oci.REF_NAME: NAME})
+    images = read(tmp_path, layout_of([entry], [blob(manifest), blob(plain.config), blob(layer)]))
+    with pytest.raises(BuildError, match="a.tar: %s has encrypted layers.*--decryption-key" % NAME):
+        refuse_encrypted(images, "a.tar")
+    assert refuse_encrypted(read(tmp_path, layout(plain, NAME)), "a.tar") is None
