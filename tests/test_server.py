@@ -31,6 +31,7 @@ BIG_GET = b"GET /v2/big/blobs/%s HTTP/1.1\r\nHost: x\r\n" % BIG_DIGEST.encode()
 END = b"\r\n"
 LAST = b"Connection: close\r\n\r\n"
 AT_ONCE = .3  # seconds: less than every deadline, also those of `hasty`; enough on a busy machine
+HELLO_SECONDS = .1  # for the whole answer to a TLS ClientHello, which comes before every pull of a containerd
 IDLE_FILES = 5  # standard streams, listener, selector
 
 # The head and the beginning of what Go's crypto/tls sends: a handshake record with a ClientHello of 512 bytes.
@@ -84,15 +85,18 @@ def replies(data):
 @pytest.mark.parametrize("cuts", [[], [1], [5], [5, 200], range(1, 40)],
                          ids=["whole", "after 1", "after 5", "in 3", "by bytes"])
 def test_a_client_hello_is_answered_at_once_by_http_and_a_clean_end(server, cuts):
-    with server.connect() as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        before = time.monotonic()
-        for start, stop in zip([0] + list(cuts), list(cuts) + [len(CLIENT_HELLO)]):
-            connection.sendall(CLIENT_HELLO[start:stop])
-        data = injector.read_all(connection)  # a reset would raise
-        assert time.monotonic() - before < AT_ONCE
-    reply = injector.Reply(data)
-    assert reply.status == 400 and reply.headers["connection"] == "close" and reply.code == "UNSUPPORTED"
+    seconds = []
+    for _ in range(3):  # the quickest counts: another program may have the processor for a moment
+        with server.connect() as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            before = time.monotonic()
+            for start, stop in zip([0] + list(cuts), list(cuts) + [len(CLIENT_HELLO)]):
+                connection.sendall(CLIENT_HELLO[start:stop])
+            data = injector.read_all(connection)  # a reset would raise
+            seconds.append(time.monotonic() - before)
+        reply = injector.Reply(data)
+        assert reply.status == 400 and reply.headers["connection"] == "close" and reply.code == "UNSUPPORTED"
+    assert min(seconds) < HELLO_SECONDS
 
 
 def test_a_client_hello_is_answered_even_while_the_client_goes_on_sending(server):
