@@ -4,6 +4,7 @@ Exit status: 0 done; 2 the user's input or options are wrong; 1 the machine fail
 `error: WHERE: what: what to do`, on stderr. A bug shows its traceback.
 """
 import argparse
+import contextlib
 import errno
 import json
 import os
@@ -11,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Callable, Optional, Sequence, TextIO
+from typing import Callable, Iterator, Optional, Sequence, TextIO
 
 from builder import pyz, split
 from builder.arguments import order_of, parser, site_of
@@ -19,7 +20,7 @@ from builder.choice import Decision, Refused, decide
 from builder.cluster import Cluster, cluster_of, parse
 from builder.errors import BuildError
 from builder.output import write_file
-from builder.pipeline import STDOUT, Order, build
+from builder.pipeline import STDOUT, Order, Progress, build
 from builder.platforms import checked_platform
 from builder.preflight import check
 from builder.read_back import verify
@@ -96,7 +97,7 @@ def run_mode(options: argparse.Namespace) -> None:
     elif options.spooler:
         write_file(options.spooler, pyz.pack(pyz.read_spooler()))
     elif options.split:
-        run_split(order_of(options, None), options)
+        run_split(with_stdin(order_of(options, None)), options)
     elif options.verify:
         told = verify(options.verify)
         print(json.dumps(told, indent=2) if options.json else verified(told))
@@ -105,18 +106,14 @@ def run_mode(options: argparse.Namespace) -> None:
         decision = decide(site_of(options), cluster, [checked_platform(text) for text in options.platform])
         tell(check(decision, cluster), options, sys.stdout)
     else:
-        run_build(order_of(options, read_cluster(options.cluster)), options)
+        run_build(with_stdin(order_of(options, read_cluster(options.cluster))), options)
 
 
 def run_build(order: Order, options: argparse.Namespace) -> None:
     """Build, and tell of it."""
     stream = stream_for(order.out)
-    meter = Meter(sys.stderr)
-    progress = silence if options.json and stream is sys.stderr else meter  # a program reads that stream
-    try:
-        result = build(order._replace(stdin=getattr(sys.stdin, "buffer", None)), sys.stdout.buffer, progress)
-    finally:
-        meter.close()
+    with progress_of(options) as progress:
+        result = build(order, sys.stdout.buffer, progress)
     if options.explain and not options.json:
         print(explanation(result.decision) + "\n", file=stream)
     told = facts(order, result)
@@ -127,11 +124,8 @@ def run_build(order: Order, options: argparse.Namespace) -> None:
 
 def run_split(order: Order, options: argparse.Namespace) -> None:
     """Split, and tell of it."""
-    meter = Meter(sys.stderr)
-    try:
-        parts, notes = split.split(order._replace(stdin=getattr(sys.stdin, "buffer", None)), meter)
-    finally:
-        meter.close()
+    with progress_of(options) as progress:
+        parts, notes = split.split(order, progress)
     told = {"out": order.out, "archives": [part._asdict() for part in parts], "notes": notes}
     print(json.dumps(told, indent=2) if options.json else split.told(parts, notes), flush=True)
 
@@ -156,8 +150,22 @@ def read_cluster(paths: Sequence[str]) -> Optional[Cluster]:
     return cluster_of(objects) if paths else None
 
 
-def silence(stage: str, count: int, total: int) -> None:
-    """No progress."""
+def with_stdin(order: Order) -> Order:
+    """The order with the process's own standard input, which has no bytes where a test put text in its place."""
+    return order._replace(stdin=getattr(sys.stdin, "buffer", None))
+
+
+@contextlib.contextmanager
+def progress_of(options: argparse.Namespace) -> Iterator[Progress]:
+    """Who is told of progress: stderr, but for JSON that goes there, which a program reads."""
+    if options.json and stream_for(options.out) is sys.stderr:
+        yield lambda stage, count, total: None
+        return
+    meter = Meter(sys.stderr)
+    try:
+        yield meter
+    finally:
+        meter.close()
 
 
 class Meter:

@@ -91,9 +91,10 @@ def write_payload(images: Sequence[Image], path: str, compression: str, progress
     if compression == XZ and lzma is None:
         raise BuildError("--compression xz: this Python has no lzma: use --compression gzip, or another python3")
     sizes = [blob.size for _, blob in members]
+    blob_bytes = sum(sizes)
     plain = path if compression == NONE else path + ".tar"
     with open(plain, "wb") as target:
-        for part in tar(members, lambda count: progress("packing", count, sum(sizes))):
+        for part in tar(members, lambda count: progress("packing", count, blob_bytes)):
             target.write(part)
     if compression != NONE:
         encode = encoder(compression, any("/amd64" in name for image in images for name in image.platforms))
@@ -103,7 +104,7 @@ def write_payload(images: Sequence[Image], path: str, compression: str, progress
                                            lambda count: progress("compressing", count, total)):
                 target.writelines(block)
         os.unlink(plain)
-    return Payload(path, os.path.getsize(path), sum(sizes), max(sizes), compression)
+    return Payload(path, os.path.getsize(path), blob_bytes, max(sizes), compression)
 
 
 def tar(members: Iterable[Tuple[str, Blob]], progress: Count) -> Iterator[bytes]:
