@@ -8,11 +8,13 @@ import re
 from functools import partial
 from typing import NoReturn, Optional, Tuple
 
-from builder import VERSION, payload, site, with_registry
-from builder.cluster import COMMAND, Cluster
-from builder.errors import BuildError
+from builder import VERSION
+from builder.payload import packing
+from builder.kubernetes import site, persistent_registry
+from builder.cluster.objects import COMMAND, Cluster
+from builder.reading.errors import BuildError
 from builder.pipeline import STDIN, Order
-from builder.platforms import checked_platform
+from builder.rewriting.platforms import checked_platform
 
 SIZE = re.compile(r"([0-9]+)(KiB|MiB|)", re.IGNORECASE)
 UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20}
@@ -41,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
                         "for stdin; REF names an image that has no name, or another one")
     result.add_argument("-o", "--out", default=site.NAME,
                         help="folder to write, or - for a YAML stream (default: %(default)s)")
-    result.add_argument("--compression", choices=payload.COMPRESSIONS, default=payload.AUTO,
+    result.add_argument("--compression", choices=packing.COMPRESSIONS, default=packing.AUTO,
                         help="of the payload (default: auto, which measures whether xz pays)")
     result.add_argument("--chunk-size", type=size, default=0, metavar="SIZE",
                         help="bytes of each chunk, e.g. 512KiB (default: the largest that plain kubectl apply takes)")
@@ -70,22 +72,22 @@ def parser() -> argparse.ArgumentParser:
 def add_registry_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--with-registry", action="store_true", help=(
         "also write a registry with the spooler, at node port %d; the injector then takes %d by default"
-        % (with_registry.NODE_PORT_NUMBER, with_registry.SEED_NODE_PORT)))
+        % (persistent_registry.NODE_PORT_NUMBER, persistent_registry.SEED_NODE_PORT)))
     group.add_argument("--registry-image", default="", metavar="REF",
                        help="which of the images it is (default: the only one that is called so)")
-    group.add_argument("--registry-storage", type=with_registry.storage, default=with_registry.Storage(),
+    group.add_argument("--registry-storage", type=persistent_registry.storage, default=persistent_registry.Storage(),
                        metavar="STORAGE", help="emptydir (default), claim:NAME or new:SIZE[:CLASS]")
 
 
-def registry_of(options: argparse.Namespace) -> Optional[with_registry.Wanted]:
+def registry_of(options: argparse.Namespace) -> Optional[persistent_registry.Wanted]:
     """What is wanted of the registry that stays. Raises BuildError."""
     if not options.with_registry:
-        if options.registry_image or options.registry_storage != with_registry.Storage():
+        if options.registry_image or options.registry_storage != persistent_registry.Storage():
             raise BuildError("--registry-image, --registry-storage: say how: add --with-registry")
         return None
-    if options.node_port == with_registry.NODE_PORT_NUMBER:
-        options.node_port = with_registry.SEED_NODE_PORT
-    return with_registry.Wanted(options.registry_image, options.registry_storage)
+    if options.node_port == persistent_registry.NODE_PORT_NUMBER:
+        options.node_port = persistent_registry.SEED_NODE_PORT
+    return persistent_registry.Wanted(options.registry_image, options.registry_storage)
 
 
 def add_runner_options(group: argparse._ArgumentGroup) -> None:

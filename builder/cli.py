@@ -14,16 +14,17 @@ import threading
 import time
 from typing import Callable, Iterator, Optional, Sequence, TextIO
 
-from builder import pyz, split
+from builder.zipapp import pyz
+from builder import split
 from builder.arguments import order_of, parser, site_of
-from builder.choice import Decision, Refused, decide
-from builder.cluster import Cluster, cluster_of, parse
-from builder.errors import BuildError
-from builder.output import write_file
+from builder.cluster.choice import Decision, Refused, decide
+from builder.cluster.objects import Cluster, cluster_of, parse
+from builder.reading.errors import BuildError
+from builder.output.writer import write_file
 from builder.pipeline import STDOUT, Order, Progress, build
-from builder.platforms import checked_platform
-from builder.preflight import check
-from builder.read_back import verify
+from builder.rewriting.platforms import checked_platform
+from builder.cluster.preflight import check
+from builder.output.reader import verify
 from builder.summary import decided, explained, explanation, facts, progress_line, reasons, summary, verified
 
 USAGE, FAILED = 2, 1

@@ -19,10 +19,11 @@ import tempfile
 import time
 from typing import Iterator, List
 
-from builder import pipeline, read_back
-from builder.errors import BuildError
-from builder.output import PYZ
-from builder.site import Site
+from builder import pipeline
+from builder.output import reader
+from builder.reading.errors import BuildError
+from builder.output.writer import PYZ
+from builder.kubernetes.site import Site
 
 REFERENCE = "docker.io/library/hello:demo"
 GREETING = b"Hello from an image that came out of a ConfigMap.\n"
@@ -45,7 +46,7 @@ def demo() -> None:
             print("          out/%-26s %8d bytes" % (name, os.path.getsize(os.path.join(out, name))))
         with step("carried the chunk into a folder, as a kubelet would mount it"):
             os.mkdir(chunks)
-            for name, data in read_back.chunk_files(out).items():
+            for name, data in reader.chunk_files(out).items():
                 with open(os.path.join(chunks, name), "wb") as file:
                     file.write(data)
         with injector(os.path.join(out, PYZ), chunks, result.digest, seed) as port:

@@ -10,17 +10,23 @@ import shlex
 import tempfile
 from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from builder import chunks, manifests, output, platforms, preflight, pyz, with_registry
-from builder.archive import Archive, Progress as Count, open_archive, open_stream
-from builder.choice import Decision, decide
-from builder.cluster import Cluster
-from builder.errors import BuildError, shortened
-from builder.images import by_digest, name_images, read_images
-from builder.oci import Image
-from builder.payload import AUTO, XZ, Payload, write_payload
-from builder.reference import from_file_name, parse, served_names
-from builder.site import Site
-from builder.squeeze import Squeezer, estimated_bytes
+from builder.payload import chunks
+from builder.payload.addresses import addresses
+from builder.kubernetes import manifests, persistent_registry
+from builder.output import writer
+from builder.rewriting import platforms
+from builder.cluster import preflight
+from builder.zipapp import pyz
+from builder.reading.archive import Archive, Progress as Count, open_archive, open_stream
+from builder.cluster.choice import Decision, decide
+from builder.cluster.objects import Cluster
+from builder.reading.errors import BuildError, shortened
+from builder.reading.images import by_digest, name_images, read_images
+from builder.reading.oci import Image
+from builder.payload.packing import AUTO, XZ, Payload, write_payload
+from builder.reading.reference import from_file_name, parse
+from builder.kubernetes.site import Site
+from builder.rewriting.squeeze import Squeezer, estimated_bytes
 
 STDIN = STDOUT = "-"
 STDIN_NAME = "standard input"  # in messages
@@ -41,7 +47,7 @@ class Order(NamedTuple):
     squeeze: bool = False  # whether to unpack layers, so that xz can pack them
     cluster: Optional[Cluster] = None  # to choose by, and to hold the outcome against
     stdin: Optional[BinaryIO] = None  # where the archive `-` comes from
-    registry: Optional[with_registry.Wanted] = None  # that stays
+    registry: Optional[persistent_registry.Wanted] = None  # that stays
 
 
 class Result(NamedTuple):
@@ -70,17 +76,17 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
     if order.squeeze and order.compression not in (AUTO, XZ):
         raise BuildError("--squeeze: needs xz to pack what it unpacks: leave out --compression %s" % order.compression)
     if order.out != STDOUT:
-        output.check_out(order.out)
+        writer.check_out(order.out)
     check_chunk_size(order)
     with contextlib.ExitStack() as stack:
         if order.out == STDOUT:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-"))
         else:
-            folder = stack.enter_context(output.Folder(order.out))
+            folder = stack.enter_context(writer.Folder(order.out))
             scratch = folder.scratch
         images, notes, other_bytes = read(order, stack, scratch, progress)
-        registry = with_registry.image_of(order.registry, images) if order.registry else ""
-        command = with_registry.command_of(registry, images) if registry else []
+        registry = persistent_registry.image_of(order.registry, images) if order.registry else ""
+        command = persistent_registry.command_of(registry, images) if registry else []
         decision = decided(order, images)
         payload = write_payload(images, os.path.join(scratch, "payload"), order.compression, progress)
         code = pyz.pack(pyz.read_stage1())
@@ -95,26 +101,26 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             names, clashes = addresses(reference for image in images for reference in image.references)
             result = Result(images, names, payload, digest, parts, chunk_size, decision, plan, len(code),
                             annotation_bytes(plan, parts), notes + clashes + advice, other_bytes)
-            documents = itertools.chain(output.documents(plan, decision.profile, parts, source, code),
+            documents = itertools.chain(writer.documents(plan, decision.profile, parts, source, code),
                                         registry_documents(order, result, names.get(registry, ""), command))
             if order.out == STDOUT:
-                output.write_stream(stdout, documents)
+                writer.write_stream(stdout, documents)
             else:
                 folder.write(documents)
-                folder.write(output.companions(code, apply_command("THIS_FOLDER", result), decision.site, names))
+                folder.write(writer.companions(code, apply_command("THIS_FOLDER", result), decision.site, names))
                 folder.keep()
     return result
 
 
 def registry_documents(order: Order, result: Result, address: str, command: Sequence[str]) \
-        -> Iterator[Tuple[str, output.Parts]]:
+        -> Iterator[Tuple[str, writer.Parts]]:
     """(file name, YAML) of every object of the registry that stays, if one is wanted."""
     if order.registry:
         code = pyz.pack(pyz.read_spooler())
         image = "127.0.0.1:%d/%s" % (result.plan.site.node_port, address)
-        found = with_registry.objects(result.plan, result.decision.runners[0], image, command, order.registry.storage,
-                                      code, output.DATA)
-        yield from output.with_code(found, code)
+        found = persistent_registry.objects(result.plan, result.decision.runners[0], image, command,
+                                            order.registry.storage, code, writer.DATA)
+        yield from writer.with_code(found, code)
 
 
 class Reading:
@@ -198,23 +204,6 @@ def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:
         raise BuildError("%s: holds %s, which is not what %s names: leave out the digest"
                          % (path, named[0].root.digest, name))
     return [image._replace(references=(str(reference),), tags=()) if image is named[0] else image for image in images]
-
-
-def addresses(references: Iterable[str]) -> Tuple[Dict[str, str], List[str]]:
-    """Where each image is served: reference -> shortest name and tag of its own; and notes on names that clash."""
-    owner: Dict[str, str] = {}
-    notes = []
-    for text in references:
-        reference = parse(text)
-        suffix = ":" + reference.tag if reference.tag else "@" + reference.digest
-        for name in served_names(reference):
-            if owner.setdefault(name + suffix, text) != text:
-                notes.append("%s: %s%s already leads to %s: pull this one by its full name"
-                             % (text, name, suffix, owner[name + suffix]))
-    shortest: Dict[str, str] = {}
-    for address, text in owner.items():
-        shortest.setdefault(text, address)
-    return shortest, notes
 
 
 def check_chunk_size(order: Order) -> None:

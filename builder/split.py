@@ -10,12 +10,12 @@ import contextlib
 import re
 from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
-from builder import output
-from builder.errors import BuildError
-from builder.oci import Image
-from builder.payload import contents, tar
+from builder.output import writer
+from builder.reading.errors import BuildError
+from builder.reading.oci import Image
+from builder.payload.packing import contents, tar
 from builder.pipeline import STDOUT, Order, Progress, read
-from builder.reference import digest_tag, parse
+from builder.reading.reference import digest_tag, parse
 
 SUFFIX = ".tar"
 
@@ -31,9 +31,9 @@ def split(order: Order, progress: Progress) -> Tuple[List[Part], List[str]]:
     """Write OUT; -> its archives, and what the user should know."""
     if order.out == STDOUT:
         raise BuildError("--split: writes several files: name a folder with -o")
-    output.check_out(order.out)
+    writer.check_out(order.out)
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(output.Folder(order.out))
+        folder = stack.enter_context(writer.Folder(order.out))
         images, notes, _ = read(order, stack, folder.scratch, progress)
         groups = grouped(images)
         total = sum(blob.size for group in groups for _, blob in contents(group))

@@ -2,13 +2,13 @@
 import shlex
 from typing import Any, Dict, List
 
-from builder import with_registry
-from builder.choice import Decision
-from builder.chunks import ANNOTATION_LIMIT_BYTES
-from builder.manifests import Plan, workloads
-from builder.payload import WORTH
+from builder.kubernetes import persistent_registry
+from builder.cluster.choice import Decision
+from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
+from builder.kubernetes.manifests import Plan, workloads
+from builder.payload.packing import WORTH
 from builder.pipeline import STDOUT, Order, Result, apply_command
-from builder.pyz import BUDGET_BYTES
+from builder.zipapp.pyz import BUDGET_BYTES
 
 Facts = Dict[str, Any]
 
@@ -48,7 +48,7 @@ def facts(order: Order, result: Result) -> Facts:
         "out": order.out,
         "notes": list(result.notes),
         "commands": commands(order, result),
-        "registry": with_registry.commands(result.plan, result.decision.runners[0]) if order.registry else {},
+        "registry": persistent_registry.commands(result.plan, result.decision.runners[0]) if order.registry else {},
         **decided(result.decision),
     }
 

@@ -17,7 +17,8 @@ import json
 import re
 
 INDEX = "application/vnd.oci.image.index.v1+json"
-# What has descriptors in it; anything else that an index names is served as a blob. Twin of builder/oci_layout.py.
+# What has descriptors in it; anything else that an index names is served as a blob.
+# Twin of builder/reading/oci_layout.py.
 MANIFESTS = re.compile(r"application/vnd\.(oci\.image\.(index|manifest)\.v1|"
                        r"docker\.distribution\.manifest(\.list)?\.v2)\+json")
 MANIFEST_BYTES = 4 << 20  # the largest that registries take
@@ -39,8 +40,8 @@ Repository = collections.namedtuple("Repository", "tags manifests blobs")
 def names_of(reference):
     """Full, normalised reference -> (repository names it is served under, tag or "").
 
-    Twin of builder/reference.py. A name with a colon, from a host with a port, is no repository name: only `?ns=`
-    leads to it.
+    Twin of builder/reading/reference.py. A name with a colon, from a host with a port, is no repository name: only
+    `?ns=` leads to it.
     """
     repository, _, tag = reference.partition("@")[0].rpartition(":")
     if "/" in tag:

@@ -10,7 +10,7 @@ Rules for editors:
   crash, it starts over and replaces what is there.
 - Memory does not grow with the payload: one block, and the decoder's dictionary (8 MiB at most for xz).
 
-Format: README.md beside this file; its twin is builder/payload.py and builder/chunks.py.
+Format: README.md beside this file; its twin is builder/payload/.
 """
 import hashlib
 import io

@@ -6,11 +6,31 @@ instead: there, nothing goes untested unseen.
 """
 import os
 import shutil
+import sys
 
 import pytest
 
 PACKAGES = {"ctr": "containerd", "docker": "docker.io", "dockerd": "docker.io"}  # of programs not named like theirs
 ROOT = "root"  # not a program, but some cannot do without
+
+# Decodes what tests.support.samples.zstd_stored writes: the unit tests need no zstd of the machine.
+ZSTD_PROGRAM = """#!%s
+import sys
+data = sys.stdin.buffer.read()
+while data:
+    if data[:4] != b"\\x28\\xb5\\x2f\\xfd":
+        sys.exit(1)
+    data, last = data[9:], 0
+    while not last:
+        if len(data) < 3:
+            sys.exit(1)
+        head = int.from_bytes(data[:3], "little")
+        last, size = head & 1, head >> 3
+        if len(data) < 3 + size:
+            sys.exit(1)
+        sys.stdout.buffer.write(data[3:3 + size])
+        data = data[3 + size:]
+""" % sys.executable
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +53,12 @@ def pytest_runtest_makereport():
     report = outcome.get_result()
     if report.skipped and os.environ.get("SEEDPOD_REQUIRE_TOOLS") == "1":
         report.outcome = "failed"
+
+
+@pytest.fixture
+def zstd_program(tmp_path_factory, monkeypatch):
+    """A `zstd` first on the PATH; a module asks for it by pytest.mark.usefixtures."""
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "zstd").write_text(ZSTD_PROGRAM)
+    (folder / "zstd").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder) + os.pathsep + os.environ["PATH"])

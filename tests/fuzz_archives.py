@@ -27,15 +27,17 @@ import sys
 import tempfile
 import traceback
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parent.parent)]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import injector  # noqa: E402,F401  (the stages on the path)
-import samples  # noqa: E402
+from tests.support import injector  # noqa: E402,F401  (the stages on the path)
+from tests.support import samples  # noqa: E402
 import server  # noqa: E402
 import unpack  # noqa: E402
-from builder import cli, oci, payload, pipeline  # noqa: E402
-from builder.errors import LINE_LETTERS, BuildError  # noqa: E402
-from builder.site import Site  # noqa: E402
+from builder import cli, pipeline  # noqa: E402
+from builder.reading import oci  # noqa: E402
+from builder.payload import packing  # noqa: E402
+from builder.reading.errors import LINE_LETTERS, BuildError  # noqa: E402
+from builder.kubernetes.site import Site  # noqa: E402
 
 SECONDS = 20  # for one case, on a busy machine; usual ones take a hundredth
 MEMORY_BYTES = 512 << 20  # of addresses, beyond what there was before
@@ -328,9 +330,9 @@ def attempt(rng, folder):
     """Build from the archive in the folder; -> "refused" or "served"; raises Finding, or whatever a bug raises."""
     path = os.path.join(folder, ARCHIVE)
     order = pipeline.Order([("", path)], Site("example.com/python:3"), os.path.join(folder, "out"),
-                           rng.choice([payload.NONE] * 8 + [payload.GZIP]))
+                           rng.choice([packing.NONE] * 8 + [packing.GZIP]))
     if rng.random() < .3:
-        order = order._replace(squeeze=True, compression=payload.AUTO)
+        order = order._replace(squeeze=True, compression=packing.AUTO)
     if rng.random() < .2:
         order = order._replace(platforms=[rng.choice(["linux/amd64", "linux/arm"])])
     try:
@@ -341,7 +343,7 @@ def attempt(rng, folder):
         outcome = "refused"
     else:
         outcome = "served"
-    if rng.random() < .005 and order.compression == payload.NONE and not order.platforms:
+    if rng.random() < .005 and order.compression == packing.NONE and not order.platforms:
         told = by_command_line(path, order.out)
         if told != outcome:
             raise Finding("%s, but by the command line %s" % (outcome, told))
@@ -374,7 +376,7 @@ def serve(order, folder):
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
         images, notes, _ = pipeline.read(order, stack, scratch, lambda *told: None)
-        made = payload.write_payload(images, os.path.join(scratch, "payload"), order.compression, lambda *told: None)
+        made = packing.write_payload(images, os.path.join(scratch, "payload"), order.compression, lambda *told: None)
         for note in notes:
             if not note.isprintable() or len(note) > LINE_LETTERS + 5:
                 raise Finding("not one line for people: %r" % note)

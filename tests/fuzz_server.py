@@ -21,11 +21,11 @@ import tempfile
 import threading
 import time
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parent.parent)]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import injector  # noqa: E402
-import samples  # noqa: E402
-from builder import oci  # noqa: E402
+from tests.support import injector  # noqa: E402
+from tests.support import samples  # noqa: E402
+from builder.reading import oci  # noqa: E402
 
 PING = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"
 AT_ONCE_SECONDS = .1

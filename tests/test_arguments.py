@@ -2,9 +2,10 @@ import argparse
 
 import pytest
 
-from builder import arguments, site
-from builder.errors import BuildError
-from builder.site import Site
+from builder import arguments
+from builder.kubernetes import site
+from builder.reading.errors import BuildError
+from builder.kubernetes.site import Site
 
 
 def site_of(*words):

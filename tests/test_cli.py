@@ -11,9 +11,9 @@ import zipfile
 import pytest
 
 from builder import cli
-from builder.pyz import BUDGET_BYTES
-from tests import builds
-from tests.interpreters import interpreters
+from builder.zipapp.pyz import BUDGET_BYTES
+from tests.support import builds, dumps
+from tests.support.interpreters import interpreters
 
 BUILD = str(pathlib.Path(__file__).resolve().parent.parent / "build.py")
 NOBODY = 65534
@@ -107,7 +107,8 @@ sys.exit(main())
 HELD_UP = """
 import signal, sys
 sys.path.insert(0, {top!r})
-from builder import cli, output
+from builder import cli
+from builder.output import writer
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it starts in the background
 
@@ -117,7 +118,7 @@ def write(folder, files):
         while True:
             signal.pause()
 
-output.Folder.write = write
+writer.Folder.write = write
 sys.exit(cli.main())
 """
 ON_A_SMALL_DISK = """
@@ -316,7 +317,7 @@ def test_nothing_of_ours_is_left_in_the_temporary_folder(tmp_path, archive):
 
 
 def dump(name):
-    return pathlib.Path(__file__).with_name("clusters") / (name + ".json")
+    return dumps.FOLDER / (name + ".json")
 
 
 def test_the_cluster_chooses_what_is_not_asked_for(tmp_path, archive):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from builder import demo
-from tests.interpreters import interpreters
+from tests.support.interpreters import interpreters
 
 BUILD = pathlib.Path(__file__).resolve().parent.parent / "build.py"
 SECONDS = 10  # at most, on the slowest of machines
@@ -40,6 +40,6 @@ def test_an_injector_that_serves_other_bytes_fails_the_demo(monkeypatch):
 
 
 def test_an_injector_that_does_not_start_fails_the_demo_with_its_own_words(monkeypatch):
-    monkeypatch.setattr(demo.read_back, "chunk_files", lambda _: {})
+    monkeypatch.setattr(demo.reader, "chunk_files", lambda _: {})
     with pytest.raises(OSError, match="the injector ended with status 1: error: "):
         demo.demo()

@@ -1,8 +1,8 @@
 """A little of what fuzz_server.py can do, the same each time. Run that for more."""
 import pytest
 
-import fuzz_server
-import injector
+from tests import fuzz_server
+from tests.support import injector
 
 CASES = 10000
 SEED = 20

@@ -1,8 +1,8 @@
 """A little of what fuzz_archives.py can do, the same each time. Run that for more."""
 import random
 
-import fuzz_archives
-import samples
+from tests import fuzz_archives
+from tests.support import samples
 
 CASES = 2000
 SEED = 3

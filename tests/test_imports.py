@@ -9,78 +9,123 @@ import sys
 
 import pytest
 
-from interpreters import interpreters
+from tests.support.interpreters import interpreters
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-STAGE1 = {path.stem: path for path in sorted((ROOT / "stage1").glob("*.py"))}
-BUILDER = {".".join(path.relative_to(ROOT).with_suffix("").parts).replace(".__init__", ""): path
-           for path in sorted((ROOT / "builder").rglob("*.py"))}
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-# Everything that runs in the cluster may need. Each is a file more to import before the first answer: add with care.
+# Which folder may import which: every rule of the project in one table. A folder may always import itself.
+# "builder" stands for the modules at its top: they join the folders, and may import all of them.
+MAY_IMPORT = {
+    "builder/reading": (),
+    "builder/zipapp": (),
+    "builder/rewriting": ("builder/reading",),
+    "builder/payload": ("builder/reading",),
+    "builder/kubernetes": ("builder/reading", "builder/payload"),
+    "builder/cluster": ("builder/reading", "builder/kubernetes"),
+    "builder/output": ("builder/reading", "builder/payload", "builder/kubernetes"),
+    "builder": ("builder/reading", "builder/zipapp", "builder/rewriting", "builder/payload", "builder/kubernetes",
+                "builder/cluster", "builder/output"),
+    "stage1": (),
+    "stage1/spooler": ("builder/reading",),
+}
+IN_THE_CLUSTER = ("stage1", "stage1/spooler", "builder/reading")  # written for the Python of the oldest node
+FLAT = ("stage1", "stage1/spooler")  # their modules import each other by bare names, as they do in the zip
+OLDEST = (3, 6)
+
+# Everything that stage 1 may need. Each is a file more to import before the first answer: add with care.
 STAGE1_MAY_IMPORT = {"argparse", "collections", "errno", "gzip", "hashlib", "http", "importlib", "io", "json", "lzma",
                      "os", "re", "resource", "selectors", "signal", "socket", "sys", "tarfile", "time", "traceback"}
 STAGE1_ON_DEMAND = {"gzip", "lzma"}  # not every image's Python has them, and not every payload needs them
-STAGE1_IMPORTS = {"__main__": set(), "registry": set(), "server": {"registry"}, "unpack": set()}
+REGISTRY_MAY_IMPORT = {"collections", "hashlib", "json", "re"}  # no socket, no disk, no clock
 
-# A later stage reads archives in the cluster: these stand alone, and speak the Python of the oldest node.
-READING = ("errors", "oci", "reference", "documents", "decompress", "tar_walk", "archive", "docker_archive",
-           "oci_layout", "images")
-EDGES = {"builder.cli", "builder.demo"}  # they alone print, exit and read arguments
-OLDEST = (3, 6)
+EDGES = {"builder/cli.py", "builder/demo.py"}  # of the builder, they alone print, exit and read arguments
 
 
-def imports(path, package=""):
-    """Modules that a file imports -> {(name, whether at its top level)}."""
+def folder_of(path):
+    return path.parent.relative_to(ROOT).as_posix()
+
+
+FILES = {path.relative_to(ROOT).as_posix(): path for top in ("builder", "stage1")
+         for path in sorted((ROOT / top).rglob("*.py"))}
+BUILDER = [name for name in FILES if name.startswith("builder/")]
+STAGE1 = [name for name, path in FILES.items() if folder_of(path) == "stage1"]
+
+
+def imports(path):
+    """What a file imports: (dotted name, whether at its top level). `from a import b` counts as a.b."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    found = set()
     for node in ast.walk(tree):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from ((alias.name, node in tree.body) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join(filter(None, [package if node.level else "", node.module]))
-            inner = ["%s.%s" % (base, alias.name) for alias in node.names]
-            names = [name for name in inner if name in BUILDER] or [base]
-        found.update((name, node in tree.body) for name in names)
-    return found
+            assert not node.level, "%s:%d: a relative import" % (path, node.lineno)
+            yield from (("%s.%s" % (node.module, alias.name), node in tree.body) for alias in node.names)
 
 
-def builder_imports(name):
-    path = BUILDER[name]
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    return {imported for imported, _ in imports(path, package)}
+def file_of(name, importer):
+    """The file of the project that a dotted name leads to, or None for the standard library."""
+    parts = name.split(".")
+    if parts[0] == "builder":
+        for length in (len(parts), len(parts) - 1):
+            for file in ("/".join(parts[:length]) + ".py", "/".join(parts[:length]) + "/__init__.py"):
+                if file in FILES:
+                    return file
+        raise AssertionError("%s imports %s, which is nowhere" % (importer, name))
+    if folder_of(FILES[importer]) in FLAT:
+        file = "%s/%s.py" % (folder_of(FILES[importer]), parts[0])
+        return file if file in FILES else None
+    return None
 
 
-def test_every_module_was_found():
-    assert set(STAGE1) == set(STAGE1_IMPORTS) and {"builder.cli", "builder.minify.printer"} <= set(BUILDER)
-    assert {"builder." + name for name in READING} <= set(BUILDER)
+def own_imports(name):
+    """The files of the project that one of its files imports."""
+    return {file_of(imported, name) for imported, _ in imports(FILES[name])} - {None}
 
 
-@pytest.mark.parametrize("name", sorted(STAGE1))
-def test_stage1_imports_a_few_standard_modules_and_itself(name):
-    found = imports(STAGE1[name])
-    own = {imported for imported, _ in found if imported in STAGE1}
-    assert own == STAGE1_IMPORTS[name]
-    assert {imported for imported, _ in found} - own <= STAGE1_MAY_IMPORT
-    assert not {imported for imported, at_start in found if at_start} & STAGE1_ON_DEMAND
+def library_imports(name, only_at_start=False):
+    """The modules of the standard library that it imports, by their first word."""
+    return {imported.partition(".")[0] for imported, at_start in imports(FILES[name])
+            if file_of(imported, name) is None and (at_start or not only_at_start)}
+
+
+def test_every_folder_has_its_rule():
+    assert {folder_of(path) for path in FILES.values()} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_module_imports_what_the_rule_of_its_folder_names(name):
+    folder = folder_of(FILES[name])
+    found = {folder_of(FILES[other]) for other in own_imports(name) if other != "builder/__init__.py"}
+    assert found <= {folder, *MAY_IMPORT[folder]}
+
+
+@pytest.mark.parametrize("folder", sorted(set(MAY_IMPORT) - set(FLAT)))
+def test_every_folder_says_what_goes_in_and_what_comes_out(folder):
+    assert ast.get_docstring(ast.parse(FILES[folder + "/__init__.py"].read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_everything_else_is_of_the_standard_library(name):
+    found = library_imports(name)
+    assert found <= set(getattr(sys, "stdlib_module_names", found)) | {"compression"}  # that is new in 3.14
+
+
+@pytest.mark.parametrize("name", STAGE1)
+def test_stage1_imports_a_few_standard_modules(name):
+    assert library_imports(name) <= STAGE1_MAY_IMPORT
+    assert not library_imports(name, only_at_start=True) & STAGE1_ON_DEMAND
 
 
 def test_the_allow_list_of_stage1_has_nothing_that_is_not_used():
-    used = {imported for path in STAGE1.values() for imported, _ in imports(path)}
-    assert STAGE1_MAY_IMPORT <= used
+    assert STAGE1_MAY_IMPORT <= set().union(*map(library_imports, STAGE1))
 
 
-@pytest.mark.parametrize("name", sorted(BUILDER))
-def test_builder_imports_the_standard_library_and_itself_and_never_stage1(name):
-    others = {imported.partition(".")[0] for imported in builder_imports(name)} - {"builder"}
-    known = getattr(sys, "stdlib_module_names", others)  # from Python 3.10 on
-    assert others <= set(known) | {"compression"}  # which is new in 3.14
-    assert not others & (set(STAGE1) | {"stage1"})
+def test_the_registry_is_pure():
+    assert library_imports("stage1/registry.py") <= REGISTRY_MAY_IMPORT and not own_imports("stage1/registry.py")
 
 
-def test_imports_of_builder_run_one_way():
-    left = {name: {found for found in builder_imports(name) if found in BUILDER and found != "builder"} - {name}
-            for name in BUILDER}
+def test_imports_run_one_way():
+    left = {name: own_imports(name) - {name} for name in FILES}
     while left:
         lowest = {name for name, found in left.items() if not found & set(left)}
         assert lowest, "these import each other in a circle: %s" % sorted(left)
@@ -88,18 +133,12 @@ def test_imports_of_builder_run_one_way():
 
 
 def test_nothing_imports_the_command_line():
-    assert not [name for name in BUILDER if "builder.cli" in builder_imports(name)]
-
-
-@pytest.mark.parametrize("name", READING)
-def test_the_reading_modules_import_each_other_alone(name):
-    own = {found for found in builder_imports("builder." + name) if found.startswith("builder")}
-    assert own <= {"builder." + other for other in READING}
+    assert not [name for name in FILES if "builder/cli.py" in own_imports(name)]
 
 
 @pytest.mark.parametrize("name", sorted(set(BUILDER) - EDGES))
 def test_only_the_edges_print_exit_and_read_arguments(name):
-    tree = ast.parse(BUILDER[name].read_text(encoding="utf-8"))
+    tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
     calls = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     attributes = {node.value.id + "." + node.attr for node in ast.walk(tree)
                   if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}
@@ -107,12 +146,8 @@ def test_only_the_edges_print_exit_and_read_arguments(name):
     assert not attributes & {"sys.argv", "sys.exit", "sys.stdout", "sys.stderr", "os._exit"}
 
 
-def test_the_registry_is_pure():
-    assert {imported for imported, _ in imports(STAGE1["registry"])} == {"collections", "hashlib", "json", "re"}
-
-
 def test_modules_for_the_cluster_compile_on_every_python_from_the_oldest_on():
-    files = [str(path) for path in STAGE1.values()] + [str(BUILDER["builder." + name]) for name in READING]
+    files = [str(path) for path in FILES.values() if folder_of(path) in IN_THE_CLUSTER]
     code = ("import sys\nfor path in sys.argv[1:]:\n"
             "    with open(path, encoding='utf-8') as file: compile(file.read(), path, 'exec')")
     for version, python in interpreters(OLDEST):
@@ -122,13 +157,14 @@ def test_modules_for_the_cluster_compile_on_every_python_from_the_oldest_on():
 
 def test_the_reading_modules_import_on_every_python_from_the_oldest_on():
     """Their library too is that of the oldest."""
-    code = "import sys; sys.path[:0] = [%r]; import %s" % (str(ROOT), ", ".join("builder." + name for name in READING))
+    names = [name[:-len(".py")].replace("/", ".") for name, path in FILES.items() if folder_of(path) == "builder/reading"]
+    code = "import sys; sys.path[:0] = [%r]; import %s" % (str(ROOT), ", ".join(names))
     for version, python in interpreters(OLDEST):
         done = subprocess.run([python, "-I", "-S", "-B", "-c", code], stderr=subprocess.PIPE)
         assert done.returncode == 0, "Python %s: %s" % (version, done.stderr.decode())
 
 
-@pytest.mark.parametrize("path", sorted(STAGE1.values()), ids=lambda path: path.name)
-def test_lines_have_at_most_120_letters(path):
-    long = [number for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if len(line) > 120]
-    assert not long
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_lines_have_at_most_120_characters(name):
+    lines = FILES[name].read_text(encoding="utf-8").splitlines()
+    assert not [number for number, line in enumerate(lines, 1) if len(line) > 120]

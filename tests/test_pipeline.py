@@ -5,10 +5,12 @@ import time
 
 import pytest
 
-from builder import chunks, manifests, pipeline
-from builder.errors import BuildError
-from builder.oci import digest_of
-from tests import builds, dumps, samples
+from builder.payload import chunks
+from builder.kubernetes import manifests
+from builder import pipeline
+from builder.reading.errors import BuildError
+from builder.reading.oci import digest_of
+from tests.support import builds, dumps, samples
 
 
 def build_of(tmp_path, *archives, **options):
@@ -162,10 +164,10 @@ def test_what_was_there_stays_when_an_archive_is_no_good(tmp_path):
 
 
 def test_the_emitted_injector_unpacks_the_emitted_chunks(tmp_path):
-    from builder import read_back
+    from builder.output import reader
     result, _ = builds.build(tmp_path, chunk_size=1024)
     (tmp_path / "chunks").mkdir()
-    for name, data in read_back.chunk_files(str(tmp_path / "out")).items():
+    for name, data in reader.chunk_files(str(tmp_path / "out")).items():
         (tmp_path / "chunks" / name).write_bytes(data)
     command = [sys.executable, "-I", "-S", str(tmp_path / "out" / "injector.pyz"), "unpack", "--chunks",
                str(tmp_path / "chunks"), "--digest", result.digest, "--seed", str(tmp_path / "seed")]

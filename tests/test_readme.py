@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-import samples
+from tests.support import samples
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -79,7 +79,7 @@ def site(tmp_path_factory):
         (programs / name).write_text(text)
         (programs / name).chmod(stat.S_IRWXU)
     (programs / "python3").symlink_to(sys.executable)
-    (programs / "cluster.json").symlink_to(ROOT / "tests" / "clusters" / "kubeadm-kube-prometheus-stack.json")
+    (programs / "cluster.json").symlink_to(ROOT / "tests" / "cluster" / "dumps" / "kubeadm-kube-prometheus-stack.json")
     (programs / "kube-proxy.json").write_text(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
         "name": "kube-proxy", "namespace": "kube-system"}, "data": {"config.conf": "mode: iptables\n"}}))
     return folder

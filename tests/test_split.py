@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from builder import archive, cli, images, oci, payload, split
-from builder.errors import BuildError
+from builder.reading import archive, images, oci
+from builder import cli, split
+from builder.payload import packing
+from builder.reading.errors import BuildError
 from builder.pipeline import STDOUT, Order
-from builder.site import Site
-from tests import samples
+from builder.kubernetes.site import Site
+from tests.support import samples
 
 ONE, OTHER = samples.sample("a"), samples.sample("b", platform="linux/arm64")
 
@@ -88,7 +90,7 @@ def test_a_failure_leaves_nothing(tmp_path):
 
 def test_only_the_platforms_that_are_asked_for(tmp_path):
     both = samples.multi_platform([ONE, OTHER], "docker.io/library/both:1")
-    (part,), _ = split_up(tmp_path, both, platforms=["linux/arm64"], compression=payload.NONE)
+    (part,), _ = split_up(tmp_path, both, platforms=["linux/arm64"], compression=packing.NONE)
     (found,) = read(tmp_path / "out" / part.file)
     assert found.platforms == ("linux/arm64",)
 

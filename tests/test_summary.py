@@ -6,8 +6,8 @@ import pytest
 
 from builder import summary
 from builder.pipeline import STDOUT
-from builder.site import HOST_NETWORK, HOST_PORT, NODE_PORT, Site
-from tests import builds, dumps, samples
+from builder.kubernetes.site import HOST_NETWORK, HOST_PORT, NODE_PORT, Site
+from tests.support import builds, dumps, samples
 
 
 def told_of(tmp_path, out="out", asked=None, **options):

@@ -16,7 +16,7 @@ import time
 import urllib.parse
 from typing import Any, Iterable, List, Optional
 
-from builder.errors import BuildError
+from builder.reading.errors import BuildError
 from content import ARCHITECTURE, Opened
 from credentials import credentials_of
 from names import Name, parse_name

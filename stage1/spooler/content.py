@@ -16,13 +16,13 @@ import os
 import re
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Tuple
 
-from builder.archive import NO_END, Archive, open_archive
-from builder.decompress import BLOCK_BYTES, compression_of, decompressed
-from builder.errors import BuildError
-from builder.images import image_folder, read_images
-from builder.oci import (OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST, Blob, Descriptor, Image,
-                         digest_of)
-from builder.tar_walk import BLOCK, is_header
+from builder.reading.archive import NO_END, open_archive
+from builder.reading.decompress import BLOCK_BYTES, compression_of, decompressed
+from builder.reading.errors import BuildError
+from builder.reading.images import image_folder, read_images
+from builder.reading.oci import (OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST, Blob, Descriptor,
+                                 Image, digest_of)
+from builder.reading.tar_walk import BLOCK, is_header
 
 TITLE = "org.opencontainers.image.title"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"

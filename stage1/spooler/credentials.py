@@ -6,8 +6,8 @@ kubernetes.io/dockerconfigjson holds it. Rule: no message quotes what stands in 
 import base64
 from typing import Any
 
-from builder.documents import checked, field, parse_object
-from builder.errors import BuildError
+from builder.reading.documents import checked, field, parse_object
+from builder.reading.errors import BuildError
 
 
 def credentials_of(text: str, host: str, where: str) -> str:

@@ -8,9 +8,9 @@ Spec: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pu
 """
 from typing import NamedTuple
 
-from builder.errors import BuildError
-from builder.oci import is_digest
-from builder.reference import ARCHIVE_SUFFIX, parse
+from builder.reading.errors import BuildError
+from builder.reading.oci import is_digest
+from builder.reading.reference import ARCHIVE_SUFFIX, parse
 
 DELETE_MARK = "!"  # at the end of an empty file's name
 NO_HOST = "localhost"  # of names that have none; with it nothing is put in front of the repository

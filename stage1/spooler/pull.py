@@ -11,9 +11,9 @@ import json
 import tarfile
 from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
-from builder.documents import descriptor, field, parse_object
-from builder.errors import BuildError
-from builder.oci import INDEX_TYPES, OCI_INDEX, REF_NAME, Descriptor
+from builder.reading.documents import descriptor, field, parse_object
+from builder.reading.errors import BuildError
+from builder.reading.oci import INDEX_TYPES, OCI_INDEX, REF_NAME, Descriptor
 from names import Name
 from registry_client import Manifest, Registry
 

@@ -3,13 +3,13 @@
 In: a registry and the content of a file; out: what each name leads to now. A push that ends in the middle leaves only
 blobs without a name, which the registry's garbage collection removes.
 """
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Iterable, List, NamedTuple, Optional, Tuple
 
-from builder.documents import field, parse_object
-from builder.errors import BuildError
-from builder.images import name_images
-from builder.oci import OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
-from builder.reference import Reference, parse
+from builder.reading.documents import field, parse_object
+from builder.reading.errors import BuildError
+from builder.reading.images import name_images
+from builder.reading.oci import OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
+from builder.reading.reference import Reference, parse
 from names import NO_HOST, Name
 from registry_client import SENT, Manifest, Registry, RegistryError
 

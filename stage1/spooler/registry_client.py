@@ -21,9 +21,9 @@ import time
 import urllib.parse
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
-from builder.documents import field, parse_object, strings
-from builder.errors import BuildError
-from builder.oci import INDEX_TYPES, MANIFEST_TYPES, Blob, digest_of, is_digest
+from builder.reading.documents import field, parse_object, strings
+from builder.reading.errors import BuildError
+from builder.reading.oci import INDEX_TYPES, MANIFEST_TYPES, Blob, digest_of, is_digest
 
 BLOCK_BYTES = 1 << 20  # read and sent at once
 CHUNK_BYTES = 64 << 20  # of one PATCH: what is sent again at worst; above the 5 MiB that object stores want at least

@@ -8,7 +8,7 @@ Rule: nothing is removed here but what the caller says is in the registry, if it
 """
 import os
 import stat
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Callable, List, NamedTuple
 
 FAILED = "failed"
 ERROR_SUFFIX = ".error"

@@ -5,9 +5,9 @@ every image in it is in the registry; the process may be killed at any moment an
 twice that the registry has.
 """
 import os
-from typing import Any, Callable, Dict
+from typing import Any, Callable
 
-from builder.errors import BuildError
+from builder.reading.errors import BuildError
 from content import Opened
 from names import DELETE_MARK, name_of_file, parse_name
 from push import named, named_by_archive, push

@@ -21,9 +21,9 @@ import time
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.append(str(ROOT / "tests"))
+sys.path.append(str(ROOT))
 
-import samples  # noqa: E402
+from tests.support import samples  # noqa: E402
 
 MB = 10 ** 6
 LAYER_BYTES = 100 * MB

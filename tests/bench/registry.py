@@ -22,14 +22,14 @@ import tempfile
 import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Sequence
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2]))
 
-import injector  # noqa: E402
-import samples  # noqa: E402
-from builder import chunks, payload  # noqa: E402
-from builder.archive import open_archive  # noqa: E402
-from builder.images import read_images  # noqa: E402
-from builder.oci import digest_of  # noqa: E402
+from tests.support import injector  # noqa: E402
+from tests.support import samples  # noqa: E402
+from builder.payload import chunks, packing  # noqa: E402
+from builder.reading.archive import open_archive  # noqa: E402
+from builder.reading.images import read_images  # noqa: E402
+from builder.reading.oci import digest_of  # noqa: E402
 from tests.bench.chart import Panel, chart  # noqa: E402
 from tests.bench.load import Job, Outcome, run  # noqa: E402
 
@@ -244,11 +244,11 @@ def start_figures(folder: str, rounds: int) -> Dict[str, float]:
                             samples.layout(samples.with_layers([layer]), "localhost/start:1", compress=bytes))
     found = {"imports alone": seconds_of(lambda: subprocess.run([sys.executable, "-I", "-S", pyz, "--help"],
                                                                 stdout=subprocess.DEVNULL, check=True), rounds)}
-    for compression in (payload.NONE, payload.XZ):
+    for compression in (packing.NONE, packing.XZ):
         parts = os.path.join(folder, "start-" + compression)
         os.makedirs(parts)
         with open_archive(archive) as source:
-            made = payload.write_payload(read_images(source), os.path.join(folder, "payload"), compression,
+            made = packing.write_payload(read_images(source), os.path.join(folder, "payload"), compression,
                                          lambda *told: None)
         with open(made.path, "rb") as file:
             digest, names = chunks.cut(file, made.size, 180 * KIB)

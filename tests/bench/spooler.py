@@ -21,8 +21,8 @@ from typing import List, NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests import samples  # noqa: E402
-from builder import pyz  # noqa: E402
+from tests.support import samples  # noqa: E402
+from builder.zipapp import pyz  # noqa: E402
 from tests.e2e.programs import free_port  # noqa: E402
 
 MIB = 1 << 20

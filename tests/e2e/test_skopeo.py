@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from builder.oci import digest_of
+from builder.reading.oci import digest_of
 from tests.e2e.images import FORMS
 
 NAMES = ("library/registry", "registry", "docker.io/library/registry")

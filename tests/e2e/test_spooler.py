@@ -14,10 +14,11 @@ import urllib.request
 
 import pytest
 
-from builder import oci, pyz
+from builder.reading import oci
+from builder.zipapp import pyz
 from tests.e2e.images import FORMS
 from tests.e2e.programs import free_port
-from tests.interpreters import interpreters
+from tests.support.interpreters import interpreters
 
 PLAIN, TLS, PASSWORD = "plain", "tls", "password"
 HTPASSWD = "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"  # secret

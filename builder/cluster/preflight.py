@@ -1,0 +1,163 @@
+"""A Decision held against the cluster: what will not work (errors), what may not (warnings). Pure.
+
+Each finding is one line that says what to change. What the chooser could avoid, it has avoided already (choice.py).
+"""
+import re
+from typing import Dict, List, Optional, Tuple
+
+from builder.cluster.candidates import TAKEN
+from builder.cluster.choice import Decision, Refused, is_openshift
+from builder.cluster.objects import Cluster
+from builder.cluster.nodes import some
+from builder.kubernetes.site import HOST_NETWORK, HOST_PORT, NODE_PORT, Site
+from builder.kubernetes.persistent_registry import NODE_PORT_NUMBER as REGISTRY_NODE_PORT
+from builder.kubernetes.persistent_registry import REGISTRY
+
+NODE_PORTS = range(30000, 32768)  # https://kubernetes.io/docs/reference/networking/service-protos/ (default range)
+ENFORCE = "pod-security.kubernetes.io/enforce"
+PROFILES = ("restricted", "baseline", "privileged")
+CRIO_STRICT = (1, 35)  # from here on CRI-O takes HTTP on loopback only where it is told to
+SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it
+
+REGISTRIES_CONF = """\
+CRI-O from 1.35 on ({nodes}) takes plain HTTP on loopback only where it is told to.
+Write to /etc/containers/registries.conf.d/seedpod.conf of each node, then systemctl reload crio:
+  [[registry]]
+  location = "127.0.0.1:{port}"
+  insecure = true"""
+IMAGE_CONFIG = """
+On OpenShift tell the cluster instead (with what is listed there already; the nodes are updated one by one):
+  oc patch image.config.openshift.io/cluster --type merge -p \\
+    '{{"spec":{{"registrySources":{{"insecureRegistries":["127.0.0.1:{port}"]}}}}}}'"""
+
+
+def check(decision: Decision, cluster: Optional[Cluster], with_registry: bool = False) -> Decision:
+    """The same with its warnings; raises Refused, with a line for each error. Without a cluster, options alone."""
+    site, cluster = decision.site, cluster or Cluster()
+    errors = port_errors(site, cluster) + namespace_errors(decision, cluster)
+    if with_registry:
+        errors += registry_errors(site, cluster)
+    warnings = (port_warnings(site) + namespace_warnings(decision, cluster) + runtime_warnings(site, cluster)
+                + pull_warnings(decision, cluster) + network_warnings(site, cluster)
+                + constraint_warnings(decision, cluster))
+    decision = decision._replace(warnings=decision.warnings + tuple(warnings))
+    if errors:
+        raise Refused(errors, decision)
+    return decision
+
+
+def port_errors(site: Site, cluster: Cluster) -> List[str]:
+    """Somebody else's node port or host port; one of ours is replaced."""
+    users = port_users(site, cluster)
+    if site.node_port not in users:
+        return []
+    free = min((port for port in NODE_PORTS if port not in users), key=lambda port: (abs(port - site.node_port), port))
+    return ["--node-port %d: is taken by %s: use --node-port %d" % (site.node_port, users[site.node_port], free)]
+
+
+def registry_errors(site: Site, cluster: Cluster) -> List[str]:
+    """Somebody else on the port of the registry that stays; an older build of it is replaced."""
+    user = port_users(site, cluster).get(REGISTRY_NODE_PORT)
+    if user in (None, "Service %s/%s" % (site.namespace, REGISTRY)):
+        return []
+    return ["--with-registry: its node port %d is taken by %s: move that one to another port first"
+            % (REGISTRY_NODE_PORT, user)]
+
+
+def port_users(site: Site, cluster: Cluster) -> Dict[int, str]:
+    """Port of every node -> who has it, but for an older injector of ours."""
+    users = {port: "Service %s/%s" % (service.namespace, service.name) for service in cluster.services
+             if not (service.ours and service.namespace == site.namespace) for port in service.node_ports}
+    users.update({port: "Pod %s/%s" % (pod.namespace, pod.name) for pod in cluster.pods
+                  if not (pod.ours and pod.namespace == site.namespace) for port in pod.host_ports})
+    return users
+
+
+def port_warnings(site: Site) -> List[str]:
+    if site.expose != NODE_PORT or site.node_port in NODE_PORTS:
+        return []
+    return ["--node-port %d: is outside %d to %d, the node ports that clusters have unless told otherwise"
+            % (site.node_port, NODE_PORTS.start, NODE_PORTS.stop - 1)]
+
+
+def namespace_errors(decision: Decision, cluster: Cluster) -> List[str]:
+    """A namespace that is not there, that goes, or that refuses the Pod. One that is emitted gets the right label."""
+    name, emitted, wanted = decision.site.namespace, decision.site.emits_namespace, decision.profile
+    found = {namespace.name: namespace for namespace in cluster.namespaces}
+    if not found or emitted and name not in found:
+        return []
+    if name not in found:
+        return ["--namespace %s: does not exist: create it, or add --create-namespace" % name]
+    if found[name].ending:
+        return ["--namespace %s: is being deleted: wait until it is gone, or take another" % name]
+    enforced = found[name].labels.get(ENFORCE, "")
+    if emitted or enforced not in PROFILES or PROFILES.index(enforced) >= PROFILES.index(wanted):
+        return []
+    return ["--namespace %s: enforces Pod Security %s, this Pod needs %s: kubectl label --overwrite namespace %s %s=%s"
+            % (name, enforced, wanted, name, ENFORCE, wanted)]
+
+
+def namespace_warnings(decision: Decision, cluster: Cluster) -> List[str]:
+    site = decision.site
+    for namespace in cluster.namespaces:
+        if namespace.name != site.namespace:
+            continue
+        if site.create_namespace and not namespace.ours:
+            return ["--create-namespace: namespace %s is there already, and kubectl delete -f OUT would delete it with "
+                    "all that it holds: leave it out" % site.namespace]
+        if not site.emits_namespace and ENFORCE not in namespace.labels and decision.profile == "privileged":
+            return ["--namespace %s: enforces no Pod Security of its own: if the cluster's default refuses the Pod, "
+                    "kubectl label namespace %s %s=privileged" % (site.namespace, site.namespace, ENFORCE)]
+    return []
+
+
+def runtime_warnings(site: Site, cluster: Cluster) -> List[str]:
+    """CRI-O, which refuses plain HTTP on loopback."""
+    strict = [node.name for node in cluster.nodes
+              if node.runtime.startswith("cri-o://") and version(node.runtime) >= CRIO_STRICT]
+    if not strict:
+        return []
+    text = REGISTRIES_CONF + (IMAGE_CONFIG if is_openshift(cluster) else "")
+    return [text.format(nodes=some(strict), port=site.node_port)]
+
+
+def constraint_warnings(decision: Decision, cluster: Cluster) -> List[str]:
+    """OpenShift has a second guard beside Pod Security."""
+    if decision.profile == "restricted" or not is_openshift(cluster):
+        return []
+    return ["OpenShift's security context constraints refuse paths, ports and the network of a node: oc adm policy "
+            "add-scc-to-user privileged -z default -n %s" % decision.site.namespace]
+
+
+def pull_warnings(decision: Decision, cluster: Cluster) -> List[str]:
+    """Who may use an image that is there already."""
+    warnings = []
+    secret = [candidate.image for candidate in decision.candidates
+              if candidate.pull_secret and candidate.verdict.startswith(TAKEN)]
+    newest = max((version(node.kubelet) for node in cluster.nodes), default=(0, 0))
+    if secret and newest >= SECRETS_CHECKED and not decision.site.pull_secrets and not is_openshift(cluster):
+        warnings.append("%s: all its Pods have a pull secret, and kubelets since 1.33 may keep it from others: if so, "
+                        "copy the secret into namespace %s and add --pull-secret NAME"
+                        % (secret[0], decision.site.namespace))
+    if cluster.always_pull:
+        warnings.append("the API server runs the admission plug-in AlwaysPullImages: the node must be able to pull the "
+                        "injector's image, even though it has it")
+    return warnings
+
+
+def network_warnings(site: Site, cluster: Cluster) -> List[str]:
+    """Networks of which users tell both."""
+    if site.expose == HOST_PORT and any(node.runtime.startswith("cri-o://") for node in cluster.nodes):
+        return ["CRI-O's own bridge does not lead 127.0.0.1 to host ports: if pulls are refused, use --expose "
+                "hostnetwork"]
+    names = {container.name for pod in cluster.pods for container in pod.containers if pod.running}
+    if site.expose == HOST_NETWORK or not names & {"cilium-agent", "anetd"} or "kube-proxy" in names:
+        return []
+    return ["Cilium takes the place of kube-proxy: most such clusters serve %s at 127.0.0.1, some do not: if pulls are "
+            "refused, use --expose hostnetwork" % ("node ports" if site.expose == NODE_PORT else "host ports")]
+
+
+def version(text: str) -> Tuple[int, ...]:
+    """`cri-o://1.35.1-2.rhaos`, `v1.36.2` -> (1, 35), (1, 36); (0, 0) where there is none."""
+    match = re.search(r"(\d+)\.(\d+)", text)
+    return tuple(map(int, match.groups())) if match else (0, 0)

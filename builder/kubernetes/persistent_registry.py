@@ -1,0 +1,205 @@
+"""The registry that stays: its image of the payload, a place for its data, the spooler beside it. Pure.
+
+In: what the operator wants of it, the plan of the build; out: Kubernetes objects as plain dicts, as in manifests.py.
+
+Rules for editors:
+- Its objects bear a `managed-by` of their own: pruning or deleting the seed never takes the registry or its data along.
+- Names and selectors never change, so that a later build rolls it over and keeps its data; only the ConfigMap of the
+  spooler is immutable and named after its content.
+- Nothing of one build is in the Pod's template but what matters: an equal registry is not restarted.
+
+https://distribution.github.io/distribution/about/configuration/ (its options as variables)
+"""
+import hashlib
+from typing import Any, Dict, List, NamedTuple, Sequence
+
+from builder.kubernetes import manifests
+from builder.reading.documents import field, parse_object, strings
+from builder.reading.errors import BuildError
+from builder.kubernetes.manifests import Object, Plan, Runner
+from builder.reading.oci import Image
+from builder.kubernetes.quantity import MIB, QUANTITY, number
+from builder.reading.reference import parse
+from builder.kubernetes.site import NAME, NODE_PORT, subdomain
+
+REGISTRY, SPOOLER = NAME + "-registry", "spooler"
+SPOOLER_FILE = "spooler.pyz"
+DATA, SPOOL, CODE = "/var/lib/registry", "/spool", "/spooler"  # mount paths
+REGISTRY_PORT, HEALTH_PORT = 5000, 5001
+NODE_PORT_NUMBER = 31999  # of the registry
+SEED_NODE_PORT = 31998  # of the injector, where the registry has the usual one
+KNOWN = ("registry", "distribution", "zot")  # last words of repositories that hold a registry
+
+REGISTRY_BYTES = 512 * MIB  # it answers hundreds of pulls at once; pages of files it may give back
+SPOOLER_BYTES = 128 * MIB  # 25 MiB, and pages of the archives that it writes
+ENVIRONMENT = {
+    "REGISTRY_HTTP_ADDR": ":%d" % REGISTRY_PORT,
+    "REGISTRY_HTTP_SECRET": NAME,  # signs where an upload stands: without one, a restart forgets it. Guards nothing
+    "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": DATA,
+    "REGISTRY_STORAGE_DELETE_ENABLED": "true",
+    "OTEL_TRACES_EXPORTER": "none",  # version 3 would look for a collector for ever
+}
+
+SEED_KINDS = ("daemonset", "deployment", "service", "pod", "configmap")
+EMPTY_DIR, CLAIM, NEW_CLAIM = "emptydir", "claim", "new"
+
+
+class Storage(NamedTuple):
+    """Where the registry's data lie."""
+    kind: str = EMPTY_DIR
+    claim: str = ""  # name of one that is there
+    size: str = ""  # of a new one
+    storage_class: str = ""  # of a new one; "": the cluster's default
+
+
+class Wanted(NamedTuple):
+    """What the operator says of the registry."""
+    image: str = ""  # reference of an image of the payload; "": to be found
+    storage: Storage = Storage()
+
+
+def storage(text: str) -> Storage:
+    """`emptydir`, `claim:NAME` or `new:SIZE[:CLASS]`."""
+    kind, _, rest = text.partition(":")
+    if text == EMPTY_DIR:
+        return Storage()
+    if kind == CLAIM and rest:
+        return Storage(CLAIM, claim=subdomain("--registry-storage", rest))
+    size, _, storage_class = rest.partition(":")
+    if kind == NEW_CLAIM and QUANTITY.fullmatch(size):
+        if number(size) < MIB:
+            raise BuildError("--registry-storage %s: is smaller than any image: write 20Gi" % text)
+        return Storage(NEW_CLAIM, size=size,
+                       storage_class=subdomain("--registry-storage", storage_class) if storage_class else "")
+    raise BuildError("--registry-storage %s: is none: write %s, %s:NAME or %s:20Gi[:CLASS]"
+                     % (ascii(text)[1:-1], EMPTY_DIR, CLAIM, NEW_CLAIM))
+
+
+def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
+    """The reference of the registry's image among those of the payload."""
+    references = [reference for image in images for reference in image.references]
+    if wanted.image:
+        reference = str(parse(wanted.image))
+        if reference not in references:
+            raise BuildError("--registry-image %s: is in none of the archives: pass its archive, too" % wanted.image)
+        return reference
+    found = [reference for reference in references if parse(reference).path.rpartition("/")[2] in KNOWN]
+    if len(found) != 1:
+        raise BuildError("--with-registry: %s of the images is a registry%s: name it by --registry-image REF" % (
+            "none" if not found else "more than one", ": " + ", ".join(found) if found else ""))
+    return found[0]
+
+
+def command_of(reference: str, images: Sequence[Image]) -> List[str]:
+    """What an image of the payload runs by itself: its entrypoint with its arguments."""
+    (image,) = [image for image in images if reference in image.references]
+    for blob in image.configs:
+        with blob.open() as reader:
+            config = field(parse_object(reader.read(), reference), "config", dict, reference)
+        words = field(config, "Entrypoint", list, reference) + field(config, "Cmd", list, reference)
+        if words:
+            return list(strings(words, reference))
+    raise BuildError("--registry-image %s: does not say what it runs: name an image of a registry" % reference)
+
+
+def objects(plan: Plan, runner: Runner, image: str, command: Sequence[str], place: Storage, code: bytes, data: str) \
+        -> Dict[str, Object]:
+    """File name -> object, in the order in which they are to be applied. `image`: where nodes pull the registry,
+    `command`: what it runs; `data`: what stands for the spooler, `code`, in base64."""
+    name = "%s-%s-%s" % (NAME, SPOOLER, hashlib.sha256(code).hexdigest()[:12])
+    found = {}
+    if place.kind == NEW_CLAIM:
+        found["50-registryclaim.yaml"] = claim(plan, place)
+    found["51-spooler.yaml"] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(plan, name),
+                                "immutable": True, "binaryData": {SPOOLER_FILE: data}}
+    found["52-registryservice.yaml"] = service(plan)
+    registry = manifests.container(plan.site, runner._replace(image=image), "registry", list(command), REGISTRY_BYTES,
+                                   [{"name": "data", "mountPath": DATA}])
+    # No liveness probe: by HTTP it would kill a busy registry.
+    registry.update(ports=[{"name": "registry", "containerPort": REGISTRY_PORT}],
+                    readinessProbe=probe("/v2/", "registry", 5),
+                    env=[{"name": name, "value": value} for name, value in ENVIRONMENT.items()])
+    found["60-registry.yaml"] = deployment(plan, pod_spec(plan, runner, registry, place, name))
+    return found
+
+
+def selector() -> Dict[str, str]:
+    return {"app.kubernetes.io/name": REGISTRY, "app.kubernetes.io/component": "registry",
+            "app.kubernetes.io/managed-by": REGISTRY}
+
+
+def metadata(plan: Plan, name: str) -> Object:
+    return manifests.described(plan, {"name": name, "namespace": plan.site.namespace,
+                                      "labels": dict(plan.site.labels, **selector())})
+
+
+def claim(plan: Plan, place: Storage) -> Object:
+    spec: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": place.size}}}
+    if place.storage_class:
+        spec["storageClassName"] = place.storage_class
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata(plan, REGISTRY), "spec": spec}
+
+
+def service(plan: Plan) -> Object:
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(plan, REGISTRY), "spec": {
+        "type": "NodePort", "ipFamilyPolicy": "PreferDualStack", "selector": selector(),
+        "ports": [{"name": "registry", "port": REGISTRY_PORT, "targetPort": "registry", "nodePort": NODE_PORT_NUMBER}]}}
+
+
+def deployment(plan: Plan, spec: Object) -> Object:
+    """One at a time: two would write into the same data, and a volume is attached to one node."""
+    labels = dict(plan.site.labels, **selector())
+    template = {"metadata": manifests.described(plan, {"labels": labels}), "spec": spec}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(plan, REGISTRY), "spec": {
+        "replicas": 1, "strategy": {"type": "Recreate"}, "selector": {"matchLabels": selector()}, "template": template}}
+
+
+def pod_spec(plan: Plan, runner: Runner, registry: Object, place: Storage, config_map: str) -> Object:
+    """The container of the registry and the spooler; neither knows a secret or the API server."""
+    site = plan.site._replace(expose=NODE_PORT, replicas=0, tries=1)  # which speak of the injector
+    folders = manifests.host_folders(runner)
+    spooler = manifests.container(
+        site, runner, SPOOLER, [runner.interpreter, "-I", "-S", "%s/%s" % (CODE, SPOOLER_FILE), "spool"], SPOOLER_BYTES,
+        [manifests.mount("code", CODE), {"name": "spool", "mountPath": SPOOL}]
+        + [manifests.mount("host-" + name, "/" + name) for name in folders])
+    spooler.update(ports=[{"name": "health", "containerPort": HEALTH_PORT}],
+                   readinessProbe=probe("/ready", "health", 5), livenessProbe=probe("/live", "health", 30))
+    user: Object = {} if site.no_user else {
+        "runAsUser": manifests.USER, "runAsGroup": manifests.USER, "fsGroup": manifests.USER}
+    return {
+        **manifests.placement(site, runner),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": dict({"runAsNonRoot": True}, **user, seccompProfile={"type": "RuntimeDefault"}),
+        "containers": [registry, spooler],
+        "volumes": [
+            {"name": "code", "configMap": {"name": config_map}},
+            {"name": "spool", "emptyDir": {}},
+            dict({"name": "data"}, **volume(place)),
+        ] + [{"name": "host-" + name, "hostPath": {"path": "/" + name, "type": "Directory"}} for name in folders]}
+
+
+def volume(place: Storage) -> Object:
+    if place.kind == EMPTY_DIR:
+        return {"emptyDir": {}}
+    return {"persistentVolumeClaim": {"claimName": place.claim or REGISTRY}}
+
+
+def probe(path: str, port: str, seconds: int) -> Dict[str, Any]:
+    return {"httpGet": {"path": path, "port": port}, "periodSeconds": seconds, "timeoutSeconds": 5}
+
+
+def commands(plan: Plan, runner: Runner) -> Dict[str, str]:
+    """What to type once OUT is applied, in order: what for -> the command."""
+    kubectl = "kubectl -n %s " % plan.site.namespace
+    spooler = "%sexec -i deploy/%s -c %s -- %s -I -S %s/%s " % (
+        kubectl, REGISTRY, SPOOLER, runner.interpreter, CODE, SPOOLER_FILE)
+    # Where the injector has no Service, no Pod reaches it: its images go in from files, one after the other.
+    fill = "push < ARCHIVE" if plan.site.on_every_node else "copy --source http://%s:%d" % (NAME, plan.site.node_port)
+    return {
+        "wait until the registry serves": "%srollout status deploy/%s --timeout=300s" % (kubectl, REGISTRY),
+        "bring its own image and all others of the payload into it": spooler + fill,
+        "bring more images into it, as often as need be": spooler + "push NAME:TAG < ARCHIVE",
+        "remove the seed; the registry and its data stay": "%sdelete %s -l app.kubernetes.io/managed-by=%s"
+                                                           % (kubectl, ",".join(SEED_KINDS), NAME),
+    }

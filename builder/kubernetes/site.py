@@ -1,0 +1,189 @@
+"""What the operator says of the cluster -> one value, checked: names, labels and quantities that the API will take.
+
+Each function reads the text of one option. What leaves this module is legal; nobody downstream checks again.
+All errors are BuildErrors that begin with the option.
+
+Specs: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and .../labels/#syntax-and-character-set
+"""
+import re
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+
+from builder.reading.errors import BuildError
+from builder.kubernetes.quantity import number
+
+NAME = "seedpod"
+NODE_PORT, HOST_PORT, HOST_NETWORK = "nodeport", "hostport", "hostnetwork"
+EXPOSURES = (NODE_PORT, HOST_PORT, HOST_NETWORK)
+INTERPRETER = "python3"
+
+NAME_LETTERS, SUBDOMAIN_LETTERS, PREFIX_LETTERS = 63, 253, 253
+_NAME = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+LABEL_NAME = re.compile(_NAME)  # of a namespace
+SUBDOMAIN = re.compile(r"%s(?:\.%s)*" % (_NAME, _NAME))
+WORD = re.compile("(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")  # a label's value, or its key after the slash
+IMAGE = re.compile("[^\\s\"'<>]+")
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+OUR_LABELS = "app.kubernetes.io/"  # what ties the objects together; the Service and the prune command select by them
+PORTS = range(1024, 1 << 16)  # the server is not root; https://www.rfc-editor.org/rfc/rfc6335#section-6
+RESOURCES = ("cpu", "memory", "ephemeral-storage")
+
+Pairs = Mapping[str, str]
+
+
+class Site(NamedTuple):
+    """What the operator says of the cluster."""
+    image: str = ""  # that runs the injector; "": to be chosen
+    interpreter: str = ""  # its Python; "": to be chosen
+    host_python: Optional[str] = None  # the node's own Python: path, or "" if it is to be chosen; None: the image's
+    tries: int = 1  # Pods on different images
+    namespace: str = NAME
+    create_namespace: bool = False
+    node_port: int = 31999
+    expose: str = ""  # one of EXPOSURES; "": to be chosen
+    replicas: int = 0  # of a Deployment; 0: a bare Pod
+    node_selector: Pairs = {}
+    tolerations: Tuple[Mapping[str, str], ...] = ()
+    no_user: bool = False  # the cluster assigns the user
+    requests: Pairs = {}
+    limits: Pairs = {}
+    pull_secrets: Tuple[str, ...] = ()
+    labels: Pairs = {}
+    annotations: Pairs = {}
+    priority_class: str = ""
+
+    @property
+    def emits_namespace(self) -> bool:
+        """Ours is ours; any other is emitted only on demand, since `kubectl delete -f OUT` takes it along."""
+        return self.namespace == NAME or self.create_namespace
+
+    @property
+    def on_every_node(self) -> bool:
+        """Whether it is a DaemonSet: then 127.0.0.1 leads to the node's own Pod, not by way of kube-proxy."""
+        return self.expose in (HOST_PORT, HOST_NETWORK)
+
+
+def checked(site: Site) -> Site:
+    """The same site; BuildError where options contradict each other."""
+    if site.expose in (HOST_PORT, HOST_NETWORK) and (site.replicas or site.tries > 1):
+        raise BuildError("--expose %s: runs one Pod on every node: leave out %s"
+                         % (site.expose, "--replicas" if site.replicas else "--try"))
+    if site.replicas and site.tries > 1:
+        raise BuildError("--try: its Pods are to fail, a Deployment would start them again: leave out --replicas")
+    if site.image and site.tries > 1:
+        raise BuildError("--try: tries the images of --cluster: leave out --image")
+    if site.host_python is not None and (site.interpreter or site.tries > 1):
+        raise BuildError("--host-python: takes no %s: name the node's Python as --host-python PATH"
+                         % ("--interpreter" if site.interpreter else "--try"))
+    for name, value in site.requests.items():
+        if name in site.limits and number(value) > number(site.limits[name]):
+            raise BuildError("--requests %s=%s: is more than --limits %s=%s: raise the limit"
+                             % (name, value, name, site.limits[name]))
+    return site
+
+
+def image(text: str) -> str:
+    if not IMAGE.fullmatch(text):
+        raise BuildError("--image %s: is no image name: write REGISTRY/NAME:TAG" % ascii(text))
+    return text
+
+
+def namespace(text: str) -> str:
+    if not LABEL_NAME.fullmatch(text) or len(text) > NAME_LETTERS:
+        raise BuildError("--namespace %s: is no namespace: at most %d of a-z, 0-9 and -" % (ascii(text), NAME_LETTERS))
+    return text
+
+
+def subdomain(option: str, text: str) -> str:
+    if not SUBDOMAIN.fullmatch(text) or len(text) > SUBDOMAIN_LETTERS:
+        raise BuildError("%s %s: is no name of an object: at most %d of a-z, 0-9, - and ."
+                         % (option, ascii(text), SUBDOMAIN_LETTERS))
+    return text
+
+
+def port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) in PORTS):
+        raise BuildError("--node-port %s: is no port: choose one of %d to %d (clusters give out 30000 to 32767)"
+                         % (ascii(text), PORTS.start, PORTS.stop - 1))
+    return int(text)
+
+
+def count(option: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 99):
+        raise BuildError("%s %s: is no number from 1 to 99" % (option, ascii(text)))
+    return int(text)
+
+
+def path(option: str, text: str) -> str:
+    if text and not text.startswith("/"):
+        raise BuildError("%s %s: is no absolute path, e.g. /usr/bin/python3" % (option, ascii(text)))
+    return text
+
+
+def is_key(text: str) -> bool:
+    """Whether a label or an annotation can have this key."""
+    prefix, slash, name = text.rpartition("/")
+    return bool(name and WORD.fullmatch(name)) and (
+        not slash or bool(SUBDOMAIN.fullmatch(prefix)) and len(prefix) <= PREFIX_LETTERS)
+
+
+def label(option: str, text: str) -> Tuple[str, str]:
+    """`KEY=VALUE`, both as labels have them."""
+    key, equals, value = text.partition("=")
+    if not equals or not is_key(key) or not WORD.fullmatch(value):
+        raise BuildError("%s %s: is no label: write KEY=VALUE, at most 63 letters, digits or - _ . each"
+                         % (option, ascii(text)))
+    return key, value
+
+
+def own_label(text: str) -> Tuple[str, str]:
+    if text.startswith(OUR_LABELS) and text.partition("=")[0][len(OUR_LABELS):] in (
+            "name", "component", "managed-by", "instance"):
+        raise BuildError("--label %s: is set already, and selected by: choose another key" % ascii(text))
+    return label("--label", text)
+
+
+def annotation(text: str) -> Tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not is_key(key):
+        raise BuildError("--annotation %s: write KEY=VALUE, the key of at most 63 letters, digits or - _ ."
+                         % ascii(text))
+    return key, value
+
+
+def toleration(text: str) -> Dict[str, str]:
+    """`KEY[=VALUE][:EFFECT]`, as `kubectl taint` writes taints. Without a value: whatever it is."""
+    rest, colon, effect = text.partition(":")
+    key, equals, value = rest.partition("=")
+    if not is_key(key) or not WORD.fullmatch(value) or colon and effect not in EFFECTS:
+        raise BuildError("--tolerate %s: is no taint: write KEY, KEY=VALUE or KEY=VALUE:EFFECT (%s)"
+                         % (ascii(text), ", ".join(EFFECTS)))
+    result = {"key": key, "operator": "Equal", "value": value} if equals else {"key": key, "operator": "Exists"}
+    return dict(result, effect=effect) if colon else result
+
+
+TOLERATE_ALL = {"operator": "Exists"}
+
+
+def quantities(option: str, text: str) -> Dict[str, str]:
+    """`cpu=50m,memory=64Mi` -> resources."""
+    result: Dict[str, str] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            if name not in RESOURCES or name in result or not number(value):
+                raise ValueError
+        except ValueError:
+            raise BuildError("%s %s: write e.g. cpu=50m,memory=64Mi (%s)"
+                             % (option, ascii(text), ", ".join(RESOURCES))) from None
+        result[name] = value
+    return result
+
+
+def tolerates(tolerations: Tuple[Mapping[str, str], ...], taint: Mapping[str, Any]) -> bool:
+    """Whether one of them fits the taint (a mapping with key, value, effect), as the scheduler sees it."""
+    for item in tolerations:
+        if item.get("key") not in (None, taint["key"]) or item.get("effect") not in (None, taint["effect"]):
+            continue
+        if item["operator"] == "Exists" or item.get("value", "") == taint["value"]:
+            return True
+    return False

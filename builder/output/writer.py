@@ -1,0 +1,197 @@
+"""Objects -> files in OUT, or one stream: the edge that writes.
+
+OUT is written aside and moved into place, so that a build that fails leaves what was there; a folder that holds
+anything which Seedpod did not write is never touched. Files sort in the order in which they are to be applied.
+"""
+import binascii
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from typing import BinaryIO, Dict, Iterable, Iterator, List, Mapping, Tuple
+
+from builder.kubernetes import manifests
+from builder.payload.chunks import Chunk, read
+from builder.reading.errors import BuildError
+from builder.kubernetes.manifests import Plan
+from builder.kubernetes.site import Site
+from builder.kubernetes.to_yaml import to_yaml
+
+README = "README.txt"
+PYZ = "injector.pyz"
+SUMS = "SHA256SUMS"
+MARK = "Written by Seedpod."
+OURS = re.compile(r"\d\d-[a-z]+(-\d+(-of-\d+)?)?\.yaml|%s" % "|".join(map(re.escape, (README, PYZ, SUMS))))
+
+PART_BYTES = 48 << 10  # turned into base64 at once: whole groups of 3, and it stays in the processor's cache
+DATA = "="  # stands for a chunk's data while YAML is written, which then need not look at every byte of it
+
+Parts = Iterable[bytes]  # of a file, one after the other
+
+COMMENT = """\
+The injector: it puts the images together from the chunk ConfigMaps and serves them, read-only, at
+127.0.0.1:{port} of every node. It runs in {image};
+its code is injector.pyz.
+
+  watch   kubectl -n {namespace} get pods -o wide
+  logs    kubectl -n {namespace} logs -l app.kubernetes.io/instance={instance} --all-containers
+  heal    {heal}
+  undo    kubectl delete --ignore-not-found -f FOLDER (the folder of this file)
+"""
+HEAL = {
+    "Pod": "kubectl -n {namespace} delete pod {name} --ignore-not-found --force, then apply this file again\n"
+           "          (an evicted Pod stays Failed, one of a lost node stays Terminating)",
+    "Deployment": "it heals itself: a Pod that was evicted, or whose node is lost, is replaced",
+    "DaemonSet": "it heals itself: every node has its own Pod, a new node too",
+}
+FOLDER_TEXT = """\
+{mark} Images for a Kubernetes cluster without a registry, in plain YAML.
+
+apply   {apply}
+undo    kubectl delete --ignore-not-found -f THIS_FOLDER
+
+Every node can then pull:
+{images}
+The YAML files are to be applied in the order of their names. {pyz} is the program that they carry into the cluster,
+for you to look at (unzip it) or to run by hand. {sums} tells whether the folder was carried over whole: sha256sum -c
+{sums}, or python3 build.py --verify THIS_FOLDER. kubectl passes over all three.
+"""
+
+
+def documents(plan: Plan, enforce: str, chunks: List[Chunk], payload: BinaryIO, pyz: bytes) \
+        -> Iterator[Tuple[str, Parts]]:
+    """(file name, YAML) of every object, in the order in which they are to be applied."""
+    if plan.site.emits_namespace:
+        yield "00-namespace.yaml", [to_yaml(manifests.namespace(plan, enforce)).encode()]
+    for chunk, data in read(payload, chunks):
+        numbers = re.search(r"\d+-of-\d+", chunk.name).group()
+        yield "10-chunk-%s.yaml" % numbers, with_data(
+            to_yaml(manifests.chunk_config_map(plan, chunk.name, DATA)), data)
+    yield "20-injector.yaml", with_data(to_yaml(manifests.injector_config_map(plan, DATA)), pyz)
+    if not plan.site.on_every_node:
+        yield "30-service.yaml", [to_yaml(manifests.service(plan)).encode()]
+    objects = manifests.workloads(plan)
+    for number, manifest in enumerate(objects, 1):
+        name = manifest["kind"].lower() + ("-%d" % number if len(objects) > 1 else "")
+        yield "40-%s.yaml" % name, [to_yaml(manifest, comment_of(plan, manifest)).encode()]
+
+
+def with_code(objects: Mapping[str, manifests.Object], code: bytes) -> Iterator[Tuple[str, Parts]]:
+    """(file name, YAML) of each object; the data of a ConfigMap are `code`."""
+    for name, manifest in objects.items():
+        text = to_yaml(manifest)
+        yield name, with_data(text, code) if manifest["kind"] == "ConfigMap" else [text.encode()]
+
+
+def comment_of(plan: Plan, manifest: manifests.Object) -> str:
+    """What whoever finds the file should know."""
+    kind, namespace = manifest["kind"], plan.site.namespace
+    spec = manifest["spec"] if kind == "Pod" else manifest["spec"]["template"]["spec"]
+    heal = HEAL[kind].format(namespace=namespace, name=manifest["metadata"]["name"])
+    python = ", with the Python of the node" if any("hostPath" in volume for volume in spec["volumes"]) else ""
+    return COMMENT.format(port=plan.site.node_port, namespace=namespace, instance=plan.instance, heal=heal,
+                          image=spec["containers"][0]["image"] + ", which is on the nodes already" + python)
+
+
+def companions(pyz: bytes, apply: str, site: Site, addresses: Mapping[str, str]) -> List[Tuple[str, Parts]]:
+    """What else OUT holds: the program, and a text for whoever finds the folder."""
+    images = "".join("  127.0.0.1:%d/%s\n      %s\n" % (site.node_port, address, reference)
+                     for reference, address in addresses.items())
+    text = FOLDER_TEXT.format(mark=MARK, apply=apply, images=images, pyz=PYZ, sums=SUMS)
+    return [(PYZ, [pyz]), (README, [text.encode()])]
+
+
+def with_data(text: str, data: bytes) -> Iterator[bytes]:
+    head, _, tail = text.encode().rpartition(b'"%s"' % DATA.encode())  # data is what comes last in a ConfigMap
+    yield head + b'"'
+    view = memoryview(data)
+    for start in range(0, len(data), PART_BYTES):
+        yield binascii.b2a_base64(view[start:start + PART_BYTES], newline=False)
+    yield b'"' + tail
+
+
+def write_stream(target: BinaryIO, files: Iterable[Tuple[str, Parts]]) -> None:
+    """One YAML stream, as `kubectl apply -f -` reads it."""
+    for _, parts in files:
+        target.write(b"---\n")
+        target.writelines(parts)
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Aside first, so that a full disk leaves what was there."""
+    aside = path + ".partial"
+    try:
+        with open(aside, "wb") as file:
+            file.write(data)
+        os.replace(aside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        raise
+
+
+def check_out(out: str) -> None:
+    """BuildError unless OUT can be written: it is not there, or empty, or a build of ours."""
+    out = os.path.abspath(out)  # what Folder replaces: "" is a folder, too, and "link/" is a link
+    if not os.path.lexists(out):
+        return
+    advice = "name another folder with -o, or remove it"
+    if not os.path.isdir(out) or os.path.islink(out):
+        raise BuildError("%s: is there and is no folder: %s" % (out, advice))
+    names = sorted(os.listdir(out))
+    strange = [name for name in names if not OURS.fullmatch(name)]
+    if strange or names and not marked(os.path.join(out, README)):
+        raise BuildError("%s: holds files that Seedpod did not write (%s): %s"
+                         % (out, ascii((strange or names)[0]), advice))
+    if os.path.samefile(out, os.curdir):  # it would be moved away, and the shell would stand in what is no more
+        raise BuildError("%s: is the folder that you are in: name another with -o" % out)
+
+
+def marked(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MARK)) == MARK.encode()
+    except OSError:
+        return False
+
+
+class Folder:
+    """OUT in the making, beside its place. Used in a `with`, it vanishes in the end, unless keep() was called."""
+
+    def __init__(self, out: str) -> None:
+        self.out = os.path.abspath(out)
+        self.sums: Dict[str, str] = {}  # file name -> sha256
+
+    def __enter__(self) -> "Folder":
+        parent, name = os.path.split(self.out)
+        if not os.path.isdir(parent):
+            raise BuildError("%s: its parent folder does not exist: make it, or name another with -o" % self.out)
+        self.scratch = tempfile.mkdtemp(prefix=".%s." % name, suffix=".partial", dir=parent)
+        self.path = os.path.join(self.scratch, "out")
+        os.mkdir(self.path)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        old = os.path.join(self.scratch, "old")
+        if os.path.lexists(old) and not os.path.lexists(self.out):
+            os.rename(old, self.out)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def write(self, files: Iterable[Tuple[str, Parts]]) -> None:
+        for name, parts in files:
+            digest = hashlib.sha256()
+            with open(os.path.join(self.path, name), "wb") as file:
+                for part in parts:
+                    digest.update(part)
+                    file.write(part)
+            self.sums[name] = digest.hexdigest()
+
+    def keep(self) -> None:
+        """Move it into place. What was there is put aside first and removed with the rest."""
+        sums = "".join("%s  %s\n" % (self.sums[name], name) for name in sorted(self.sums))
+        self.write([(SUMS, [sums.encode()])])
+        if os.path.lexists(self.out):
+            os.rename(self.out, os.path.join(self.scratch, "old"))
+        os.rename(self.path, self.out)

@@ -1,0 +1,168 @@
+"""builder/with_registry: the registry that stays, as Kubernetes objects."""
+import copy
+
+import pytest
+
+from builder.kubernetes import manifests, persistent_registry
+from builder.reading.archive import open_archive
+from builder.reading.errors import BuildError
+from builder.reading.images import read_images
+from builder.kubernetes.manifests import Plan, Runner
+from builder.kubernetes.site import HOST_NETWORK, NODE_PORT, TOLERATE_ALL, Site
+from builder.kubernetes.persistent_registry import Storage, Wanted
+from tests.support import samples
+from tests.test_split import read
+
+CODE, DATA = b"stands for spooler.pyz", "PSE="
+IMAGE = "127.0.0.1:31998/library/registry:2"
+PYTHON = Runner("example.com/python:3")
+PLAN = Plan(Site(expose=NODE_PORT, node_port=31998, labels={"team": "platform"}), "0" * 12, (), "")
+RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
+def objects(plan=PLAN, runner=PYTHON, place=Storage(), code=CODE):
+    return persistent_registry.objects(plan, runner, IMAGE, ["/entrypoint.sh", "serve"], place, code, DATA)
+
+
+def pod_of(found):
+    return found["60-registry.yaml"]["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("text, place", (
+    ("emptydir", Storage()),
+    ("claim:data", Storage("claim", claim="data")),
+    ("new:20Gi", Storage("new", size="20Gi")),
+    ("new:20Gi:fast", Storage("new", size="20Gi", storage_class="fast")),
+))
+def test_storage_is_read(text, place):
+    assert persistent_registry.storage(text) == place
+
+
+@pytest.mark.parametrize("text", ("", "claim", "claim:", "claim:A_b", "new", "new:", "new:much", "new:1",
+                                  "new:20Gi:A b", "nfs:x", "emptydir:1Gi"))
+def test_storage_that_is_none_is_refused(text):
+    with pytest.raises(BuildError, match="^--registry-storage "):
+        persistent_registry.storage(text)
+
+
+def images_of(tmp_path, *names):
+    members = samples.joined(*[samples.crane(samples.sample(name), name) for name in names])
+    return read(samples.write(tmp_path / "images.tar", members))
+
+
+@pytest.mark.parametrize("names, wanted, found", (
+    (("docker.io/library/registry:2", "quay.io/a/b:1"), "", "docker.io/library/registry:2"),
+    (("ghcr.io/project-zot/zot:1", "quay.io/a/b:1"), "", "ghcr.io/project-zot/zot:1"),
+    (("quay.io/my/own:2", "quay.io/a/b:1"), "quay.io/my/own:2", "quay.io/my/own:2"),
+))
+def test_the_registrys_image_is_found_or_named(names, wanted, found, tmp_path):
+    assert persistent_registry.image_of(Wanted(wanted), images_of(tmp_path, *names)) == found
+
+
+@pytest.mark.parametrize("names, wanted, words", (
+    (("quay.io/a/b:1",), "", "none of the images is a registry"),
+    (("quay.io/a/registry:1", "quay.io/b/registry:1"), "", "more than one"),
+    (("quay.io/a/registry:1",), "registry:2", "is in none of the archives"),
+))
+def test_a_registry_that_cannot_be_told_is_asked_for(names, wanted, words, tmp_path):
+    with pytest.raises(BuildError, match=words):
+        persistent_registry.image_of(Wanted(wanted), images_of(tmp_path, *names))
+
+
+def test_the_registry_runs_what_its_image_says(tmp_path):
+    silent = samples.Sample(samples.to_json({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": []}}), ())
+    path = samples.write(tmp_path / "two.tar", samples.joined(
+        samples.crane(samples.sample(), "docker.io/library/registry:2"), samples.crane(silent, "quay.io/a/b:1")))
+    with open_archive(path) as archive:
+        images = read_images(archive)
+        assert persistent_registry.command_of("docker.io/library/registry:2", images) == ["/file-0"]
+        with pytest.raises(BuildError, match="does not say what it runs"):
+            persistent_registry.command_of("quay.io/a/b:1", images)
+
+
+def test_the_pod_passes_restricted():
+    pod = pod_of(objects())
+    assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
+                                      "seccompProfile": {"type": "RuntimeDefault"}}
+    assert [container["securityContext"] for container in pod["containers"]] == [RESTRICTED] * 2
+    assert not pod["automountServiceAccountToken"] and not pod["enableServiceLinks"]
+    assert {"hostPath", "hostNetwork"} & (set(pod) | {key for volume in pod["volumes"] for key in volume}) == set()
+    for container in pod["containers"]:
+        assert container["imagePullPolicy"] == "IfNotPresent"
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"]) & set(container["resources"]["limits"])
+
+
+def test_the_registry_comes_from_the_injector_and_deletes():
+    registry, spooler = pod_of(objects())["containers"]
+    assert (registry["image"], spooler["image"]) == (IMAGE, PYTHON.image)
+    assert registry["command"] == ["/entrypoint.sh", "serve"]
+    assert {item["name"]: item["value"] for item in registry["env"]}["REGISTRY_STORAGE_DELETE_ENABLED"] == "true"
+    assert spooler["command"] == ["python3", "-I", "-S", "/spooler/spooler.pyz", "spool"]
+
+
+def test_all_that_is_mounted_is_there():
+    for runner in (PYTHON, PYTHON._replace(host_python=True, architecture="amd64")):
+        pod = pod_of(objects(runner=runner))
+        names = {volume["name"] for volume in pod["volumes"]}
+        assert names == {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+
+
+@pytest.mark.parametrize("place, volume, claims", (
+    (Storage(), {"emptyDir": {}}, 0),
+    (Storage("claim", claim="data"), {"persistentVolumeClaim": {"claimName": "data"}}, 0),
+    (Storage("new", size="20Gi", storage_class="fast"),
+     {"persistentVolumeClaim": {"claimName": "seedpod-registry"}}, 1),
+))
+def test_the_data_lie_where_the_operator_says(place, volume, claims):
+    found = objects(place=place)
+    assert dict({"name": "data"}, **volume) in pod_of(found)["volumes"]
+    claimed = [item for item in found.values() if item["kind"] == "PersistentVolumeClaim"]
+    assert len(claimed) == claims
+    for item in claimed:
+        assert item["spec"] == {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast",
+                                "resources": {"requests": {"storage": "20Gi"}}}
+
+
+def test_the_service_leads_to_the_pod_on_the_usual_port():
+    found = objects()
+    service, deployment = found["52-registryservice.yaml"]["spec"], found["60-registry.yaml"]["spec"]
+    assert service["ports"][0]["nodePort"] == 31999
+    labels = deployment["template"]["metadata"]["labels"]
+    for selector in (service["selector"], deployment["selector"]["matchLabels"]):
+        assert selector.items() <= labels.items()
+    assert service["ports"][0]["targetPort"] in [port["name"] for container in pod_of(found)["containers"]
+                                                 for port in container["ports"]]
+
+
+def test_pruning_the_seed_spares_the_registry():
+    for item in objects(place=Storage("new", size="20Gi")).values():
+        labels = item["metadata"]["labels"]
+        assert labels["app.kubernetes.io/managed-by"] != manifests.selector("injector")["app.kubernetes.io/managed-by"]
+        assert labels["team"] == "platform"
+
+
+def test_an_equal_registry_is_not_restarted_by_another_build():
+    assert objects(PLAN._replace(instance="1" * 12)) == objects()
+    assert objects(code=b"newer")["60-registry.yaml"] != objects()["60-registry.yaml"]
+
+
+def test_what_is_said_of_the_injector_is_not_said_of_the_registry():
+    site = PLAN.site._replace(expose=HOST_NETWORK, tolerations=(TOLERATE_ALL,))
+    pod = pod_of(objects(PLAN._replace(site=site)))
+    assert "hostNetwork" not in pod and pod["tolerations"]
+    pod = pod_of(objects(PLAN._replace(site=PLAN.site._replace(tries=3))))
+    assert "restartPolicy" not in pod and "topologySpreadConstraints" not in pod
+
+
+def test_it_is_pure():
+    plan = copy.deepcopy(PLAN)
+    assert objects() == objects() and plan == PLAN
+
+
+def test_the_commands_come_in_order():
+    told = list(persistent_registry.commands(PLAN, PYTHON).values())
+    assert "rollout status deploy/seedpod-registry" in told[0]
+    assert told[1].endswith("python3 -I -S /spooler/spooler.pyz copy --source http://seedpod:31998")
+    assert told[-1].endswith(" -l app.kubernetes.io/managed-by=seedpod")
+    everywhere = PLAN._replace(site=PLAN.site._replace(expose=HOST_NETWORK))
+    assert list(persistent_registry.commands(everywhere, PYTHON).values())[1].endswith(" push < ARCHIVE")

@@ -1,0 +1,140 @@
+import bz2
+import gzip
+import lzma
+import shutil
+import sys
+
+import pytest
+
+from builder.reading import decompress
+from builder.reading.decompress import compression_of, decompressed
+from builder.reading.errors import BuildError
+from tests.support.samples import zstd_stored
+
+pytestmark = pytest.mark.usefixtures("zstd_program")
+
+DATA = bytes(range(256)) * 5000  # more than one block of zstd and of bzip2's output
+
+COMPRESSED = {"gzip": gzip.compress, "xz": lzma.compress, "bzip2": bz2.compress, "zstd": zstd_stored}
+EACH = pytest.mark.parametrize("name", sorted(COMPRESSED))
+
+
+def plain(data, name, step=1 << 16):
+    return b"".join(decompressed((data[at:at + step] for at in range(0, len(data), step)), name, "a.tar"))
+
+
+def refused(data, name):
+    with pytest.raises(BuildError) as error:
+        plain(data, name)
+    assert str(error.value).startswith("a.tar: ") and "\n" not in str(error.value)
+    return str(error.value)
+
+
+@EACH
+def test_the_magic_tells(name):
+    assert compression_of(COMPRESSED[name](b"x")) == name
+    assert compression_of(b"") == compression_of(b"manifest.json") == compression_of(COMPRESSED[name](b"x")[:1]) == ""
+
+
+def test_a_skippable_frame_is_zstd():
+    assert compression_of(b"\x5f\x2a\x4d\x18\0\0") == "zstd"
+
+
+@EACH
+@pytest.mark.parametrize("step", [1 << 20, 1000])
+def test_it_is_undone_in_blocks_of_any_size(name, step):
+    assert plain(COMPRESSED[name](DATA), name, step) == DATA
+
+
+@EACH
+def test_it_is_undone_byte_by_byte(name):
+    assert plain(COMPRESSED[name](DATA[:3000]), name, 1) == DATA[:3000]
+
+
+@EACH
+def test_several_streams_are_one(name):
+    assert plain(COMPRESSED[name](DATA) + COMPRESSED[name](b"") + COMPRESSED[name](DATA), name) == DATA * 2
+
+
+@pytest.mark.parametrize("name", ["gzip", "xz", "bzip2"])
+@pytest.mark.parametrize("zeros", [4, 512, 1 << 17])
+def test_zeros_behind_and_between_streams_are_padding(name, zeros):
+    assert plain((COMPRESSED[name](DATA) + bytes(zeros)) * 2, name) == DATA * 2
+
+
+@EACH
+def test_every_cut_is_found(name):
+    data = COMPRESSED[name](DATA[:2000])
+    cuts = range(1, len(data)) if name != "zstd" else (1, 4, 9, 10, 12, 500, len(data) - 1)
+    for length in cuts:
+        assert "cut off" in refused(data[:length], name)
+
+
+@pytest.mark.parametrize("name", ["gzip", "xz", "bzip2"])
+def test_a_flipped_bit_is_found_or_harmless(name):
+    data, harmless = COMPRESSED[name](DATA[:600]), 0
+    for place in range(len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        try:
+            assert plain(bytes(damaged), name) == DATA[:600]  # as in the time of a gzip header
+            harmless += 1
+        except BuildError as e:
+            assert name in str(e)
+    assert harmless <= 10
+
+
+@EACH
+def test_garbage_behind_it_is_refused(name):
+    assert "damaged" in refused(COMPRESSED[name](DATA) + b"garbage, not a header", name)
+
+
+@EACH
+def test_what_expands_without_measure_is_stopped(name, monkeypatch):
+    monkeypatch.setattr(decompress, "MAX_RATIO", 1 if name == "zstd" else 5)
+    data = COMPRESSED[name](bytes(1 << 20))
+    monkeypatch.setattr(decompress, "RATIO_FREE_BYTES", 2 << 20)
+    assert len(plain(data, name)) == 1 << 20
+    monkeypatch.setattr(decompress, "MAX_EXPANDED_BYTES", 1000)
+    assert "expands without measure" in refused(data, name)
+    if name != "zstd":
+        monkeypatch.setattr(decompress, "MAX_EXPANDED_BYTES", 1 << 40)
+        monkeypatch.setattr(decompress, "RATIO_FREE_BYTES", 1000)
+        assert "expands without measure" in refused(data, name)
+
+
+def test_blocks_that_come_out_are_bounded():
+    assert max(len(block) for block in decompressed([gzip.compress(bytes(8 << 20))], "gzip", "a")) <= 1 << 20
+
+
+def test_an_error_of_the_source_goes_through():
+    def blocks():
+        yield zstd_stored(DATA)[:1000]
+        raise OSError("disk")
+    for name in ("gzip", "zstd"):
+        with pytest.raises((OSError, BuildError)) as error:
+            list(decompressed(blocks(), name, "a"))
+        assert name == "gzip" or error.type is OSError
+
+
+def test_a_reader_that_gives_up_leaves_no_program_behind():
+    blocks = decompressed([zstd_stored(DATA)], "zstd", "a")
+    next(blocks)
+    blocks.close()
+
+
+def test_zstd_without_any_decoder_is_one_clear_line(monkeypatch):
+    monkeypatch.setattr(decompress, "_has_zstd_module", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    assert "install the zstd program" in refused(zstd_stored(DATA), "zstd")
+
+
+def test_zstd_goes_through_the_program_where_the_library_lacks_it(monkeypatch):
+    monkeypatch.setattr(decompress, "_has_zstd_module", lambda: False)
+    assert plain(zstd_stored(DATA), "zstd") == DATA
+
+
+@pytest.mark.parametrize("compression, module", (("xz", "lzma"), ("bzip2", "bz2")))
+def test_a_python_that_was_built_without_a_library_is_one_clear_line(compression, module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert "which this Python lacks" in refused(COMPRESSED[compression](b"x"), compression)

@@ -1,0 +1,330 @@
+import gzip
+import json
+
+import pytest
+
+from builder.reading import oci
+from builder.reading.archive import open_archive
+from builder.reading.errors import BuildError
+from builder.reading.images import name_images, read_images, settle_names
+from builder.reading.oci import REF_NAME, digest_of
+from builder.reading.reference import from_file_name, parse
+from tests.support.samples import (FOLDER, NAME, PRODUCERS, Link, blob, crane, descriptor, docker_save_25,
+                           docker_save_containerd, docker_save_old, gzipped, index_of, item, joined, layout, layout_of,
+                           multi_platform, oci_manifest, podman_save, sample, skopeo_dir, tar_of, to_json, with_layers,
+                           write, write_folder)
+
+pytestmark = pytest.mark.usefixtures("zstd_program")
+
+IMAGE, OTHER = sample(), sample("b")
+ARM = sample("arm", platform="linux/arm64")
+
+
+def read(path, fallback=None):
+    with open_archive(str(path)) as archive:
+        images = read_images(archive)
+        for image in images:
+            for part in image.manifests + image.configs + image.layers:
+                with part.open() as file:
+                    data = file.read()
+                assert (digest_of(data), len(data)) == (part.digest, part.size)
+        return name_images(images, parse(fallback)) if fallback else images
+
+
+def images(tmp_path, members, fallback=None):
+    return read(write(tmp_path / "a.tar", members), fallback)
+
+
+def ids(found):
+    return [[config.digest for config in image.configs] for image in found]
+
+
+def names(found):
+    return [image.references for image in found]
+
+
+def refused(path):
+    with pytest.raises(BuildError) as error:
+        read(path)
+    message = str(error.value)
+    assert message.startswith(str(path) + ": ") and "\n" not in message
+    return message
+
+
+EACH = pytest.mark.parametrize("producer", sorted(PRODUCERS))
+
+
+@EACH
+def test_every_producers_archive_gives_the_image(tmp_path, producer):
+    found = images(tmp_path, PRODUCERS[producer](IMAGE, NAME))
+    assert ids(found) == [[IMAGE.image_id]]
+    assert names(found) == [() if producer == "skopeo_dir" else (NAME,)]
+    assert found[0].notes == ()
+
+
+@EACH
+def test_a_folder_a_folder_in_a_tar_and_a_compressed_tar_give_the_same(tmp_path, producer):
+    members = PRODUCERS[producer](IMAGE, NAME)
+    expected = images(tmp_path, members)[0]._replace(manifests=(), configs=(), layers=())
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(tar_of(members)))
+    forms = [write_folder(tmp_path / "folder", members), tmp_path / "a.tar.gz",
+             write(tmp_path / "inner.tar", [("top/", FOLDER)] + [("./top/" + name, data) for name, data in members]),
+             write(tmp_path / "package.tar", [("images/" + name, data) for name, data in members]
+                   + [("zarf.yaml", b"kind: x"), ("sboms.tar", b"")])]
+    for path in forms:
+        image, = read(path)
+        assert image._replace(manifests=(), configs=(), layers=()) == expected
+
+
+@EACH
+def test_the_same_archive_gives_the_same_manifest(tmp_path, producer):
+    members = PRODUCERS[producer](IMAGE, NAME)
+    assert images(tmp_path, members)[0].root == images(tmp_path, members[::-1])[0].root
+
+
+@EACH
+def test_litter_of_repacking_is_no_content(tmp_path, producer):
+    members = PRODUCERS[producer](IMAGE, NAME)
+    litter = [("._manifest.json", b"x"), (".DS_Store", b"x"), ("__MACOSX/x", b"x")]
+    assert ids(images(tmp_path, litter + [("top/" + name, data) for name, data in members])) == [[IMAGE.image_id]]
+
+
+@EACH
+def test_damage_anywhere_is_refused_or_does_not_reach_an_image(tmp_path, producer):
+    data = tar_of(PRODUCERS[producer](with_layers([IMAGE.layers[0][:600]]), NAME))
+    for place in range(0, len(data) - 1024, 97):
+        damaged = bytearray(data)
+        damaged[place] ^= 4
+        (tmp_path / "a.tar").write_bytes(bytes(damaged))
+        try:
+            read(tmp_path / "a.tar")
+        except BuildError as e:
+            assert "\n" not in str(e)
+
+
+@EACH
+def test_a_cut_anywhere_is_refused_or_only_loses_what_is_not_needed(tmp_path, producer):
+    data = tar_of(PRODUCERS[producer](IMAGE, NAME))
+    for length in list(range(0, len(data) - 1024, 173)) + list(range(0, len(data) - 1024, 512)):
+        (tmp_path / "a.tar").write_bytes(data[:length])
+        try:
+            with open_archive(str(tmp_path / "a.tar")) as archive:
+                assert ids(read_images(archive)) == [[IMAGE.image_id]]
+                assert "no end-of-archive mark" in archive.notes[0]
+        except BuildError as e:
+            assert "\n" not in str(e)
+
+
+def test_a_cut_before_the_manifest_is_told_as_a_cut(tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar_of(crane(IMAGE)[:-1])[:-1024])
+    assert "is cut off: it has no end-of-archive mark" in refused(tmp_path / "a.tar")
+
+
+# --- archives that tell their images twice
+
+def changed(members, **documents):
+    return list(dict(members, **{name.replace("_", "."): data for name, data in documents.items()}).items())
+
+
+def test_an_index_of_nothing_leaves_it_to_the_manifest(tmp_path):
+    for nothing in (None, []):
+        index = to_json({"schemaVersion": 2, "manifests": nothing})
+        found = images(tmp_path, changed(docker_save_25(IMAGE, NAME), index_json=index))
+        assert ids(found) == [[IMAGE.image_id]] and names(found) == [(NAME,)]
+        assert found[0].root.media_type == oci.DOCKER_MANIFEST
+
+
+def test_the_index_keeps_its_digest_where_both_are_right(tmp_path):
+    for producer, compress in ((docker_save_25, bytes), (docker_save_containerd, gzipped)):
+        manifest, _ = oci_manifest(IMAGE, compress)
+        assert images(tmp_path, producer(IMAGE, NAME))[0].root.digest == digest_of(manifest)
+
+
+def test_layers_in_a_random_order_are_put_right_by_the_manifest(tmp_path):
+    manifest, _ = oci_manifest(IMAGE, bytes)
+    document = json.loads(manifest.decode())
+    shuffled = to_json(dict(document, layers=document["layers"][::-1]))
+    entry = descriptor(oci.OCI_MANIFEST, shuffled, annotations={REF_NAME: NAME})
+    members = changed(docker_save_25(IMAGE), index_json=index_of([entry])) + [blob(shuffled)]
+    image, = images(tmp_path, members)
+    with image.manifests[0].open() as file:
+        assert [layer["digest"] for layer in json.load(file)["layers"]] == IMAGE.diff_ids
+    assert image.references == (NAME,) and image.notes == ()
+
+
+def test_an_image_that_the_index_lacks_comes_from_the_manifest(tmp_path):
+    both = joined(docker_save_25(IMAGE, NAME), docker_save_25(OTHER))
+    members = changed(both, index_json=dict(docker_save_25(IMAGE, NAME))["index.json"])
+    found = images(tmp_path, members)
+    assert ids(found) == [[IMAGE.image_id], [OTHER.image_id]] and names(found) == [(NAME,), ()]
+
+
+def test_names_of_both_halves_are_joined(tmp_path):
+    members = docker_save_containerd(IMAGE, NAME)
+    more = to_json([dict(json.loads(dict(members)["manifest.json"].decode())[0], RepoTags=["sample:1", "other:2"])])
+    found = images(tmp_path, changed(members, manifest_json=more))
+    assert names(found) == [(NAME, "docker.io/library/other:2")]
+    found = images(tmp_path, changed(docker_save_containerd(IMAGE), manifest_json=more))
+    assert names(found) == [(NAME, "docker.io/library/other:2")]
+
+
+def test_the_manifest_of_one_platform_names_the_index_of_all(tmp_path):
+    members = multi_platform([IMAGE, ARM], NAME)
+    files = ["blobs/sha256/" + digest_of(gzipped(layer))[7:] for layer in IMAGE.layers]
+    manifest = to_json([item("blobs/sha256/" + IMAGE.image_id[7:], files, ["sample:1", "second:2"])])
+    image, = images(tmp_path, members + [("manifest.json", manifest)])
+    assert image.root.media_type == oci.OCI_INDEX and image.platforms == ("linux/amd64", "linux/arm64")
+    assert image.references == (NAME, "docker.io/library/second:2")
+
+
+def test_an_archive_whose_halves_name_two_images_alike_does_not_lose_one(tmp_path):
+    both = joined(docker_save_25(IMAGE, NAME), docker_save_25(OTHER, NAME))
+    found = images(tmp_path, changed(both, index_json=dict(docker_save_25(IMAGE, NAME))["index.json"]))
+    assert ids(found) == [[IMAGE.image_id], [OTHER.image_id]]
+    assert names(found)[1] == (NAME,) and "sha256-" in names(found)[0][0]
+
+
+# --- several images, several platforms
+
+def test_several_images_keep_their_order_and_names(tmp_path):
+    both = joined(podman_save(IMAGE, "quay.io/a:1", "quay.io/b:1"), podman_save(OTHER, "quay.io/c:1"))
+    found = images(tmp_path, both)
+    assert ids(found) == [[IMAGE.image_id], [OTHER.image_id]]
+    assert names(found) == [("quay.io/a:1", "quay.io/b:1"), ("quay.io/c:1",)]
+
+
+def test_one_image_listed_twice_is_one_with_all_names(tmp_path):
+    entries = [item("c", ["l"], ["a:1"]), item("c", ["l"], ["b:1", "a:1"])]
+    image = with_layers([IMAGE.layers[0]])
+    members = [("c", image.config), ("l", image.layers[0]), ("manifest.json", to_json(entries))]
+    assert names(images(tmp_path, members)) == [("docker.io/library/a:1", "docker.io/library/b:1")]
+
+
+def test_a_name_of_two_images_goes_to_the_last_and_the_other_stays_reachable(tmp_path):
+    one, other = images(tmp_path, joined(crane(IMAGE, NAME), crane(OTHER, NAME)))
+    assert other.references == (NAME,) and other.notes == ()
+    assert one.references == ("docker.io/library/sample:sha256-" + one.root.digest[7:19],)
+    assert "two images bear this name" in one.notes[0]
+
+
+def platform_entries(annotations):
+    entries, blobs = [], []
+    for image in (IMAGE, ARM):
+        data, more = oci_manifest(image)
+        entries.append(descriptor(oci.OCI_MANIFEST, data, annotations=annotations))
+        blobs += more
+    return entries, blobs
+
+
+@pytest.mark.parametrize("annotations, references, tags", [({}, (), ()), ({REF_NAME: NAME}, (NAME,), ()),
+                                                           ({REF_NAME: "v1"}, (), ("v1",))])
+def test_platforms_side_by_side_become_one_index(tmp_path, annotations, references, tags):
+    entries, blobs = platform_entries(annotations)
+    image, = images(tmp_path, layout_of(entries, blobs))
+    assert (image.references, image.tags, image.platforms) == (references, tags, ("linux/amd64", "linux/arm64"))
+    with image.manifests[0].open() as file:
+        index = json.load(file)
+    assert image.root == oci.Descriptor(oci.OCI_INDEX, image.manifests[0].digest, image.manifests[0].size)
+    assert index["mediaType"] == oci.OCI_INDEX
+    assert [(entry["digest"], entry["size"], entry["platform"]) for entry in index["manifests"]] == [
+        (entries[0]["digest"], entries[0]["size"], {"os": "linux", "architecture": "amd64"}),
+        (entries[1]["digest"], entries[1]["size"], {"os": "linux", "architecture": "arm64"})]
+
+
+def test_images_of_the_same_platform_are_not_joined(tmp_path):
+    blobs, entries = [], []
+    for image in (IMAGE, OTHER):
+        data, more = oci_manifest(image)
+        entries.append(descriptor(oci.OCI_MANIFEST, data))
+        blobs += more
+    assert len(images(tmp_path, layout_of(entries, blobs))) == 2
+
+
+# --- names for those that have none
+
+def test_a_nameless_image_gets_the_fallback(tmp_path):
+    assert names(images(tmp_path, layout(IMAGE), "quay.io/x:2")) == [("quay.io/x:2",)]
+
+
+def test_bare_tags_get_the_repository_of_the_fallback(tmp_path):
+    data, blobs = oci_manifest(IMAGE)
+    entries = [descriptor(oci.OCI_MANIFEST, data, annotations={REF_NAME: tag}) for tag in ("v1", "v2")]
+    assert names(images(tmp_path, layout_of(entries, blobs), "quay.io/x:2")) == [("quay.io/x:v1", "quay.io/x:v2")]
+
+
+def test_a_named_image_keeps_its_names(tmp_path):
+    assert names(images(tmp_path, layout(IMAGE, NAME), "quay.io/x:2")) == [(NAME,)]
+
+
+def test_every_nameless_image_gets_a_name_of_its_own(tmp_path):
+    found = images(tmp_path, joined(crane(IMAGE), crane(OTHER)), "quay.io/x:2")
+    assert names(found) == [("quay.io/x:2",), ("quay.io/x:sha256-" + found[1].root.digest[7:19],)]
+    found = images(tmp_path, joined(crane(IMAGE, "quay.io/x:2"), crane(OTHER)), "quay.io/x:2")
+    assert names(found)[1] == ("quay.io/x:sha256-" + found[1].root.digest[7:19],)
+
+
+def test_a_nameless_image_beside_a_tagged_one_is_not_taken_for_the_latest(tmp_path):
+    data, blobs = oci_manifest(IMAGE)
+    new, more = oci_manifest(OTHER)
+    entries = [descriptor(oci.OCI_MANIFEST, data), descriptor(oci.OCI_MANIFEST, new, annotations={REF_NAME: "v1"})]
+    found = images(tmp_path, layout_of(entries, blobs + more), "quay.io/x")
+    assert names(found) == [("quay.io/x:sha256-" + digest_of(data)[7:19],), ("quay.io/x:v1",)]
+
+
+def test_a_name_of_two_images_goes_to_the_last_one(tmp_path):
+    one, = images(tmp_path, crane(IMAGE, NAME))
+    other, = images(tmp_path, crane(OTHER, NAME))
+    assert [NAME in image.references for image in settle_names([one, other])] == [False, True]
+    assert [image.references for image in settle_names([one, one])] == [(NAME,), (NAME,)]
+
+
+def test_what_refers_to_another_image_needs_no_name(tmp_path):
+    data, blobs = oci_manifest(IMAGE)
+    entry = descriptor(oci.OCI_MANIFEST, data)
+    signature, more = oci_manifest(OTHER, subject=entry)
+    referrer = descriptor(oci.OCI_MANIFEST, signature)
+    found = images(tmp_path, layout_of([entry, referrer], blobs + more), "x:1")
+    assert names(found) == [("docker.io/library/x:1",), ()]
+    assert names(images(tmp_path, layout_of([referrer], more), "x:1")) == [("docker.io/library/x:1",)]
+
+
+def test_every_name_is_legal_and_normalised(tmp_path):
+    path = tmp_path / "My Image.tar"
+    for producer in PRODUCERS.values():
+        for reference in read(write(path, producer(IMAGE)), str(from_file_name(str(path))))[0].references:
+            assert str(parse(reference)) == reference == "docker.io/library/my-image:latest"
+
+
+# --- what is no image archive
+
+REFUSED = [
+    ([], "is empty"),
+    ([("a/", FOLDER)], "is empty"),
+    ([(name, data) for name, data in docker_save_old(IMAGE) if name != "manifest.json"], "older than 1.10"),
+    ([("1/layer.tar", b"")], "older than 1.10"),
+    ([(name, data) for name, data in layout(IMAGE) if name != "index.json"], "OCI layout without index.json"),
+    ([(".dockerenv", b""), ("x", b"")], "is a root file system (docker export"),
+    ([("bin/sh", b""), ("usr/lib/x", b"")], "is a root file system (docker export"),
+    ([("chart/Chart.yaml", b""), ("chart/values.yaml", b"")], "is a Helm chart"),
+    ([("a.tar", b""), ("b.tar.gz", b"")], "holds other archives"),
+    ([("README.md", b"")], "holds files (such as README.md), but no image"),
+    ([("b\n", b""), ("c", Link("x"))], "holds files (such as b\\n), but no image"),
+    ([("manifest.json", b"null")], "manifest.json: is null, expected a list"),
+    ([("manifest.json", b"[]")], "manifest.json: names no image"),
+    ([("index.json", b"{}")], "index.json: names no image"),
+    ([("index.json", b"{}"), ("manifest.json", b"[]")], "index.json: names no image"),
+    ([("manifest.json", b'{"name": "an extension"}')], "manifest.json: digest is ''"),
+    ([("index.json", Link("index.json"))], "index.json: is a link that leads in a circle"),
+    ([("manifest.json", b"[]"), ("manifest.json", b"[ ]")], "manifest.json: is there more than once"),
+    (skopeo_dir(IMAGE)[:2], "manifest.json: "),
+]
+
+
+@pytest.mark.parametrize("members, word", REFUSED, ids=[row[1] for row in REFUSED])
+def test_what_is_no_image_archive_is_refused_by_what_it_is(tmp_path, members, word):
+    assert word in refused(write(tmp_path / "a.tar", members))
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "is empty" in refused(tmp_path / "empty")

@@ -1,0 +1,216 @@
+"""stage1/spooler/content, push and pull: any file goes in, an archive comes out."""
+import gzip
+import io
+import json
+import lzma
+import tarfile
+
+import pytest
+
+from builder.reading import archive, images, oci
+from builder.reading.errors import BuildError
+
+from tests.support import samples
+from tests.support.fake_registry import running
+
+from content import ARCHITECTURE, TITLE, Opened
+from names import Name
+from pull import DOCKER_ARCHIVE, OCI_ARCHIVE, pull
+from push import named, named_by_archive, push
+from registry_client import Registry, RegistryError
+
+pytestmark = pytest.mark.usefixtures("zstd_program")
+
+NAME = Name("team/app", "1.2")
+PLAIN_TAR = samples.tar_of([("a", b"hello"), ("etc/b", b"x" * 1000)])
+PLATFORM = "linux/" + ARCHITECTURE
+
+
+@pytest.fixture
+def fake():
+    with running() as registry:
+        yield registry
+
+
+@pytest.fixture
+def client(fake):
+    registry = Registry(fake.url)
+    yield registry
+    registry.close()
+
+
+def pushed(client, path, title="app.tar", choose=named, name=NAME):
+    with Opened(str(path), title) as content:
+        return push(client, choose(content.images, name))
+
+
+def manifest_of(fake, repository, reference):
+    return json.loads(fake.manifests[repository, reference][1].decode())
+
+
+def loaded(tmp_path, parts):
+    """An archive that was pulled -> its one image, as the builder reads it."""
+    path = tmp_path / "pulled.tar"
+    path.write_bytes(b"".join(parts))
+    with archive.open_archive(str(path)) as opened:
+        assert not opened.notes
+        (image,) = images.read_images(opened)
+    return image
+
+
+@pytest.mark.parametrize("form", sorted(samples.PRODUCERS))
+def test_every_form_of_archive_goes_in_and_comes_out_with_its_image_id(form, fake, client, tmp_path):
+    image = samples.sample()
+    path = samples.write(tmp_path / "app.tar", samples.PRODUCERS[form](image, samples.NAME))
+    (told,) = pushed(client, path)
+    assert (told.name, told.blob_count, told.sent_count) == (NAME, 3, 3)
+    assert manifest_of(fake, "team/app", "1.2")["config"]["digest"] == image.image_id
+    for archive_form in (OCI_ARCHIVE, DOCKER_ARCHIVE):
+        back = loaded(tmp_path, pull(client, NAME, archive_form, PLATFORM))
+        assert back.configs[0].digest == image.image_id
+        assert back.references == (("docker.io/team/app:1.2",))
+    assert pushed(client, path)[0].sent_count == 0
+
+
+def test_an_oci_layout_keeps_its_digest_on_the_whole_way(client, tmp_path):
+    data, _ = samples.oci_manifest(samples.sample())
+    path = samples.write(tmp_path / "app.tar", samples.layout(samples.sample()))
+    assert pushed(client, path)[0].digest == oci.digest_of(data)
+    assert loaded(tmp_path, pull(client, NAME, OCI_ARCHIVE, PLATFORM)).root.digest == oci.digest_of(data)
+
+
+def test_an_index_goes_in_whole_and_comes_out_whole_or_for_one_platform(client, tmp_path):
+    both = [samples.sample("a", platform=PLATFORM), samples.sample("b", platform="linux/s390x")]
+    path = samples.write(tmp_path / "app.tar", samples.multi_platform(both, samples.NAME))
+    (told,) = pushed(client, path)
+    back = loaded(tmp_path, pull(client, NAME, OCI_ARCHIVE, PLATFORM))
+    assert (back.root.digest, back.platforms) == (told.digest, (PLATFORM, "linux/s390x"))
+    back = loaded(tmp_path, pull(client, NAME, DOCKER_ARCHIVE, "linux/s390x"))
+    assert back.configs[0].digest == both[1].image_id
+    with pytest.raises(BuildError, match="has no image for linux/none"):
+        list(pull(client, NAME, DOCKER_ARCHIVE, "linux/none"))
+
+
+def test_an_index_with_holes_that_the_registry_refuses_is_explained(fake, client, tmp_path):
+    both = [samples.sample("a"), samples.sample("b", platform="linux/arm64")]
+    path = samples.write(tmp_path / "app.tar", samples.multi_platform(both, samples.NAME, left_out=[1]))
+    fake.faults = [("PUT", "manifests/1.2", 400)]
+    with pytest.raises(RegistryError, match="lacks 1 parts of the image: save"):
+        pushed(client, path)
+
+
+def test_the_tag_is_put_last(fake, client, tmp_path):
+    both = [samples.sample("a"), samples.sample("b", platform="linux/arm64")]
+    pushed(client, samples.write(tmp_path / "app.tar", samples.multi_platform(both, samples.NAME)))
+    puts = [path for path in fake.sent("PUT") if "/manifests/" in path]
+    assert puts[-1].endswith("/1.2") and len(puts) == 3
+    assert fake.requests[-1].endswith("/manifests/1.2")
+
+
+def test_several_images_need_their_own_names(fake, client, tmp_path):
+    one, other = samples.sample("a"), samples.sample("b")
+    path = samples.write(tmp_path / "app.tar", samples.joined(
+        samples.crane(one, "docker.io/library/one:1"), samples.crane(other, "quay.io/team/other:2")))
+    with pytest.raises(BuildError, match="holds 2 images"):
+        pushed(client, path)
+    told = pushed(client, path, choose=named_by_archive)
+    assert sorted(str(item.name) for item in told) == ["library/one:1", "team/other:2"]
+    assert manifest_of(fake, "team/other", "2")["config"]["digest"] == other.image_id
+
+
+def test_an_image_without_a_name_gets_that_of_its_file_or_is_refused(client, tmp_path):
+    path = samples.write(tmp_path / "app.tar", samples.layout(samples.sample()))
+    assert [item.name for item in pushed(client, path, choose=named_by_archive)] == [NAME]
+    with pytest.raises(BuildError, match="has no name for it"):
+        pushed(client, path, choose=named_by_archive, name=None)
+
+
+def test_a_signature_comes_along_with_its_image(fake, client, tmp_path):
+    data, blobs = samples.oci_manifest(samples.sample())
+    subject = samples.descriptor(oci.OCI_MANIFEST, data)
+    signature, more = samples.oci_manifest(samples.sample("signature"), subject=subject)
+    path = samples.write(tmp_path / "app.tar", samples.layout_of(
+        [subject, samples.descriptor(oci.OCI_MANIFEST, signature)], blobs + more))
+    for choose in (named, named_by_archive):
+        assert [str(item.name) for item in pushed(client, path, choose=choose)] == [
+            "team/app:1.2", "team/app@" + oci.digest_of(signature)]
+
+
+@pytest.mark.parametrize("data, media_type", (
+    (PLAIN_TAR, oci.OCI_LAYER), (gzip.compress(PLAIN_TAR), oci.OCI_LAYER_GZIP),
+    (samples.zstd_stored(PLAIN_TAR), oci.OCI_LAYER_ZSTD)))
+def test_a_tar_that_is_no_image_becomes_one_of_one_layer(data, media_type, fake, client, tmp_path, zstd_program):
+    (tmp_path / "app.tar").write_bytes(data)
+    pushed(client, tmp_path / "app.tar")
+    manifest = manifest_of(fake, "team/app", "1.2")
+    (layer,) = manifest["layers"]
+    assert (layer["mediaType"], layer["digest"]) == (media_type, oci.digest_of(data))
+    config = json.loads(fake.blobs["team/app", manifest["config"]["digest"]].decode())
+    assert config["rootfs"]["diff_ids"] == [oci.digest_of(PLAIN_TAR)]
+    assert (config["os"], config["architecture"]) == ("linux", ARCHITECTURE)
+    assert loaded(tmp_path, pull(client, NAME, OCI_ARCHIVE, PLATFORM)).platforms == (PLATFORM,)
+
+
+def test_a_layer_for_which_there_is_no_media_type_is_refused(client, tmp_path):
+    (tmp_path / "app.tar.xz").write_bytes(lzma.compress(PLAIN_TAR))
+    with pytest.raises(BuildError, match="compressed with xz"):
+        pushed(client, tmp_path / "app.tar.xz", "app.tar.xz")
+
+
+@pytest.mark.parametrize("data", (b"key: value\n", gzip.compress(b"text"), b"\x1f\x8b rubbish", bytes(2048)))
+def test_any_other_file_becomes_an_artifact_with_its_name_as_title(data, fake, client, tmp_path):
+    (tmp_path / "x").write_bytes(data)
+    pushed(client, tmp_path / "x", "values.yaml")
+    manifest = manifest_of(fake, "team/app", "1.2")
+    (layer,) = manifest["layers"]
+    assert (layer["annotations"], layer["digest"]) == ({TITLE: "values.yaml"}, oci.digest_of(data))
+    assert (manifest["config"]["mediaType"], manifest["artifactType"]) == (
+        "application/vnd.oci.empty.v1+json", "application/vnd.unknown.artifact.v1")
+    assert fake.blobs["team/app", manifest["config"]["digest"]] == b"{}"
+
+
+@pytest.mark.parametrize("data, title, words", (
+    (b"", "values.yaml", "is an empty file"),
+    (b"", "app.tar", "is an empty file"),
+    (b"<!DOCTYPE html><html>", "app.tar", "is a web page"),
+    (b"key: value\n", "", "is no tar archive"),
+    (PLAIN_TAR[:-1024], "app.tar", "is cut off"),
+    (PLAIN_TAR[:1000], "app.tar", "is cut off"),
+    (gzip.compress(PLAIN_TAR)[:-9], "app.tgz", "is cut off"),
+))
+def test_what_is_not_whole_or_no_archive_is_refused(data, title, words, client, tmp_path):
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(BuildError, match=words):
+        pushed(client, tmp_path / "x", title)
+
+
+def test_a_damaged_layer_sends_nothing(fake, client, tmp_path):
+    image = samples.sample()
+    members = [(name, content.replace(b"a 1", b"b 1")) for name, content in samples.crane(image, samples.NAME)]
+    with pytest.raises(BuildError, match="is damaged"):
+        pushed(client, samples.write(tmp_path / "app.tar", members))
+    assert not fake.requests
+
+
+def test_what_is_not_there_cannot_be_pulled(client):
+    with pytest.raises(BuildError, match="team/app:1.2: is not in the registry"):
+        list(pull(client, NAME, OCI_ARCHIVE, PLATFORM))
+
+
+def test_damage_in_the_registry_leaves_an_archive_without_its_end(fake, client, tmp_path):
+    image = samples.sample()
+    pushed(client, samples.write(tmp_path / "app.tar", samples.crane(image, samples.NAME)))
+    digest = manifest_of(fake, "team/app", "1.2")["layers"][1]["digest"]
+    fake.blobs["team/app", digest] = fake.blobs["team/app", digest][::-1]
+    parts = []
+    with pytest.raises(RegistryError, match="is damaged in the registry"):
+        for part in pull(client, NAME, OCI_ARCHIVE, PLATFORM):
+            parts.append(part)
+    assert not b"".join(parts).endswith(bytes(1024))
+
+
+def test_the_pulled_archive_is_a_plain_tar(client, tmp_path):
+    pushed(client, samples.write(tmp_path / "app.tar", samples.crane(samples.sample(), samples.NAME)))
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pull(client, NAME, OCI_ARCHIVE, PLATFORM)))) as tar:
+        assert tar.getnames()[:2] == ["oci-layout", "index.json"]
+        assert {(member.mode, member.mtime, member.uid) for member in tar} == {(0o444, 0, 0)}

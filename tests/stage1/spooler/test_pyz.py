@@ -1,0 +1,164 @@
+"""spooler.pyz: its size, its imports, its command line on every Python."""
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+
+from builder.zipapp import pyz
+from builder.reading.oci import digest_of
+
+from tests.support import samples
+from tests.support.fake_registry import ROOT, SPOOLER, running
+from tests.support.interpreters import interpreters
+
+ARCHIVE = samples.tar_of(samples.crane(samples.sample(), samples.NAME))
+# Each is a file more that the image's Python has to have.
+MAY_IMPORT = {"argparse", "base64", "functools", "hashlib", "http", "io", "itertools", "json", "os", "re",
+              "signal", "socket", "socketserver", "ssl", "stat", "sys", "tarfile", "tempfile", "threading", "time", "typing", "urllib"}
+ON_DEMAND = {"ssl"}
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pyz") / "spooler.pyz"
+    path.write_bytes(pyz.pack(pyz.read_spooler()))
+    return path
+
+
+@pytest.fixture
+def fake():
+    with running() as registry:
+        yield registry
+
+
+def run(packed, fake, *arguments, stdin=b"", python=sys.executable, **environment):
+    """-> (exit status, stdout, stderr)"""
+    done = subprocess.run([python, "-I", "-S", str(packed)] + list(arguments), input=stdin, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, env=dict({"SEEDPOD_SPOOLER_REGISTRY": fake.url}, **environment))
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+def test_it_stays_within_its_budget():
+    rows = pyz.sizes(pyz.read_spooler())
+    assert rows[-1].packed_bytes <= pyz.SPOOLER_BUDGET_BYTES, pyz.format_sizes(rows, pyz.SPOOLER_BUDGET_BYTES)
+
+
+def test_functions_that_only_the_builder_calls_are_left_out():
+    main = "import a\na.used()\n"
+    modules = {"a.py": "def used(): pass\ndef unused():\n    pass\nX = 1\n", "__main__.py": main}
+    assert pyz.without_unused(modules) == {"a.py": "def used(): pass\nX = 1\n", "__main__.py": main}
+    assert "from_file_name" not in pyz.read_spooler()["reading/reference.py"]
+
+
+def test_the_injector_does_not_carry_it():
+    assert not {path.name for path in SPOOLER.glob("*.py")} - {"__main__.py"} & set(pyz.read_stage1())
+
+
+def test_it_imports_the_standard_library_the_reading_modules_and_itself():
+    own = {path.stem for path in SPOOLER.glob("*.py")}
+    readers = {"builder.reading." + path.stem for path in pyz.READING.glob("*.py")}
+    used = set()
+    for path in SPOOLER.glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
+                [node.module] if isinstance(node, ast.ImportFrom) else []
+            used.update(names)
+            if node in tree.body:
+                assert not ON_DEMAND & set(names)
+    assert {name for name in used if name.startswith("builder")} <= readers
+    assert {name.partition(".")[0] for name in used} - own - {"builder"} == MAY_IMPORT
+
+
+def test_every_module_keeps_to_the_line_length():
+    for path in SPOOLER.glob("*.py"):
+        assert not [line for line in path.read_text(encoding="utf-8").splitlines() if len(line) > 120], path.name
+
+
+def test_every_python_pushes_lists_pulls_and_deletes(packed, fake, tmp_path):
+    for version, python in interpreters():
+        status, out, err = run(packed, fake, "push", "app:1.2", stdin=ARCHIVE, python=python,
+                               SEEDPOD_SPOOLER_SPOOL=str(tmp_path))
+        assert (status, err) == (0, "") and out.startswith(b"pushed app:1.2 sha256:"), version
+        assert run(packed, fake, "list", python=python) == (0, b"app:1.2\n", ""), version
+        status, out, err = run(packed, fake, "pull", "app:1.2", python=python)
+        assert (status, err) == (0, "") and out.endswith(bytes(1024)), version
+        status, out, err = run(packed, fake, "delete", "app:1.2", python=python)
+        assert (status, err) == (0, "") and out.startswith(b"deleted app:1.2 "), version
+        assert not fake.manifests and os.listdir(str(tmp_path)) == []
+
+
+def test_it_runs_as_it_lies(fake):
+    done = subprocess.run([sys.executable, str(SPOOLER), "push"], input=ARCHIVE, stdout=subprocess.PIPE,
+                          env={"PYTHONPATH": str(ROOT), "SEEDPOD_SPOOLER_REGISTRY": fake.url,
+                               "PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.returncode == 0 and done.stdout.startswith(b"pushed library/sample:1 ")
+
+
+def test_every_image_of_another_registry_is_copied_under_its_names(packed, fake):
+    with running() as injector:
+        for name in ("library/app:1", "app:1", "team/other"):
+            assert run(packed, injector, "push", name, stdin=ARCHIVE)[0] == 0
+        status, out, err = run(packed, fake, "copy", "--source", injector.url)
+    assert (status, err, out.count(b"pushed ")) == (0, "", 3)
+    assert run(packed, fake, "list")[1].decode().split() == ["app:1", "library/app:1", "team/other:latest"]
+    assert fake.manifests == injector.manifests
+    assert len([path for path in fake.sent("PUT") if "uploads" in path]) == 3  # the others were mounted
+
+
+@pytest.mark.parametrize("arguments, stdin, status, words", (
+    ((), b"", 2, "COMMAND"),
+    (("fly",), b"", 2, "invalid choice"),
+    (("push", "--fly"), b"", 2, "--fly"),
+    (("push", "App"), b"", 2, "App: is not an image name"),
+    (("push", "app"), b"", 2, "stdin: is empty: kubectl exec needs -i"),
+    (("push", "app"), b"<html>", 2, "stdin: is a web page"),
+    (("push", "app"), ARCHIVE[:-1024], 2, "error: stdin"),
+    (("push", "app"), ARCHIVE[:2000], 2, "stdin: is cut off"),
+    (("pull", "app"), b"", 2, "app:latest: is not in the registry"),
+    (("list", "--registry", "localhost:5000"), b"", 2, "--registry: is no http://"),
+    (("list", "--registry", "http://u:p@h"), b"", 2, "--registry: is no http://"),
+    (("list", "--credentials", "/does/not/exist"), b"", 1, "/does/not/exist"),
+    (("list", "--registry", "http://127.0.0.1:1", "--retry-seconds", "0"), b"", 1, "refused"),
+    (("list", "--registry", "https://127.0.0.1:1", "--ca-file", "/does/not/exist"), b"", 2, "/does/not/exist"),
+))
+def test_what_goes_wrong_is_one_line_and_an_exit_status(arguments, stdin, status, words, packed, fake):
+    if arguments == ("push", "app") and stdin == ARCHIVE[:-1024]:  # every blob is whole: only the end mark is missing
+        status, words = 0, ""
+    told, _, err = run(packed, fake, *arguments, stdin=stdin)
+    assert (told, err.count("\n")) == (status, bool(status))
+    assert words in err and err.startswith("error: " * bool(status))
+
+
+def test_with_a_title_any_file_is_an_artifact(packed, fake):
+    for data in (b"a: 1\n", ARCHIVE):
+        assert run(packed, fake, "push", "chart:1", "--title", "chart.tgz", stdin=data)[0] == 0
+        assert b'"org.opencontainers.image.title":"chart.tgz"' in fake.manifests["chart", "1"][1]
+
+
+def test_every_option_is_a_variable_too(packed, fake):
+    status, out, err = run(packed, fake, "push", "app", stdin=b"a: 1\n", SEEDPOD_SPOOLER_TITLE="values.yaml")
+    assert (status, err) == (0, "")
+    status, out, err = run(packed, fake, "pull", "app", SEEDPOD_SPOOLER_FORMAT="zip")
+    assert status == 2 and "--format" in err
+    status, out, err = run(packed, fake, "list", SEEDPOD_SPOOLER_RETRY_SECONDS="soon")
+    assert status == 2 and "--retry-seconds" in err
+
+
+@pytest.mark.parametrize("by", ("file", "config.json", "variables"))
+def test_credentials_come_by_file_or_by_variables(by, packed, fake, tmp_path):
+    fake.authorization, fake.challenge = "Basic dXNlcjpzZWNyZXQ=", 'Basic realm="r"'
+    path = tmp_path / "credentials"
+    host = fake.url.partition("//")[2]
+    path.write_text("user:secret\n" if by == "file" else '{"auths":{"%s":{"auth":"dXNlcjpzZWNyZXQ="}}}' % host)
+    given = {"SEEDPOD_SPOOLER_USERNAME": "user", "SEEDPOD_SPOOLER_PASSWORD": "secret"} if by == "variables" else {
+        "SEEDPOD_SPOOLER_CREDENTIALS": str(path)}
+    assert run(packed, fake, "push", "app", stdin=ARCHIVE, **given)[0] == 0
+    status, _, err = run(packed, fake, "push", "app", stdin=ARCHIVE)
+    assert status == 1 and "give the right --credentials" in err
+
+
+def test_the_same_source_gives_the_same_bytes(packed):
+    assert digest_of(packed.read_bytes()) == digest_of(pyz.pack(pyz.read_spooler()))

@@ -1,0 +1,256 @@
+"""stage1/registry without a socket: names, the table, what is in it and what is not."""
+import hashlib
+import json
+import os
+import re
+
+import pytest
+
+from tests.support import injector  # noqa: F401 (puts stage1 on the import path)
+import registry
+from tests.support import samples
+import server
+from builder.reading import oci
+from builder.reading.oci_layout import MAX_MANIFEST_BYTES
+from builder.reading.reference import parse, served_names
+
+REFERENCES = [
+    "docker.io/library/registry:2", "docker.io/library/registry", "docker.io/grafana/grafana:11.0.0",
+    "docker.io/library/a/b:1", "quay.io/a/b:1", "quay.io/a:1", "Quay.IO/a/b:1", "localhost/x:1", "localhost:5000/x:1",
+    "localhost:5000/x", "[::1]:5000/x:1", "registry.example.com:443/a/b/c:v1.2-3", "ghcr.io/library/x:1",
+    "gcr.io/library/x:1", "a.b/c__d-e---f.g:T_1", "docker.io/library/x@sha256:" + "0" * 64,
+    "docker.io/library/x:1@sha256:" + "0" * 64, "localhost:5000/x@sha512:" + "0" * 128,
+]
+
+
+@pytest.mark.parametrize("text", REFERENCES)
+def test_names_are_those_that_the_builder_promises(text):
+    reference = parse(text)
+    names, tag = registry.names_of(str(reference))
+    assert tag == reference.tag
+    assert sorted(name for name in names if registry.NAME.fullmatch(name)) == sorted(served_names(reference))
+    assert "%s/%s" % (reference.host.lower(), reference.path) in names
+
+
+def test_both_sides_know_the_same_digests_and_manifests():
+    for algorithm, digits in oci.DIGEST_DIGITS.items():
+        assert registry.DIGEST.fullmatch(algorithm + ":" + "a" * digits)
+        assert not registry.DIGEST.fullmatch(algorithm + ":" + "a" * (digits - 1))
+    for media_type in oci.MANIFEST_TYPES + oci.INDEX_TYPES:
+        assert registry.MANIFESTS.fullmatch(media_type)
+    assert registry.INDEX == oci.OCI_INDEX and registry.REF_NAME == oci.REF_NAME
+    assert registry.MANIFEST_BYTES == MAX_MANIFEST_BYTES
+
+
+def table_of(*layouts):
+    """Members of layouts -> Registry."""
+    blobs = {name[6:].replace("/", ":"): data for members in layouts for name, data in members}
+    index = {"manifests": [entry for members in layouts
+                           for entry in json.loads(dict(members)["index.json"].decode())["manifests"]]}
+    return registry.Registry(index, blobs.__getitem__, lambda digest: len(blobs[digest]) if digest in blobs else None)
+
+
+def status(table, target, method="GET", **headers):
+    return table.answer(method, target, headers).status
+
+
+IMAGE = samples.sample()
+MANIFEST, BLOBS = samples.oci_manifest(IMAGE)
+DIGEST = oci.digest_of(MANIFEST)
+
+
+def test_an_image_is_served_under_each_of_its_names():
+    table = table_of(samples.layout(IMAGE, "docker.io/library/x:1", "quay.io/a/b:2"))
+    for name, tag in (("x", "1"), ("library/x", "1"), ("docker.io/library/x", "1"), ("a/b", "2"), ("quay.io/a/b", "2")):
+        answer = table.answer("GET", "/v2/%s/manifests/%s" % (name, tag), {})
+        assert (answer.status, answer.entity.body) == (200, MANIFEST)
+    for name, tag in (("x", "2"), ("quay.io/x", "1"), ("b", "2"), ("quay.io/library/x", "1")):
+        assert status(table, "/v2/%s/manifests/%s" % (name, tag)) == 404
+
+
+@pytest.mark.parametrize("target, expected", [
+    ("/v2/library/x/manifests/1?ns=docker.io", 200), ("/v2/library/x/manifests/1?ns=Docker.IO", 200),
+    ("/v2/library/x/manifests/1?ns=quay.io", 404), ("/v2/x/manifests/1?ns=docker.io", 404),
+    ("/v2/a/b/manifests/2?ns=host:5000", 200), ("/v2/a/b/manifests/2?ns=host%3A5000", 200),
+    ("/v2/a/b/manifests/2?x=y&ns=HOST:5000", 200), ("/v2/host:5000/a/b/manifests/2", 400),
+    ("/v2/a/b/manifests/2?ns=docker.io", 404), ("/v2/a/b/manifests/2?ns=", 200), ("/v2/a/b/manifests/2?ns", 200),
+    ("/v2/a/b/tags/list?ns=host:5000", 200), ("/v2/a/b/blobs/%s?ns=host:5000" % oci.digest_of(IMAGE.config), 200),
+    ("/v2/a/b/referrers/%s?ns=host:5000" % DIGEST, 200)])
+def test_the_host_of_the_original_picks_the_image_for_a_mirror(target, expected):
+    table = table_of(samples.layout(IMAGE, "docker.io/library/x:1", "host:5000/a/b:2"))
+    assert status(table, target) == expected
+
+
+def test_of_two_images_with_one_short_name_the_first_has_the_tag_and_both_have_their_digests():
+    other = samples.sample("b")
+    table = table_of(samples.layout(IMAGE, "docker.io/a/b:1"), samples.layout(other, "quay.io/a/b:1"))
+    assert table.answer("GET", "/v2/a/b/manifests/1", {}).entity.digest == DIGEST
+    digest = oci.digest_of(samples.oci_manifest(other)[0])
+    assert table.answer("GET", "/v2/quay.io/a/b/manifests/1", {}).entity.digest == digest
+    assert status(table, "/v2/a/b/manifests/" + digest) == 200
+
+
+def test_an_index_is_served_with_those_of_its_platforms_that_are_there():
+    images = [samples.sample("a"), samples.sample("b", platform="linux/arm64")]
+    table = table_of(samples.multi_platform(images, "docker.io/library/x:1", left_out=[1]))
+    index = table.answer("GET", "/v2/x/manifests/1", {})
+    there, absent = (entry["digest"] for entry in json.loads(index.entity.body.decode())["manifests"])
+    assert status(table, "/v2/x/manifests/" + there) == 200
+    assert status(table, "/v2/x/manifests/" + absent) == 404
+    assert status(table, "/v2/x/blobs/" + oci.digest_of(images[0].config)) == 200
+    assert status(table, "/v2/x/blobs/" + oci.digest_of(images[1].config)) == 404
+
+
+@pytest.mark.parametrize("data, media_type", [
+    (b"\0\1", "application/x"), (b'{"config":"x","layers":5}', "application/x+json"), (b"", "x"),
+    (b"{" + bytes(registry.MANIFEST_BYTES), "application/x")], ids=["binary", "other JSON", "empty", "large"])
+def test_what_an_index_names_that_is_no_manifest_is_served_as_a_blob(data, media_type):
+    entry = samples.descriptor(media_type, data)
+    index = samples.index_of([samples.descriptor(oci.OCI_MANIFEST, MANIFEST), entry])
+    root = samples.descriptor(oci.OCI_INDEX, index, annotations={oci.REF_NAME: "docker.io/library/x:1"})
+    table = table_of(samples.layout_of([root], [samples.blob(index), samples.blob(data)] + BLOBS))
+    answer = table.answer("GET", "/v2/x/blobs/" + entry["digest"], {})
+    assert (answer.status, answer.entity.body) == (200, None)
+    assert "Content-Type: application/octet-stream\r\n" in answer.lines
+    assert status(table, "/v2/x/manifests/" + entry["digest"]) == 404
+
+
+@pytest.mark.parametrize("algorithm", sorted(oci.DIGEST_DIGITS))
+def test_manifests_of_every_registered_digest_are_served(algorithm):
+    digest = "%s:%s" % (algorithm, hashlib.new(algorithm, MANIFEST).hexdigest())
+    root = {"mediaType": oci.OCI_MANIFEST, "digest": digest, "size": len(MANIFEST),
+            "annotations": {oci.REF_NAME: "docker.io/library/x:1"}}
+    table = table_of(samples.layout_of([root], [("blobs/" + digest.replace(":", "/"), MANIFEST)] + BLOBS))
+    for reference in ("1", digest):
+        answer = table.answer("GET", "/v2/x/manifests/" + reference, {})
+        assert (answer.status, answer.entity.body) == (200, MANIFEST)
+        assert "Docker-Content-Digest: %s\r\n" % digest in answer.lines
+
+
+@pytest.mark.parametrize("media_type", oci.MANIFEST_TYPES + oci.INDEX_TYPES)
+@pytest.mark.parametrize("told_by", ["manifest", "descriptor"])
+def test_a_manifest_is_served_under_its_own_type(media_type, told_by):
+    data = samples.to_json({"mediaType": media_type} if told_by == "manifest" else {})
+    root = dict(samples.descriptor(media_type if told_by == "descriptor" else oci.OCI_MANIFEST, data),
+                annotations={oci.REF_NAME: "docker.io/library/x:1"})
+    table = table_of(samples.layout_of([root], [samples.blob(data)]))
+    assert "Content-Type: %s\r\n" % media_type in table.answer("GET", "/v2/x/manifests/1", {}).lines
+
+
+@pytest.mark.parametrize("content, media_type", [({"manifests": []}, oci.OCI_INDEX), ({}, oci.OCI_MANIFEST)])
+def test_a_manifest_without_any_type_is_told_by_its_content(content, media_type):
+    data = samples.to_json(content)
+    root = dict(samples.descriptor("", data), annotations={oci.REF_NAME: "docker.io/library/x:1"})
+    table = table_of(samples.layout_of([root], [samples.blob(data)]))
+    assert "Content-Type: %s\r\n" % media_type in table.answer("GET", "/v2/x/manifests/1", {}).lines
+
+
+def test_a_blob_that_is_not_there_or_of_another_size_is_not_served():
+    layers = json.loads(MANIFEST.decode())["layers"]
+    short = [(name, data[:-1] if layers[0]["digest"][7:] in name else data) for name, data in BLOBS
+             if layers[1]["digest"][7:] not in name]
+    table = table_of(samples.layout_of([samples.descriptor(
+        oci.OCI_MANIFEST, MANIFEST, annotations={oci.REF_NAME: "docker.io/library/x:1"})], short))
+    assert [status(table, "/v2/x/blobs/" + layer["digest"]) for layer in layers] == [404, 404]
+    assert status(table, "/v2/x/manifests/1") == 200
+
+
+def signature(subject, marker="s", **more):
+    """A manifest that refers to another -> (its bytes, members)."""
+    return samples.oci_manifest(samples.with_layers([marker.encode()]), subject=subject, **more)
+
+
+def test_what_refers_to_an_image_and_has_no_name_lives_beside_it():
+    data, blobs = signature(samples.descriptor(oci.OCI_MANIFEST, MANIFEST))
+    twice, more = signature(samples.descriptor(oci.OCI_MANIFEST, data), "t")
+    table = table_of(
+        samples.layout(IMAGE, "docker.io/library/x:1"), samples.layout(samples.sample("b"), "docker.io/library/y:1"),
+        samples.layout_of([samples.descriptor(oci.OCI_MANIFEST, found) for found in (data, twice)], blobs + more))
+    for digest in (oci.digest_of(data), oci.digest_of(twice)):
+        assert [status(table, "/v2/%s/manifests/%s" % (name, digest)) for name in "xy"] == [200, 404]
+    listed = json.loads(table.answer("GET", "/v2/x/referrers/" + DIGEST, {}).entity.body.decode())["manifests"]
+    assert [entry["digest"] for entry in listed] == [oci.digest_of(data)]
+    assert json.loads(table.answer("GET", "/v2/y/referrers/" + DIGEST, {}).entity.body.decode())["manifests"] == []
+
+
+def test_what_has_neither_name_nor_subject_is_served_by_digest_in_every_repository():
+    other = samples.sample("b")
+    table = table_of(samples.layout(IMAGE, "docker.io/library/x:1"), samples.layout(other))
+    assert status(table, "/v2/x/manifests/" + oci.digest_of(samples.oci_manifest(other)[0])) == 200
+
+
+def test_reading_the_table_never_reads_the_disk(tmp_path, monkeypatch):
+    seed = injector.seed_of(tmp_path, samples.layout(IMAGE, "docker.io/library/x:1"))
+    table = server.load(seed)
+    for name in ("open", "stat", "read", "listdir"):
+        monkeypatch.setattr(os, name, None)
+    assert status(table, "/v2/x/manifests/1") == 200
+    assert status(table, "/v2/x/blobs/" + oci.digest_of(IMAGE.config)) == 200
+
+
+@pytest.mark.parametrize("digest", ["sha256:../../../etc/passwd", "sha256:" + "0" * 63, "sha256/" + "0" * 64, "", "x",
+                                    "md5:" + "0" * 32, "sha256:" + "A" * 64, "sha256:" + "0" * 64 + "\n", "../x"])
+def test_what_is_no_digest_never_becomes_a_path(tmp_path, digest):
+    with pytest.raises(OSError, match="^not a digest: "):
+        server.path_of(str(tmp_path), digest)
+    entry = {"mediaType": oci.OCI_MANIFEST, "digest": digest, "size": 1}
+    (tmp_path / "index.json").write_bytes(samples.index_of([entry]))
+    assert server.load(str(tmp_path)).repositories == {}
+
+
+LAYER = oci.digest_of(samples.gzipped(IMAGE.layers[0]))
+SIZE = len(samples.gzipped(IMAGE.layers[0]))
+RANGES = [  # RFC 9110, section 14: header, status, first byte, byte after the last one
+    ("bytes=0-0", 206, 0, 1), ("bytes=0-", 206, 0, SIZE), ("bytes=5-9", 206, 5, 10),
+    ("bytes=5-999999", 206, 5, SIZE), ("bytes=-1", 206, SIZE - 1, SIZE), ("bytes=-999999", 206, 0, SIZE),
+    ("bytes=%d-" % (SIZE - 1), 206, SIZE - 1, SIZE),
+    ("bytes=%d-" % SIZE, 416, 0, 0), ("bytes=99999-100000", 416, 0, 0), ("bytes=-0", 416, 0, 0),
+    ("bytes=9-5", 200, 0, SIZE), ("bytes=-", 200, 0, SIZE), ("bytes=", 200, 0, SIZE), ("bytes=a-b", 200, 0, SIZE),
+    ("bytes=0-0,2-2", 200, 0, SIZE), ("bytes=0-0, -1", 200, 0, SIZE), ("octets=0-0", 200, 0, SIZE),
+    ("bytes=--1", 200, 0, SIZE), ("bytes=1-2-3", 200, 0, SIZE), ("bytes=" + "9" * 19 + "-", 200, 0, SIZE),
+    ("", 200, 0, SIZE),
+    ("bytes=\u0660-\u0661", 200, 0, SIZE)]
+
+
+@pytest.mark.parametrize("value, expected, start, stop", RANGES, ids=[repr(row[0]) for row in RANGES])
+def test_a_range_is_answered_by_the_rules(value, expected, start, stop):
+    table = table_of(samples.layout(IMAGE, "docker.io/library/x:1"))
+    answer = table.answer("GET", "/v2/x/blobs/" + LAYER, {"range": value})
+    assert answer.status == expected
+    told = re.search("Content-Range: (.*)\r\n", answer.lines)
+    if expected == 416:
+        assert told.group(1) == "bytes */%d" % SIZE
+    else:
+        assert (answer.start, answer.stop) == (start, stop)
+        assert (told.group(1) if told else None) == (
+            "bytes %d-%d/%d" % (start, stop - 1, SIZE) if expected == 206 else None)
+
+
+def test_a_range_counts_for_get_alone_and_only_of_what_the_client_has():
+    table = table_of(samples.layout(IMAGE, "docker.io/library/x:1"))
+    path = "/v2/x/blobs/" + LAYER
+    wanted = {"range": "bytes=1-"}
+    assert status(table, path, "HEAD", **wanted) == 200
+    for if_range, expected in (('"%s"' % LAYER, 206), ('W/"%s"' % LAYER, 200), ('"other"', 200),
+                               ("Sat, 29 Oct 1994 19:43:31 GMT", 200)):
+        assert table.answer("GET", path, dict(wanted, **{"if-range": if_range})).status == expected
+
+
+@pytest.mark.parametrize("value, expected", [
+    ('"%s"', 304), ('W/"%s"', 304), ('"x", "%s"', 304), ('"x",W/"%s" , "y"', 304), ("*", 304),
+    ("%s", 200), ('"x"', 200), ("", 200), ('"%s', 200)])
+@pytest.mark.parametrize("path, digest", [("/v2/x/blobs/" + LAYER, LAYER), ("/v2/x/manifests/1", DIGEST)])
+def test_what_the_client_has_already_is_not_sent_again(value, expected, path, digest):
+    table = table_of(samples.layout(IMAGE, "docker.io/library/x:1"))
+    held = value % digest if "%s" in value else value
+    for method in ("GET", "HEAD"):
+        answer = table.answer(method, path, {"if-none-match": held})
+        assert answer.status == expected
+        assert 'ETag: "%s"\r\n' % digest in answer.lines
+        assert (answer.start == answer.stop) == (expected == 304)
+
+
+@pytest.mark.parametrize("text, decoded", [("a%2Fb", "a/b"), ("%61%3a", "a:"), ("%", "%"), ("%4", "%4"), ("%zz", "%zz"),
+                                           ("%2561", "%61"), ("a+b", "a+b"), ("%ff", "\xff"), ("", "")])
+def test_percent_encoding_is_undone_once(text, decoded):
+    assert registry.decode(text) == decoded

@@ -1,0 +1,270 @@
+"""The stages as the Pod starts them, on every Python: arguments, exit status, signals, both stages in one process."""
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from tests.support import injector
+from tests.support import samples
+import unpack
+from builder.payload import chunks, packing
+from builder.reading.archive import open_archive
+from builder.reading.images import read_images
+from tests.support.interpreters import interpreters
+
+IMAGE = samples.sample(layer_count=3)
+STOP_SECONDS = .5
+PYTHONS = pytest.mark.parametrize("python", [path for _, path in interpreters()],
+                                  ids=["%d.%d" % version for version, _ in interpreters()])
+STAGES = ("unpack", "serve")
+
+
+@pytest.fixture(scope="module")
+def pyz(tmp_path_factory):
+    return injector.write_pyz(tmp_path_factory.mktemp("pyz"))
+
+
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory):
+    """(folder of chunks, digest of the payload)"""
+    folder = tmp_path_factory.mktemp("sent")
+    archive = samples.write(folder / "archive.tar", samples.layout(IMAGE, "docker.io/library/sample:1"))
+    with open_archive(archive) as source:
+        made = packing.write_payload(read_images(source), str(folder / "payload"), packing.GZIP, lambda *told: None)
+    (folder / "chunks").mkdir()
+    with open(made.path, "rb") as file:
+        digest, parts = chunks.cut(file, made.size, 500)
+        for chunk, data in chunks.read(file, parts):
+            (folder / "chunks" / chunk.name).write_bytes(data)
+    return str(folder / "chunks"), digest
+
+
+def start(sent, seed, **more):
+    """Both stages in one process -> Server."""
+    arguments = ["--chunks", sent[0], "--digest", sent[1], "--seed", str(seed), "--listen", "127.0.0.1:0"]
+    return injector.Server(injector.command("", *arguments, **more)).wait()
+
+
+def pull(server, name, tag):
+    """Everything under a tag, each digest and size compared; -> digests of the layers' contents."""
+    manifest = server.get("/v2/%s/manifests/%s" % (name, tag))
+    assert "sha256:" + hashlib.sha256(manifest.body).hexdigest() == manifest.headers["docker-content-digest"]
+    assert manifest.headers["content-type"] == manifest.json["mediaType"]
+    for blob in [manifest.json["config"]] + manifest.json["layers"]:
+        body = server.get("/v2/%s/blobs/%s" % (name, blob["digest"])).body
+        assert (len(body), "sha256:" + hashlib.sha256(body).hexdigest()) == (blob["size"], blob["digest"])
+    return [blob["digest"] for blob in manifest.json["layers"]]
+
+
+@PYTHONS
+def test_every_byte_comes_back_through_the_pyz_and_sigterm_ends_it_within_half_a_second(pyz, sent, tmp_path, python):
+    server = start(sent, tmp_path / "seed", python=python, code=pyz)
+    try:
+        for name in ("sample", "library/sample", "docker.io/library/sample"):
+            assert pull(server, name, "1") == ["sha256:" + samples.hex_of(samples.gzipped(layer))
+                                               for layer in IMAGE.layers]
+        with server.connect() as idle, server.connect() as half_said:
+            half_said.sendall(b"GET /v2/ HTTP/1.1\r\n\r\nGET /v2/ HT")
+            idle.sendall(b"GET /v2/ HTTP/1.1\r\n\r\n")
+            assert half_said.recv(12) == idle.recv(4096)[:12] == b"HTTP/1.1 200"
+            before = time.monotonic()
+            assert server.stop() == 128 + signal.SIGTERM
+            assert time.monotonic() - before < STOP_SECONDS
+            assert idle.recv(1) == b""
+        assert "Traceback" not in "".join(server.log)
+    finally:
+        server.stop(signal.SIGKILL)
+
+
+@PYTHONS
+def test_the_stages_run_one_after_the_other_as_in_the_pod(pyz, sent, tmp_path, python):
+    status, out, err = injector.run("unpack", "--chunks", sent[0], "--digest", sent[1], "--seed", tmp_path / "seed",
+                                    python=python, code=pyz)
+    assert (status, err) == (0, "") and out.startswith("unpacked ")
+    with injector.serving(tmp_path / "seed", python=python, code=pyz) as server:
+        pull(server, "sample", "1")
+
+
+def test_sigterm_during_transfers_ends_it_at_once(tmp_path):
+    seed = injector.seed_of(tmp_path, samples.layout(samples.with_layers([bytes(32 << 20)]), "localhost/big:1"))
+    with injector.serving(seed) as server:
+        layer = server.get("/v2/big/manifests/1").json["layers"][0]
+        connections = [server.connect() for _ in range(3)]
+        for connection in connections:
+            connection.sendall(b"GET /v2/big/blobs/%s HTTP/1.1\r\nHost: x\r\n\r\n" % layer["digest"].encode())
+            assert connection.recv(100)
+        before = time.monotonic()
+        assert server.stop() == 128 + signal.SIGTERM
+        assert time.monotonic() - before < STOP_SECONDS
+        for connection in connections:
+            connection.close()
+
+
+def test_sigterm_ends_an_unpacking(sent, tmp_path):
+    """It waits for a chunk folder that never comes."""
+    process = subprocess.Popen(injector.command("unpack", "--chunks", tmp_path / "none", "--digest", sent[1], "--seed",
+                                                tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with process.stdout:
+        assert process.stdout.readline() == b"waiting for %s\n" % str(tmp_path / "none").encode()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOP_SECONDS) == 128 + signal.SIGTERM
+        assert process.stdout.read() == b""
+
+
+def test_an_unpacking_that_is_killed_can_be_run_again(sent, tmp_path, monkeypatch):
+    """Killed at its worst: after any number of writes."""
+    seed = tmp_path / "seed"
+    arguments = ["unpack", "--chunks", sent[0], "--digest", sent[1], "--seed", str(seed)]
+    kill = ("import os, sys\n"
+            "left, replace = [int(sys.argv.pop(1))], os.replace\n"
+            "def counted(*names):\n"
+            "    left[0] -= 1\n"
+            "    if left[0] < 0: os.kill(os.getpid(), 9)\n"
+            "    replace(*names)\n"
+            "os.replace = counted")
+    for count in range(20):
+        done = subprocess.run(injector.patched(kill, count, *arguments), stdout=subprocess.PIPE)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL and not (seed / "index.json").exists()
+    assert count > len(IMAGE.layers) and done.returncode == 0
+    with injector.serving(seed) as server:
+        pull(server, "sample", "1")
+
+
+def test_a_chunk_folder_that_appears_late_is_waited_for(sent, tmp_path):
+    late = tmp_path / "late"
+    process = subprocess.Popen(injector.command("unpack", "--chunks", late, "--digest", sent[1], "--seed",
+                                                tmp_path / "seed"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with process.stdout:
+        assert process.stdout.readline() == b"waiting for %s\n" % str(late).encode()
+        os.symlink(sent[0], str(late))
+        assert process.stdout.readline().startswith(b"unpacked ")
+        assert process.wait(injector.TIMEOUT_SECONDS) == 0
+
+
+def test_a_chunk_folder_that_never_appears_is_told_in_one_line_after_a_bounded_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpack, "WAIT_SECONDS", 0)
+    with pytest.raises(unpack.Damage) as raised:
+        unpack.run(str(tmp_path / "none"), "sha256:" + "0" * 64, str(tmp_path))
+    assert str(raised.value) == "chunk folder %s: is missing, after a wait of 0 s" % (tmp_path / "none")
+
+
+def test_a_clock_that_jumps_changes_nothing(sent, tmp_path):
+    """Every wait and deadline is measured on the monotonic clock."""
+    jump = ("import time\n"
+            "ticks = iter(range(0, 10 ** 12, 10 ** 6))\n"
+            "time.time = lambda: 1e9 - next(ticks)")
+    server = injector.Server(injector.patched(jump, "--chunks", sent[0], "--digest", sent[1], "--seed",
+                                              tmp_path / "seed", "--listen", "127.0.0.1:0"))
+    try:
+        server.wait()
+        pull(server, "sample", "1")
+    finally:
+        server.stop(signal.SIGKILL)
+
+
+# --- arguments and exit status
+
+@pytest.mark.parametrize("stage", ("",) + STAGES)
+def test_help_tells_the_stages_and_every_option_with_its_default(stage):
+    status, out, err = injector.run(stage, "--help", env={"COLUMNS": "120"})
+    assert (status, err) == (0, "")
+    for name in STAGES:
+        assert name in out
+    for flag, default in (("--chunks", "/chunks"), ("--digest", ""), ("--seed", "/seed"), ("--listen", ":31999")):
+        wanted = flag != "--seed" and stage and (flag == "--listen") != (stage == "serve")
+        assert (flag in out) != bool(wanted)
+        assert wanted or "(default: %s)" % default in out or not default
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--digest", "x", "--no-such-option", "1"], ["no-such-stage"], ["unpack"], ["serve", "--digest", "x"],
+    ["serve", "--see", "x"], ["serve", "unpack"], [], ["unpack", "--digest"]], ids=" ".join)
+def test_wrong_usage_is_refused_with_status_2(arguments):
+    status, out, err = injector.run("", *arguments)
+    assert (status, out) == (2, "") and "usage: " in err and "Traceback" not in err
+
+
+def test_a_seed_folder_without_images_is_told_in_one_line(tmp_path):
+    status, out, err = injector.run("serve", "--seed", tmp_path, "--listen", "127.0.0.1:0")
+    assert (status, out) == (1, "")
+    assert err == "error: [Errno 2] No such file or directory: '%s'\n" % (tmp_path / "index.json")
+
+
+def test_a_manifest_that_is_damaged_on_the_disk_is_told_in_one_line(tmp_path):
+    seed = injector.seed_of(tmp_path, samples.layout(IMAGE, "docker.io/library/sample:1"))
+    (descriptor,) = json.loads((tmp_path / "index.json").read_text())["manifests"]
+    path = tmp_path / "blobs" / "sha256" / descriptor["digest"][7:]
+    path.write_bytes(path.read_bytes().replace(b"2", b"3", 1))
+    status, out, err = injector.run("serve", "--seed", seed, "--listen", "127.0.0.1:0")
+    assert (status, out, err) == (1, "", "error: manifest %s: is damaged\n" % descriptor["digest"])
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(tmp_path):
+    seed = injector.seed_of(tmp_path, samples.layout(IMAGE, "docker.io/library/sample:1"))
+    with injector.serving(seed) as server:
+        listen = "127.0.0.1:%d" % server.port
+        status, out, err = injector.run("serve", "--seed", seed, "--listen", listen)
+    assert (status, out) == (1, "")
+    assert err == "error: cannot listen on %s: [Errno 98] Address already in use\n" % listen
+
+
+@pytest.mark.parametrize("listen", ["x", ":x", ":70000", ":-1", "127.0.0.1", "1.2.3.4.5:1", ""])
+def test_an_address_that_is_none_is_told_in_one_line(tmp_path, listen):
+    seed = injector.seed_of(tmp_path, samples.layout(IMAGE, "docker.io/library/sample:1"))
+    status, out, err = injector.run("serve", "--seed", seed, "--listen=" + listen)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: cannot listen on %s: " % listen) and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("listen, families", [
+    (":0", [socket.AF_INET, socket.AF_INET6]), ("[::]:0", [socket.AF_INET, socket.AF_INET6]),
+    ("[::1]:0", [socket.AF_INET6]), ("0.0.0.0:0", [socket.AF_INET]), ("127.0.0.1:0", [socket.AF_INET])])
+def test_it_listens_where_it_is_told_to_on_both_kinds_of_address(tmp_path, listen, families):
+    seed = injector.seed_of(tmp_path, samples.layout(IMAGE, "docker.io/library/sample:1"))
+    with injector.serving(seed, listen=listen) as server:
+        for family in families:
+            server.family = family
+            assert server.get("/v2/").status == 200
+        server.stop()
+    assert any(re.match(r"\S+ (127\.0\.0\.1|::1) 'GET /v2/ HTTP/1.1' 200 ", line) for line in server.log)
+
+
+def test_without_ipv6_it_listens_on_ipv4(tmp_path):
+    seed = injector.seed_of(tmp_path, samples.layout(IMAGE, "docker.io/library/sample:1"))
+    without = ("import errno, socket\n"
+               "class Socket(socket.socket):\n"
+               "    def __init__(self, family=-1, *more, **named):\n"
+               "        if family == socket.AF_INET6: raise OSError(errno.EAFNOSUPPORT, 'no such family')\n"
+               "        super().__init__(family, *more, **named)\n"
+               "socket.socket = Socket")
+    server = injector.Server(injector.patched(without, "serve", "--seed", seed, "--listen", ":0"))
+    try:
+        server.wait()
+        assert re.search(r"^listening on 0\.0\.0\.0 port \d+$", "".join(server.log), re.MULTILINE)
+    finally:
+        server.stop(signal.SIGKILL)
+
+
+def test_it_serves_from_a_seed_and_a_root_that_it_cannot_write(pyz, tmp_path):
+    """No file of the seed folder is changed, and no byte code is written beside the modules."""
+    seed = injector.seed_of(tmp_path / "seed", samples.layout(IMAGE, "docker.io/library/sample:1"))
+    before = sorted((str(path), path.stat().st_mtime_ns) for path in (tmp_path / "seed").rglob("*"))
+    with injector.serving(seed, code=pyz) as server:
+        pull(server, "sample", "1")
+    assert sorted((str(path), path.stat().st_mtime_ns) for path in (tmp_path / "seed").rglob("*")) == before
+
+
+def test_the_first_lines_tell_what_is_served(tmp_path):
+    seed = injector.seed_of(tmp_path, samples.layout(IMAGE, "docker.io/library/sample:1"))
+    (descriptor,) = json.loads((tmp_path / "index.json").read_text())["manifests"]
+    with injector.serving(seed) as server:
+        assert server.log[:-1] == ["serving %s:1 %s\n" % (name, descriptor["digest"])
+                                   for name in ("docker.io/library/sample", "library/sample", "sample")]

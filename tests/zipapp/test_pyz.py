@@ -1,0 +1,129 @@
+"""builder/pyz: modules -> a small zip that every Python runs, and the budget of the real one."""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from builder.zipapp import pyz
+from builder.zipapp.minify import UnfitSource
+
+from tests.support.interpreters import interpreters
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILDER_OLDEST = (3, 9)
+WRITE_STAGE1 = "import sys; from builder.zipapp import pyz; sys.stdout.buffer.write(pyz.pack(pyz.read_stage1()))"
+
+SAMPLE = {
+    "tools.py": '"""Doc."""\n\n\ndef doubled(number: int) -> int:\n    """Doc."""\n    return number * 2\n',
+    "spooler/__init__.py": "",
+    "spooler/watch.py": "import tools\n\n\ndef fail():\n    raise ValueError(tools.doubled(21))\n",
+    "__main__.py": "import sys\n\nimport tools\nfrom spooler import watch\n\nprint(tools.doubled(4), sys.argv[1:])\n"
+                   "if sys.argv[2:]:\n    watch.fail()\n",
+}
+
+
+@pytest.fixture
+def sample(tmp_path):
+    path = tmp_path / "sample.pyz"
+    path.write_bytes(pyz.pack(SAMPLE))
+    return path
+
+
+def test_main_comes_first_and_the_others_in_order(sample):
+    with zipfile.ZipFile(str(sample)) as archive:
+        assert archive.namelist() == ["__main__.py", "spooler/__init__.py", "spooler/watch.py", "tools.py"]
+
+
+def test_the_zip_is_sound_and_has_nothing_that_is_optional(sample):
+    with zipfile.ZipFile(str(sample)) as archive:
+        assert archive.testzip() is None
+        members = archive.infolist()
+    for member in members:
+        assert member.date_time == (1980, 1, 1, 0, 0, 0)
+        assert (member.extra, member.comment, member.flag_bits) == (b"", b"", 0)
+        assert member.external_attr >> 16 == 0o100644
+    headers = pyz.LOCAL_HEADER_BYTES + pyz.CENTRAL_HEADER_BYTES
+    parts = sum(headers + 2 * len(member.filename) + member.compress_size for member in members)
+    assert sample.stat().st_size == parts + pyz.END_RECORD_BYTES
+
+
+@pytest.mark.skipif(not shutil.which("unzip"), reason="needs unzip")
+def test_unzip_reads_it(sample):
+    told = subprocess.run(["unzip", "-t", str(sample)], stdout=subprocess.PIPE, universal_newlines=True)
+    assert told.returncode == 0 and "No errors detected" in told.stdout
+
+
+def test_every_python_runs_it(sample):
+    for version, python in interpreters():
+        assert run([python, "-I", "-S", str(sample), "a"]) == b"8 ['a']\n", version
+
+
+def test_a_traceback_names_the_module(sample):
+    failed = subprocess.run([sys.executable, str(sample), "a", "b"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert os.path.join(str(sample), "spooler", "watch.py").encode() in failed.stderr
+    assert failed.stderr.endswith(b"ValueError: 42\n")
+
+
+def test_the_same_modules_give_the_same_bytes_in_any_folder_order_and_time(tmp_path, monkeypatch):
+    packed = set()
+    for number, names in enumerate((["a.py", "__main__.py"], ["__main__.py", "a.py"])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text("import a\nprint(a)\n", encoding="utf-8")
+            os.utime(str(folder / name), (number * 10 ** 8, number * 10 ** 8))
+            (folder / name).chmod(0o600 + number)
+        (folder / "README.md").write_text("left out", encoding="utf-8")
+        monkeypatch.setattr(pyz, "STAGE1", folder)
+        packed.add(pyz.pack(pyz.read_stage1()))
+    assert len(packed) == 1
+
+
+def test_a_module_that_python_3_6_cannot_read_is_refused():
+    with pytest.raises(UnfitSource, match="^new.py:2: "):
+        pyz.pack({"__main__.py": "import new", "new.py": "\nprint(x := 1)"})
+
+
+def test_the_sizes_add_up_to_the_zip():
+    rows = pyz.sizes(SAMPLE)
+    assert sorted(row.module for row in rows[:-1]) == sorted(SAMPLE)
+    assert rows[-1].module == "total"
+    assert rows[-1].packed_bytes == sum(row.packed_bytes for row in rows[:-1]) + pyz.END_RECORD_BYTES
+    assert rows[-1].packed_bytes == len(pyz.pack(SAMPLE))
+    assert rows[-1].source_bytes == sum(map(len, SAMPLE.values()))
+    assert rows[0].minified_bytes < rows[0].source_bytes == len(SAMPLE["__main__.py"])
+
+
+def test_the_sizes_are_told_with_the_share_of_the_budget():
+    rows = [pyz.SizeRow("__main__.py", 100, 50, 40), pyz.SizeRow("total", 100, 50, pyz.BUDGET_BYTES // 2)]
+    assert pyz.format_sizes(rows).splitlines() == [
+        "module        source minified   packed",
+        "__main__.py      100       50       40",
+        "total            100       50     %d" % (pyz.BUDGET_BYTES // 2),
+        "%d of %d bytes, 50 %%" % (pyz.BUDGET_BYTES // 2, pyz.BUDGET_BYTES)]
+
+
+def test_stage1_stays_within_its_budget():
+    rows = pyz.sizes(pyz.read_stage1())
+    assert rows[-1].packed_bytes <= pyz.BUDGET_BYTES, pyz.format_sizes(rows)
+
+
+def test_stage1_packed_by_any_python_tells_its_help_on_every_python(tmp_path):
+    made = {run([python, "-c", WRITE_STAGE1]) for version, python in interpreters() if version >= BUILDER_OLDEST}
+    for number, data in enumerate(sorted(made)):  # more than one, where the Pythons bring different versions of zlib
+        path = tmp_path / ("%d.pyz" % number)
+        path.write_bytes(data)
+        for version, python in interpreters():
+            told = run([python, "-I", "-S", str(path), "--help"])
+            assert b"--listen" in told and b"unpack" in told, version
+
+
+def run(command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=str(ROOT),
+                          env={"COLUMNS": "120", "PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.returncode == 0, "%s: %s" % (command, done.stderr.decode("utf-8", "replace"))
+    return done.stdout
