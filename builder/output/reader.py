@@ -23,8 +23,7 @@ PYZ_LINE = re.compile(rb'^  injector\.pyz: "([A-Za-z0-9+/=]*)"$', re.MULTILINE)
 DIGEST = re.compile(rb'^ +- "--digest"\n +- (sha256:[0-9a-f]{64})$', re.MULTILINE)  # the argument of "unpack"
 PORT = re.compile(rb"containerPort: (\d+)$", re.MULTILINE)
 SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
-APPLIED = (".yaml", ".yml", ".json")  # what `kubectl apply -f FOLDER` reads
-AGAIN = "carry the folder over again, or build it again"
+AGAIN = "copy the folder again, or build it again"
 
 
 def chunk_files(out: str) -> Dict[str, bytes]:
@@ -36,7 +35,10 @@ def chunk_files(out: str) -> Dict[str, bytes]:
 def verify(out: str) -> Dict[str, Any]:
     """-> facts: what it would serve. BuildError names what is damaged, missing or foreign."""
     if not os.path.isdir(out) or not marked(os.path.join(out, README)):
-        raise BuildError("%s: is no folder that Seedpod wrote: name the folder of -o" % out)
+        raise BuildError("%s: is not a folder that Seedpod wrote: name the folder of -o" % out)
+    for name in sorted(os.listdir(out)):
+        if os.path.islink(os.path.join(out, name)) or not os.path.isfile(os.path.join(out, name)):
+            raise BuildError("%s: %s: is not a regular file: %s" % (out, ascii(name), AGAIN))
     faults = list(wrong_files(out)) + list(wrong_chunks(out))
     workloads = b"".join(content(out, name) for name in names(out, WORKLOAD_FILES))
     digests, ports = set(DIGEST.findall(workloads)), PORT.findall(workloads)
@@ -52,7 +54,8 @@ def verify(out: str) -> Dict[str, Any]:
 
 
 def wrong_files(out: str) -> Iterator[str]:
-    """Whatever is not as SHA256SUMS has it, and what kubectl would apply with the rest."""
+    """Whatever is not as SHA256SUMS has it, file for file: also one that it does not list."""
+    there = set(os.listdir(out)) - {SUMS}
     sums = {}
     for line in content(out, SUMS).decode("utf-8", "replace").splitlines() if names(out, SUMS) else ():
         match = SUM_LINE.fullmatch(line)
@@ -60,7 +63,9 @@ def wrong_files(out: str) -> Iterator[str]:
             yield "%s: is damaged" % SUMS
             return
         sums[match.group(2)] = match.group(1)
-    there = set(os.listdir(out))
+    if not sums:
+        yield "%s: is missing or empty, so nothing proves that the folder is whole" % SUMS
+        return
     for name, wanted in sorted(sums.items()):
         if name not in there:
             yield "%s: is missing" % name
@@ -68,9 +73,8 @@ def wrong_files(out: str) -> Iterator[str]:
             got = hashlib.sha256(content(out, name)).hexdigest()
             if got != wanted:
                 yield "%s: is damaged: expected sha256:%s, got sha256:%s" % (name, wanted, got)
-    for name in sorted(there - set(sums)) if sums else ():
-        if name.endswith(APPLIED):
-            yield "%s: does not belong there, and kubectl would apply it" % ascii(name)
+    for name in sorted(there - set(sums)):
+        yield "%s: is not listed in %s" % (ascii(name), SUMS)
 
 
 def wrong_chunks(out: str) -> Iterator[str]:

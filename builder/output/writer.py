@@ -120,16 +120,20 @@ def write_stream(target: BinaryIO, files: Iterable[Tuple[str, Parts]]) -> None:
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Aside first, so that a full disk leaves what was there."""
-    aside = path + ".partial"
+    """Aside first, so that a full disk leaves what was there. The name aside cannot be guessed, and must be new:
+    whoever else may write into the folder cannot plant a link in its place. OSError names `path`."""
+    aside = os.path.join(os.path.dirname(path), ".%s.partial" % os.urandom(16).hex())
     try:
-        with open(aside, "wb") as file:
-            file.write(data)
-        os.replace(aside, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(aside)
-        raise
+        with open(aside, "xb") as file:
+            try:
+                file.write(data)
+                file.flush()
+                os.replace(aside, path)
+            except BaseException:
+                os.unlink(aside)
+                raise
+    except OSError as failure:
+        raise type(failure)(failure.errno, failure.strerror, path)
 
 
 def check_out(out: str) -> None:

@@ -129,7 +129,7 @@ def test_a_failure_of_the_last_step_puts_the_old_folder_back(tmp_path, monkeypat
 
     def fail_for_the_new_one(source, target):
         if target == str(tmp_path / "out") and source.endswith("out"):
-            raise OSError("no more")
+            raise OSError(5, "no more")
         rename(source, target)
     monkeypatch.setattr(os, "rename", fail_for_the_new_one)
     with pytest.raises(OSError, match="no more"):
@@ -157,11 +157,28 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     assert path.read_bytes() == b"new"
 
     def fail(*_):
-        raise OSError("no more")
+        raise OSError(5, "no more")
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="no more"):
         writer.write_file(str(path), b"newer")
     assert content(tmp_path) == {"injector.pyz": b"new"}
+
+
+def test_a_link_that_somebody_planted_beside_a_file_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "secret").write_bytes(b"mine")
+    monkeypatch.setattr(os, "urandom", bytes)  # as if somebody had guessed the name
+    for planted in ("injector.pyz.partial", ".%s.partial" % ("00" * 16)):
+        (tmp_path / planted).symlink_to("secret")
+    with pytest.raises(FileExistsError):
+        writer.write_file(str(tmp_path / "injector.pyz"), b"new")
+    assert (tmp_path / "secret").read_bytes() == b"mine"
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path):
+    (tmp_path / "secret").write_bytes(b"mine")
+    (tmp_path / "injector.pyz").symlink_to("secret")
+    writer.write_file(str(tmp_path / "injector.pyz"), b"new")
+    assert content(tmp_path) == {"injector.pyz": b"new", "secret": b"mine"}
 
 
 def test_every_file_that_is_written_is_known_as_ours(tmp_path):
