@@ -11,6 +11,7 @@ from typing import NoReturn, Optional, Tuple
 from builder import VERSION
 from builder.payload import packing
 from builder.kubernetes import site, persistent_registry
+from builder.kubernetes.exposure import DEFAULT, EXPOSURES
 from builder.cluster.objects import COMMAND, Cluster
 from builder.reading.errors import BuildError
 from builder.pipeline import STDIN, Order
@@ -106,9 +107,9 @@ def add_runner_options(group: argparse._ArgumentGroup) -> None:
 
 
 def add_site_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--expose", choices=site.EXPOSURES, default="", help=(
-        "how 127.0.0.1 leads to it on every node: a NodePort Service, a DaemonSet with a host port, or one on the "
-        "host's network (default: nodeport, or what fits --cluster)"))
+    group.add_argument("--expose", choices=EXPOSURES, default="", help=(
+        "how 127.0.0.1 leads to it on every node: %s (default: %s, or what fits --cluster)" % (
+            "; ".join("%s, %s" % (row.name, row.what) for row in EXPOSURES.values()), DEFAULT.name)))
     group.add_argument("--replicas", type=partial(site.count, "--replicas"), default=0, metavar="N",
                        help="make a Deployment, which heals itself, instead of a bare Pod")
     group.add_argument("--namespace", type=site.namespace, default=site.NAME, help="(default: %(default)s)")

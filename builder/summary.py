@@ -5,6 +5,7 @@ from typing import Any, Dict, List
 from builder.kubernetes import persistent_registry
 from builder.cluster.choice import Decision
 from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
+from builder.kubernetes.exposure import EXPOSURES, RESTRICTED
 from builder.kubernetes.manifests import Plan, workloads
 from builder.payload.packing import WORTH
 from builder.pipeline import STDOUT, Order, Result, apply_command
@@ -152,10 +153,10 @@ def summary(told: Facts) -> str:
 def placed(told: Facts) -> List[str]:
     """What follows from how it is exposed and from what it needs of the node."""
     notes = []
-    if told["pod_security"] != "restricted":
+    if told["pod_security"] != RESTRICTED:
         notes.append("namespace %s takes any Pod (pod-security.kubernetes.io/enforce=%s): paths, ports and the network "
                      "of a node are beyond every stricter profile" % (told["namespace"], told["pod_security"]))
-    if told["workloads"][0]["kind"] == "DaemonSet":
+    if EXPOSURES[told["expose"]].every_node:
         count, size = told["chunks"]["count"], told["payload"]["bytes"]
         nodes = len({name for runner in told["runners"] for name in runner["nodes"]})
         notes.append("every node reads all %d chunks from the API server: %s each%s" % (

@@ -6,12 +6,12 @@ import pytest
 
 from builder import summary
 from builder.pipeline import STDOUT
-from builder.kubernetes.site import HOST_NETWORK, HOST_PORT, NODE_PORT, Site
+from builder.kubernetes.site import Site
 from tests.support import builds, dumps, samples
 
 
 def told_of(tmp_path, out="out", asked=None, **options):
-    order = builds.order(tmp_path, out, asked or Site(builds.IMAGE, expose=NODE_PORT), **options)
+    order = builds.order(tmp_path, out, asked or Site(builds.IMAGE, expose="nodeport"), **options)
     result = builds.pipeline.build(order, io.BytesIO(), lambda *_: None)
     return summary.facts(order, result), result
 
@@ -61,24 +61,24 @@ def test_a_folder_with_a_blank_in_its_name_is_quoted(tmp_path):
 
 
 def test_what_heals_itself_needs_no_command(tmp_path):
-    for asked, wait in ((Site("x", expose=NODE_PORT, replicas=2), "rollout status deployment/seedpod-"),
-                        (Site("x", expose=HOST_PORT), "rollout status daemonset/seedpod --timeout")):
+    for asked, wait in ((Site("x", expose="nodeport", replicas=2), "rollout status deployment/seedpod-"),
+                        (Site("x", expose="hostport"), "rollout status daemonset/seedpod --timeout")):
         told, _ = told_of(tmp_path, asked=asked)
         assert "heal" not in told["commands"] and wait in told["commands"]["wait"]
         assert "evicted" not in summary.summary(told)
 
 
 def test_a_daemon_set_tells_what_it_costs_the_api_server(tmp_path):
-    told, result = told_of(tmp_path, asked=Site("x", expose=HOST_PORT), chunk_size=1024)
+    told, result = told_of(tmp_path, asked=Site("x", expose="hostport"), chunk_size=1024)
     assert "note      every node reads all %d chunks from the API server: %s each\n" % (
         len(result.chunks), summary.human(result.payload.size)) in summary.summary(told)
     cluster = dumps.cluster(*[dumps.node(name, images=["python:3"]) for name in ("a", "b", "c")])
-    told, result = told_of(tmp_path, asked=Site(expose=HOST_PORT), cluster=cluster)
+    told, result = told_of(tmp_path, asked=Site(expose="hostport"), cluster=cluster)
     assert "each, %s for 3 nodes" % summary.human(3 * result.payload.size) in summary.summary(told)
 
 
-@pytest.mark.parametrize("asked", [Site("x", expose=HOST_NETWORK), Site("x", expose=HOST_PORT),
-                                   Site("x", expose=NODE_PORT, host_python="")])
+@pytest.mark.parametrize("asked", [Site("x", expose="hostnetwork"), Site("x", expose="hostport"),
+                                   Site("x", expose="nodeport", host_python="")])
 def test_a_namespace_that_takes_any_pod_is_told_of(tmp_path, asked):
     told, _ = told_of(tmp_path, asked=asked)
     assert told["pod_security"] == "privileged"
@@ -126,6 +126,6 @@ def test_progress_tells_how_far_how_fast_and_how_long(done, total, seconds, line
 def test_what_an_index_names_and_the_archive_lacks_is_told(tmp_path):
     images = [samples.sample("a"), samples.sample("b", platform="linux/arm64")]
     archive = samples.write(tmp_path / "multi.tar", samples.multi_platform(images, samples.NAME, left_out=[1]))
-    order = builds.order(tmp_path, site=Site("x", expose=NODE_PORT))._replace(archives=[("", archive)])
+    order = builds.order(tmp_path, site=Site("x", expose="nodeport"))._replace(archives=[("", archive)])
     page = summary.summary(summary.facts(order, builds.pipeline.build(order, None, lambda *_: None)))
     assert re.search(r"size +\d.*, without 1 manifests or blobs that its index names and the archive lacks", page)

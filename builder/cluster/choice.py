@@ -10,9 +10,10 @@ from builder.cluster.candidates import Candidate, candidates_of, judged, parsed,
 from builder.cluster.objects import COMMAND, Cluster, Node
 from builder.reading.errors import BuildError
 from builder.cluster.known import Known, known_image, known_system
+from builder.kubernetes.exposure import DEFAULT, FALLBACK, RESTRICTED
 from builder.kubernetes.manifests import Runner, profile
 from builder.cluster.nodes import advice, host_names, in_groups, some, systems, why_not
-from builder.kubernetes.site import HOST_NETWORK, HOST_PORT, INTERPRETER, NODE_PORT, Site
+from builder.kubernetes.site import INTERPRETER, Site
 
 HOST_PYTHON = "/usr/bin/python3"
 ALSO_RUNS_ON = {"386": "amd64", "arm": "arm64"}  # most of them
@@ -90,7 +91,7 @@ def _runners(site: Site, architectures: Sequence[str], cluster: Cluster, against
 def _without_cluster(site: Site, architectures: Sequence[str]) -> Decision:
     if not site.image:
         raise BuildError("--try: needs --cluster FILE, to know which images there are" if site.tries > 1 else NO_IMAGE)
-    site = site._replace(expose=site.expose or NODE_PORT)
+    site = site._replace(expose=site.exposure.name)
     reference = parsed(site.image)
     if site.host_python is None:
         check_python(site, known_image(reference, "", "") if reference else None)
@@ -133,27 +134,27 @@ def _with_exposure(site: Site, cluster: Cluster) -> Tuple[Site, List[str], List[
     """-> the site with its exposure, reasons, warnings."""
     problem, presumed = loopback_problem(cluster)
     if site.expose:
-        if site.expose == NODE_PORT and problem and not presumed:
-            raise BuildError("--expose nodeport: %s: use --expose hostnetwork" % problem)
-        if site.expose == HOST_PORT and ipv6_only(cluster):
-            raise BuildError("--expose hostport: the cluster is IPv6 only, 127.0.0.1 is not: use --expose hostnetwork")
-        warnings = [problem + ": if pulls are refused, use --expose hostnetwork"] * (presumed
-                                                                                    and site.expose == NODE_PORT)
+        remedy = "use --expose %s" % FALLBACK.name
+        if site.exposure.service and problem and not presumed:
+            raise BuildError("--expose %s: %s: %s" % (site.expose, problem, remedy))
+        if site.exposure.portmap and ipv6_only(cluster):
+            raise BuildError("--expose %s: the cluster is IPv6 only, 127.0.0.1 is not: %s" % (site.expose, remedy))
+        warnings = ["%s: if pulls are refused, %s" % (problem, remedy)] if presumed and site.exposure.service else []
         return site, ["exposed by %s, as asked for" % site.expose], warnings
     if problem and (site.replicas or site.tries > 1):
-        raise BuildError("--cluster: %s: leave out %s, which rule out --expose hostnetwork"
-                         % (problem, "--replicas" if site.replicas else "--try"))
+        raise BuildError("--cluster: %s: leave out %s, which rule out --expose %s"
+                         % (problem, "--replicas" if site.replicas else "--try", FALLBACK.name))
     if problem:
-        return site._replace(expose=HOST_NETWORK), ["exposed by hostnetwork: " + problem], []
+        return site._replace(expose=FALLBACK.name), ["exposed by %s: %s" % (FALLBACK.name, problem)], []
     proxy = cluster.kube_proxy
     found = "kube-proxy in %s mode (%s) serves node ports at 127.0.0.1" % (proxy.mode, proxy.source) if proxy \
         else "nothing in the dump speaks against it"
-    return site._replace(expose=NODE_PORT), ["exposed by nodeport: " + found], []
+    return site._replace(expose=DEFAULT.name), ["exposed by %s: %s" % (DEFAULT.name, found)], []
 
 
 def _with_user(site: Site, cluster: Cluster, enforce: str) -> Tuple[Site, List[str]]:
     """On OpenShift a security context constraint assigns the user, and refuses any other."""
-    if site.no_user or not is_openshift(cluster) or enforce != "restricted":
+    if site.no_user or not is_openshift(cluster) or enforce != RESTRICTED:
         return site, []
     return site._replace(no_user=True), ["names no user: OpenShift assigns one by its security context constraints"]
 
@@ -161,7 +162,7 @@ def _with_user(site: Site, cluster: Cluster, enforce: str) -> Tuple[Site, List[s
 def _left_out(site: Site, cluster: Cluster, runners: Sequence[Runner], reasons: Mapping[str, str]) -> List[str]:
     """Nodes that a DaemonSet leaves without a Pod."""
     names = {name for runner in runners for name in runner.nodes}
-    if not site.on_every_node or not names:
+    if not site.exposure.every_node or not names:
         return []
     missing = "without the image" if site.host_python is None else "without that Python or that image"
     left = [node.name for node in cluster.nodes if node.host_name not in names and node.system == "linux"]

@@ -2,9 +2,10 @@
 from typing import Dict, Iterable, List, Sequence, Tuple
 
 from builder.cluster.objects import Node, Taint
+from builder.kubernetes.exposure import FALLBACK
 from builder.kubernetes.manifests import REQUESTS
 from builder.kubernetes.quantity import number
-from builder.kubernetes.site import HOST_NETWORK, TOLERATE_ALL, Site, tolerates
+from builder.kubernetes.site import TOLERATE_ALL, Site, tolerates
 
 NOT_READY = Taint("node.kubernetes.io/not-ready", "", "NoSchedule")
 KEEPING_OFF = ("NoSchedule", "NoExecute")  # effects of taints that matter to a Pod that is new
@@ -35,7 +36,7 @@ def why_not(node: Node, site: Site, architectures: Sequence[str]) -> str:
 
 def _waits_for_network(node: Node, site: Site) -> bool:
     """A node without a CNI yet: a Pod on the host's network starts there if it tolerates that."""
-    return (site.expose == HOST_NETWORK and tolerates(site.tolerations, NOT_READY._asdict())
+    return (site.exposure.host_network and tolerates(site.tolerations, NOT_READY._asdict())
             and any(word in node.unready.lower() for word in ("cni", "network plugin", "networkpluginnotready")))
 
 
@@ -59,9 +60,10 @@ def shortened(text: str) -> str:
 
 def advice(nodes: Iterable[Node], site: Site) -> str:
     """What to add where no node fits: tolerations, and where there is no network yet, the node's own."""
-    early = Site(expose=HOST_NETWORK, tolerations=(TOLERATE_ALL,))
+    early = Site(expose=FALLBACK.name, tolerations=(TOLERATE_ALL,))
     if any(not node.ready and _waits_for_network(node, early) and not _waits_for_network(node, site) for node in nodes):
-        return taint_advice(nodes, site) + ", or --expose hostnetwork --tolerate-all, which needs no network of Pods"
+        return taint_advice(nodes, site) + (
+            ", or --expose %s --tolerate-all, which needs no network of Pods" % FALLBACK.name)
     return taint_advice(nodes, site)
 
 

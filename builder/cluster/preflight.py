@@ -9,13 +9,14 @@ from builder.cluster.candidates import TAKEN
 from builder.cluster.choice import Decision, Refused, is_openshift
 from builder.cluster.objects import Cluster
 from builder.cluster.nodes import some
-from builder.kubernetes.site import HOST_NETWORK, HOST_PORT, NODE_PORT, Site
+from builder.kubernetes.exposure import FALLBACK, PRIVILEGED, RESTRICTED
+from builder.kubernetes.site import Site
 from builder.kubernetes.persistent_registry import NODE_PORT_NUMBER as REGISTRY_NODE_PORT
 from builder.kubernetes.persistent_registry import REGISTRY
 
 NODE_PORTS = range(30000, 32768)  # https://kubernetes.io/docs/reference/networking/service-protos/ (default range)
 ENFORCE = "pod-security.kubernetes.io/enforce"
-PROFILES = ("restricted", "baseline", "privileged")
+PROFILES = (RESTRICTED, "baseline", PRIVILEGED)
 CRIO_STRICT = (1, 35)  # from here on CRI-O takes HTTP on loopback only where it is told to
 SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it
 
@@ -74,7 +75,7 @@ def port_users(site: Site, cluster: Cluster) -> Dict[int, str]:
 
 
 def port_warnings(site: Site) -> List[str]:
-    if site.expose != NODE_PORT or site.node_port in NODE_PORTS:
+    if not site.exposure.service or site.node_port in NODE_PORTS:
         return []
     return ["--node-port %d: is outside %d to %d, the node ports that clusters have unless told otherwise"
             % (site.node_port, NODE_PORTS.start, NODE_PORTS.stop - 1)]
@@ -105,9 +106,9 @@ def namespace_warnings(decision: Decision, cluster: Cluster) -> List[str]:
         if site.create_namespace and not namespace.ours:
             return ["--create-namespace: namespace %s is there already, and kubectl delete -f OUT would delete it with "
                     "all that it holds: leave it out" % site.namespace]
-        if not site.emits_namespace and ENFORCE not in namespace.labels and decision.profile == "privileged":
+        if not site.emits_namespace and ENFORCE not in namespace.labels and decision.profile == PRIVILEGED:
             return ["--namespace %s: enforces no Pod Security of its own: if the cluster's default refuses the Pod, "
-                    "kubectl label namespace %s %s=privileged" % (site.namespace, site.namespace, ENFORCE)]
+                    "kubectl label namespace %s %s=%s" % (site.namespace, site.namespace, ENFORCE, PRIVILEGED)]
     return []
 
 
@@ -123,7 +124,7 @@ def runtime_warnings(site: Site, cluster: Cluster) -> List[str]:
 
 def constraint_warnings(decision: Decision, cluster: Cluster) -> List[str]:
     """OpenShift has a second guard beside Pod Security."""
-    if decision.profile == "restricted" or not is_openshift(cluster):
+    if decision.profile == RESTRICTED or not is_openshift(cluster):
         return []
     return ["OpenShift's security context constraints refuse paths, ports and the network of a node: oc adm policy "
             "add-scc-to-user privileged -z default -n %s" % decision.site.namespace]
@@ -147,14 +148,14 @@ def pull_warnings(decision: Decision, cluster: Cluster) -> List[str]:
 
 def network_warnings(site: Site, cluster: Cluster) -> List[str]:
     """Networks of which users tell both."""
-    if site.expose == HOST_PORT and any(node.runtime.startswith("cri-o://") for node in cluster.nodes):
-        return ["CRI-O's own bridge does not lead 127.0.0.1 to host ports: if pulls are refused, use --expose "
-                "hostnetwork"]
+    remedy = "if pulls are refused, use --expose " + FALLBACK.name
+    if site.exposure.portmap and any(node.runtime.startswith("cri-o://") for node in cluster.nodes):
+        return ["CRI-O's own bridge does not lead 127.0.0.1 to host ports: " + remedy]
     names = {container.name for pod in cluster.pods for container in pod.containers if pod.running}
-    if site.expose == HOST_NETWORK or not names & {"cilium-agent", "anetd"} or "kube-proxy" in names:
+    if site.exposure.host_network or not names & {"cilium-agent", "anetd"} or "kube-proxy" in names:
         return []
-    return ["Cilium takes the place of kube-proxy: most such clusters serve %s at 127.0.0.1, some do not: if pulls are "
-            "refused, use --expose hostnetwork" % ("node ports" if site.expose == NODE_PORT else "host ports")]
+    return ["Cilium takes the place of kube-proxy: most such clusters serve %s at 127.0.0.1, some do not: %s"
+            % (site.exposure.ports, remedy)]
 
 
 def version(text: str) -> Tuple[int, ...]:

@@ -17,15 +17,15 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from builder.reading.errors import BuildError
+from builder.kubernetes.exposure import LOOPBACK, PRIVILEGED
 from builder.kubernetes.quantity import MIB, mebibytes, number
-from builder.kubernetes.site import HOST_NETWORK, INTERPRETER, NAME, Site
+from builder.kubernetes.site import INTERPRETER, NAME, Site
 
 Object = Dict[str, Any]
 
 USER = 65532  # nobody's number on any distribution, the one of "distroless nonroot"; the node image's user may be root
 CHUNKS, SEED, INJECTOR = "/chunks", "/seed", "/injector"  # mount paths; the stages' own defaults
 INJECTOR_FILE = "injector.pyz"
-LOOPBACK = "127.0.0.1"
 
 UNPACK_BYTES = 64 * MIB  # the interpreter, one block, the decoder's dictionary
 SERVE_BYTES = 96 * MIB  # 64 MiB with 200 clients; its share of the page cache goes as need be
@@ -70,7 +70,7 @@ def plan_of(site: Site, runners: Sequence[Runner], payload_digest: str, chunk_na
 
 def profile(site: Site, runners: Sequence[Runner]) -> str:
     """The strictest Pod Security profile that takes the Pods: hostPath, hostPort and hostNetwork need the widest."""
-    return "privileged" if site.on_every_node or any(runner.host_python for runner in runners) else "restricted"
+    return PRIVILEGED if any(runner.host_python for runner in runners) else site.exposure.profile
 
 
 def labels(plan: Plan, component: str) -> Dict[str, str]:
@@ -128,7 +128,7 @@ def service(plan: Plan) -> Object:
 def workloads(plan: Plan) -> List[Object]:
     """What runs the injector: a DaemonSet, a Deployment, or one Pod or more."""
     name = "%s-%s" % (NAME, plan.instance)
-    if plan.site.on_every_node:
+    if plan.site.exposure.every_node:
         return [controller(plan, "DaemonSet", NAME, "node-injector", {})]
     if plan.site.replicas:
         return [controller(plan, "Deployment", name, "injector", {"replicas": plan.site.replicas}, plan.instance)]
@@ -153,12 +153,13 @@ def pod_spec(site: Site, runner: Runner, payload_digest: str, chunk_names: Seque
     seed = {"name": "seed", "mountPath": SEED}
     unpack = container(site, runner, "unpack", stage + ["unpack", "--digest", payload_digest],
                        payload_bytes + UNPACK_BYTES, code + [mount("chunks", CHUNKS), seed])
-    host = LOOPBACK if site.expose == HOST_NETWORK else ""
-    serve = container(site, runner, "serve", stage + ["serve", "--listen", "%s:%d" % (host, site.node_port)],
+    address = "%s:%d" % (site.exposure.listen_host, site.node_port)
+    serve = container(site, runner, "serve", stage + ["serve", "--listen", address],
                       SERVE_BYTES, code + [mount("seed", SEED)])
     # No liveness probe: by HTTP it would kill a busy registry, and a process that ended is restarted anyway.
+    probed = site.exposure.probe_host
     serve.update(ports=[serve_port(site)], readinessProbe={
-        "httpGet": dict({"path": "/v2/", "port": "registry"}, **({"host": host} if host else {})),
+        "httpGet": dict({"path": "/v2/", "port": "registry"}, **({"host": probed} if probed else {})),
         "periodSeconds": 2, "timeoutSeconds": 5})
     user = {} if site.no_user else {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     return {
@@ -191,7 +192,7 @@ def mount(name: str, path: str) -> Object:
 def serve_port(site: Site) -> Object:
     """A port of the node, too, where no Service leads to it; on its loopback alone."""
     found = {"name": "registry", "containerPort": site.node_port}
-    return dict(found, hostPort=site.node_port, hostIP=LOOPBACK) if site.on_every_node else found
+    return dict(found, hostPort=site.node_port, hostIP=LOOPBACK) if site.exposure.host_port else found
 
 
 def node_selector(site: Site, runner: Runner) -> Dict[str, str]:
@@ -214,7 +215,7 @@ def placement(site: Site, runner: Runner) -> Object:
             "labelSelector": {"matchLabels": selector("injector")}}]
     if site.tries > 1:
         found["restartPolicy"] = "Never"  # an image without Python fails once and for all
-    if site.expose == HOST_NETWORK:
+    if site.exposure.host_network:
         found["hostNetwork"] = True
     if site.priority_class:
         found["priorityClassName"] = site.priority_class

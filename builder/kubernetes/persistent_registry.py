@@ -16,11 +16,12 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 from builder.kubernetes import manifests
 from builder.reading.documents import field, parse_object, strings
 from builder.reading.errors import BuildError
+from builder.kubernetes.exposure import NODE_PORT
 from builder.kubernetes.manifests import Object, Plan, Runner
 from builder.reading.oci import Image
 from builder.kubernetes.quantity import MIB, QUANTITY, number
 from builder.reading.reference import parse
-from builder.kubernetes.site import NAME, NODE_PORT, subdomain
+from builder.kubernetes.site import NAME, subdomain
 
 REGISTRY, SPOOLER = NAME + "-registry", "spooler"
 SPOOLER_FILE = "spooler.pyz"
@@ -156,7 +157,7 @@ def deployment(plan: Plan, spec: Object) -> Object:
 
 def pod_spec(plan: Plan, runner: Runner, registry: Object, place: Storage, config_map: str) -> Object:
     """The container of the registry and the spooler; neither knows a secret or the API server."""
-    site = plan.site._replace(expose=NODE_PORT, replicas=0, tries=1)  # which speak of the injector
+    site = plan.site._replace(expose=NODE_PORT.name, replicas=0, tries=1)  # which speak of the injector
     folders = manifests.host_folders(runner)
     spooler = manifests.container(
         site, runner, SPOOLER, [runner.interpreter, "-I", "-S", "%s/%s" % (CODE, SPOOLER_FILE), "spool"], SPOOLER_BYTES,
@@ -195,7 +196,9 @@ def commands(plan: Plan, runner: Runner) -> Dict[str, str]:
     spooler = "%sexec -i deploy/%s -c %s -- %s -I -S %s/%s " % (
         kubectl, REGISTRY, SPOOLER, runner.interpreter, CODE, SPOOLER_FILE)
     # Where the injector has no Service, no Pod reaches it: its images go in from files, one after the other.
-    fill = "push < ARCHIVE" if plan.site.on_every_node else "copy --source http://%s:%d" % (NAME, plan.site.node_port)
+    fill = "push < ARCHIVE"
+    if plan.site.exposure.service:
+        fill = "copy --source http://%s:%d" % (NAME, plan.site.node_port)
     return {
         "wait until the registry serves": "%srollout status deploy/%s --timeout=300s" % (kubectl, REGISTRY),
         "bring its own image and all others of the payload into it": spooler + fill,

@@ -9,11 +9,10 @@ import re
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from builder.reading.errors import BuildError
+from builder.kubernetes.exposure import DEFAULT, EXPOSURES, Exposure
 from builder.kubernetes.quantity import number
 
 NAME = "seedpod"
-NODE_PORT, HOST_PORT, HOST_NETWORK = "nodeport", "hostport", "hostnetwork"
-EXPOSURES = (NODE_PORT, HOST_PORT, HOST_NETWORK)
 INTERPRETER = "python3"
 
 NAME_LETTERS, SUBDOMAIN_LETTERS, PREFIX_LETTERS = 63, 253, 253
@@ -39,7 +38,7 @@ class Site(NamedTuple):
     namespace: str = NAME
     create_namespace: bool = False
     node_port: int = 31999
-    expose: str = ""  # one of EXPOSURES; "": to be chosen
+    expose: str = ""  # a name in EXPOSURES; "": to be chosen
     replicas: int = 0  # of a Deployment; 0: a bare Pod
     node_selector: Pairs = {}
     tolerations: Tuple[Mapping[str, str], ...] = ()
@@ -57,14 +56,14 @@ class Site(NamedTuple):
         return self.namespace == NAME or self.create_namespace
 
     @property
-    def on_every_node(self) -> bool:
-        """Whether it is a DaemonSet: then 127.0.0.1 leads to the node's own Pod, not by way of kube-proxy."""
-        return self.expose in (HOST_PORT, HOST_NETWORK)
+    def exposure(self) -> Exposure:
+        """How it is exposed; the default as long as that is to be chosen."""
+        return EXPOSURES[self.expose] if self.expose else DEFAULT
 
 
 def checked(site: Site) -> Site:
     """The same site; BuildError where options contradict each other."""
-    if site.expose in (HOST_PORT, HOST_NETWORK) and (site.replicas or site.tries > 1):
+    if site.exposure.every_node and (site.replicas or site.tries > 1):
         raise BuildError("--expose %s: runs one Pod on every node: leave out %s"
                          % (site.expose, "--replicas" if site.replicas else "--try"))
     if site.replicas and site.tries > 1:

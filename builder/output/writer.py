@@ -70,7 +70,7 @@ def documents(plan: Plan, enforce: str, chunks: List[Chunk], payload: BinaryIO, 
         yield "10-chunk-%s.yaml" % numbers, with_data(
             to_yaml(manifests.chunk_config_map(plan, chunk.name, DATA)), data)
     yield "20-injector.yaml", with_data(to_yaml(manifests.injector_config_map(plan, DATA)), pyz)
-    if not plan.site.on_every_node:
+    if plan.site.exposure.service:
         yield "30-service.yaml", [to_yaml(manifests.service(plan)).encode()]
     objects = manifests.workloads(plan)
     for number, manifest in enumerate(objects, 1):

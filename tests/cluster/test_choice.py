@@ -4,7 +4,7 @@ from builder.kubernetes import site
 from builder.cluster.choice import Refused, decide
 from builder.reading.errors import BuildError
 from builder.kubernetes.manifests import Runner
-from builder.kubernetes.site import HOST_NETWORK, HOST_PORT, NODE_PORT, Site
+from builder.kubernetes.site import Site
 from tests.support import dumps
 
 AMD64 = ("linux/amd64",)
@@ -34,9 +34,9 @@ def test_without_a_cluster_the_image_must_be_named():
 
 def test_without_a_cluster_everything_is_as_asked_for_or_by_default():
     decision = choose(Site("x"))
-    assert decision.runners == (Runner("x", "python3"),) and decision.site.expose == NODE_PORT
-    decision = choose(Site("x", "/p", expose=HOST_PORT))
-    assert decision.runners == (Runner("x", "/p"),) and decision.site.expose == HOST_PORT
+    assert decision.runners == (Runner("x", "python3"),) and decision.site.expose == "nodeport"
+    decision = choose(Site("x", "/p", expose="hostport"))
+    assert decision.runners == (Runner("x", "/p"),) and decision.site.expose == "hostport"
 
 
 @pytest.mark.parametrize("platforms, architecture", [
@@ -221,8 +221,8 @@ ON = dumps.node(images=[PYTHON])
 ])
 def test_where_node_ports_do_not_answer_at_the_loopback_it_is_on_the_hosts_network(settings, reason):
     decision = choose(Site(), ON, dumps.kube_proxy(settings))
-    assert (decision.site.expose, decision.reasons[1], decision.profile) == (HOST_NETWORK, reason, "privileged")
-    line = refused(Site(expose=NODE_PORT), ON, dumps.kube_proxy(settings))
+    assert (decision.site.expose, decision.reasons[1], decision.profile) == ("hostnetwork", reason, "privileged")
+    line = refused(Site(expose="nodeport"), ON, dumps.kube_proxy(settings))
     assert line.startswith("--expose nodeport: kube-proxy ") and line.endswith(": use --expose hostnetwork")
     for asked in (Site(tries=2), Site(replicas=2)):
         assert "which rule out --expose hostnetwork" in refused(asked, ON, dumps.kube_proxy(settings))
@@ -230,37 +230,37 @@ def test_where_node_ports_do_not_answer_at_the_loopback_it_is_on_the_hosts_netwo
 
 def test_where_they_do_it_is_by_node_port():
     decision = choose(Site(), ON, dumps.kube_proxy("mode: \"\"\n"))
-    assert decision.site.expose == NODE_PORT
+    assert decision.site.expose == "nodeport"
     assert decision.reasons[1] == (
         "exposed by nodeport: kube-proxy in iptables mode (its ConfigMap) serves node ports at 127.0.0.1")
     assert choose(Site(), ON).reasons[1] == "exposed by nodeport: nothing in the dump speaks against it"
 
 
 def test_an_exposure_that_is_asked_for_is_taken():
-    decision = choose(Site(expose=HOST_PORT), ON, dumps.kube_proxy("mode: ipvs\n"))
-    assert (decision.site.expose, decision.reasons[1]) == (HOST_PORT, "exposed by hostport, as asked for")
+    decision = choose(Site(expose="hostport"), ON, dumps.kube_proxy("mode: ipvs\n"))
+    assert (decision.site.expose, decision.reasons[1]) == ("hostport", "exposed by hostport, as asked for")
 
 
 def test_a_cluster_of_ipv6_alone_is_told_by_all_its_addresses():
     six = dumps.node(images=[PYTHON], address="2001:db8::1")
-    assert choose(Site(), six).site.expose == HOST_NETWORK
-    assert choose(Site(), six, dumps.service("s", addresses=("fd00::1",))).site.expose == HOST_NETWORK
-    assert choose(Site(), six, dumps.service("s", addresses=("None",))).site.expose == HOST_NETWORK
-    assert choose(Site(), six, dumps.service("s")).site.expose == NODE_PORT
-    assert refused(Site(expose=HOST_PORT), six).startswith("--expose hostport: the cluster is IPv6 only")
+    assert choose(Site(), six).site.expose == "hostnetwork"
+    assert choose(Site(), six, dumps.service("s", addresses=("fd00::1",))).site.expose == "hostnetwork"
+    assert choose(Site(), six, dumps.service("s", addresses=("None",))).site.expose == "hostnetwork"
+    assert choose(Site(), six, dumps.service("s")).site.expose == "nodeport"
+    assert refused(Site(expose="hostport"), six).startswith("--expose hostport: the cluster is IPv6 only")
 
 
 def test_what_is_only_presumed_is_a_warning_to_those_who_decide_otherwise():
     talos = dumps.node(images=[PYTHON], os_image="Talos (v1.12.0)")
-    assert choose(Site(), talos).site.expose == HOST_NETWORK
-    assert choose(Site(expose=NODE_PORT), talos).warnings == (
+    assert choose(Site(), talos).site.expose == "hostnetwork"
+    assert choose(Site(expose="nodeport"), talos).warnings == (
         "Talos runs kube-proxy in nftables mode by default, which serves no node port at 127.0.0.1: if pulls are "
         "refused, "
         "use --expose hostnetwork",)
 
 
 def test_a_daemon_set_tells_which_nodes_it_leaves_out():
-    decision = choose(Site(expose=HOST_PORT), ON, dumps.node("n2"), dumps.node("n3", ready=False, message="gone"))
+    decision = choose(Site(expose="hostport"), ON, dumps.node("n2"), dumps.node("n3", ready=False, message="gone"))
     assert decision.warnings == (
         "n2, n3 gets no Pod, so 127.0.0.1:31999 answers nothing there (n2: without the image; n3: not ready (gone))",)
 
@@ -274,7 +274,7 @@ def test_on_openshift_no_user_is_named(sign):
     decision = choose(Site(), ON, sign)
     assert decision.site.no_user
     assert decision.reasons[-1] == "names no user: OpenShift assigns one by its security context constraints"
-    assert not choose(Site(expose=HOST_NETWORK), ON, sign).site.no_user
+    assert not choose(Site(expose="hostnetwork"), ON, sign).site.no_user
 
 
 def test_elsewhere_a_user_is_named_unless_asked_not_to():
@@ -285,4 +285,4 @@ def test_elsewhere_a_user_is_named_unless_asked_not_to():
 def test_what_was_asked_for_is_kept():
     asked = Site(namespace="x", node_port=30001, tolerations=(site.TOLERATE_ALL,), labels={"a": "b"},
                  priority_class="p")
-    assert choose(asked, ON).site == asked._replace(expose=NODE_PORT)
+    assert choose(asked, ON).site == asked._replace(expose="nodeport")

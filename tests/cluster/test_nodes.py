@@ -2,7 +2,7 @@ import pytest
 
 from builder.cluster import nodes
 from builder.kubernetes import site
-from builder.kubernetes.site import HOST_NETWORK, Site
+from builder.kubernetes.site import Site
 from tests.support import dumps
 
 CNI = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message: cni plugin missing"
@@ -61,7 +61,7 @@ def test_what_is_tolerated_or_wanted_fits(given):
 
 
 def test_a_node_without_network_fits_only_what_needs_none():
-    early = Site(expose=HOST_NETWORK, tolerations=(site.TOLERATE_ALL,))
+    early = Site(expose="hostnetwork", tolerations=(site.TOLERATE_ALL,))
     waiting = {"ready": False, "message": CNI,
                "taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]}
     assert why_not(early, **waiting) == ""

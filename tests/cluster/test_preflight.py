@@ -2,7 +2,7 @@ import pytest
 
 from builder.cluster.choice import Refused, decide
 from builder.cluster.preflight import check, version
-from builder.kubernetes.site import HOST_NETWORK, HOST_PORT, Site
+from builder.kubernetes.site import Site
 from tests.support import dumps
 
 PYTHON = "docker.io/library/python:3.12"
@@ -56,7 +56,7 @@ def test_our_own_earlier_build_does_not_count():
 
 def test_a_port_beyond_the_usual_range_is_doubtful_as_node_port_alone():
     assert warnings(Site(node_port=5000))[0].startswith("--node-port 5000: is outside 30000 to 32767")
-    assert warnings(Site(node_port=5000, expose=HOST_NETWORK)) == ()
+    assert warnings(Site(node_port=5000, expose="hostnetwork")) == ()
 
 
 def test_a_namespace_must_be_there_or_be_made():
@@ -74,10 +74,10 @@ def test_a_namespace_that_goes_is_refused():
 
 @pytest.mark.parametrize("level, asked, refused", [
     ("restricted", Site(namespace="x"), False), ("baseline", Site(namespace="x"), False),
-    ("restricted", Site(namespace="x", expose=HOST_NETWORK), True),
-    ("baseline", Site(namespace="x", expose=HOST_NETWORK), True),
-    ("privileged", Site(namespace="x", expose=HOST_NETWORK), False),
-    ("none", Site(namespace="x", expose=HOST_NETWORK), False),
+    ("restricted", Site(namespace="x", expose="hostnetwork"), True),
+    ("baseline", Site(namespace="x", expose="hostnetwork"), True),
+    ("privileged", Site(namespace="x", expose="hostnetwork"), False),
+    ("none", Site(namespace="x", expose="hostnetwork"), False),
 ])
 def test_a_namespace_must_take_the_pod(level, asked, refused):
     objects = NODE, dumps.namespace("x", {LEVEL: level})
@@ -90,13 +90,13 @@ def test_a_namespace_must_take_the_pod(level, asked, refused):
 
 
 def test_a_namespace_without_a_level_is_doubtful_for_what_needs_the_node():
-    asked = Site(namespace="x", expose=HOST_NETWORK)
+    asked = Site(namespace="x", expose="hostnetwork")
     assert "enforces no Pod Security of its own" in warnings(asked, NODE, dumps.namespace("x"))[0]
     assert warnings(Site(namespace="x"), NODE, dumps.namespace("x")) == ()
 
 
 def test_a_namespace_that_is_emitted_gets_the_level_that_it_needs():
-    assert warnings(Site(expose=HOST_NETWORK), NODE, dumps.namespace("seedpod", {LEVEL: "restricted"})) == ()
+    assert warnings(Site(expose="hostnetwork"), NODE, dumps.namespace("seedpod", {LEVEL: "restricted"})) == ()
 
 
 def test_a_namespace_of_others_is_not_to_be_deleted_with_ours():
@@ -134,14 +134,14 @@ def test_an_api_server_that_pulls_always_is_doubtful():
 def test_cilium_in_place_of_kube_proxy_is_doubtful_by_node_port():
     agent = dumps.pod("x", name="a", container="cilium-agent")
     assert "Cilium takes the place of kube-proxy" in warnings(Site(), NODE, agent)[0]
-    assert warnings(Site(expose=HOST_NETWORK), NODE, agent) == ()
-    assert "serve host ports at 127.0.0.1" in warnings(Site(expose=HOST_PORT), NODE, agent)[0]
+    assert warnings(Site(expose="hostnetwork"), NODE, agent) == ()
+    assert "serve host ports at 127.0.0.1" in warnings(Site(expose="hostport"), NODE, agent)[0]
     assert warnings(Site(), NODE, agent, dumps.pod("x", name="b", container="kube-proxy")) == ()
 
 
 def test_a_host_port_is_doubtful_with_cri_o():
     crio = dumps.node(images=[PYTHON], runtime="cri-o://1.34.0")
-    assert warnings(Site(expose=HOST_PORT), crio)[0].startswith("CRI-O's own bridge does not lead 127.0.0.1 to host")
+    assert warnings(Site(expose="hostport"), crio)[0].startswith("CRI-O's own bridge does not lead 127.0.0.1 to host")
     assert warnings(Site(), crio) == ()
 
 
@@ -153,7 +153,7 @@ def test_without_a_cluster_only_the_options_are_looked_at():
 def test_on_openshift_what_needs_the_node_needs_a_constraint_as_well():
     openshift = dumps.namespace("openshift-dns")
     assert warnings(Site(), NODE, openshift) == ()
-    assert warnings(Site(expose=HOST_NETWORK), NODE, openshift) == (
+    assert warnings(Site(expose="hostnetwork"), NODE, openshift) == (
         "OpenShift's security context constraints refuse paths, ports and the network of a node: oc adm policy "
         "add-scc-to-user privileged -z default -n seedpod",)
 

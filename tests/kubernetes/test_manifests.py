@@ -15,7 +15,7 @@ from builder.output import writer
 from builder.reading.errors import BuildError
 from builder.kubernetes.manifests import Runner
 from builder.kubernetes.quantity import number
-from builder.kubernetes.site import HOST_NETWORK, HOST_PORT, NODE_PORT, Site
+from builder.kubernetes.site import Site
 
 GOLDEN = pathlib.Path(__file__).with_name("golden")
 PYZ = b"stands for injector.pyz"
@@ -25,23 +25,23 @@ SEED_BYTES = 9 << 20
 PYTHON = Runner("example.com/python:3")
 PAUSE = Runner("registry.k8s.io/pause:3.10", "/usr/bin/python3", True, "amd64", ("node-1", "node-2"))
 FULL = Site(
-    namespace="infra", create_namespace=True, node_port=30100, expose=NODE_PORT, replicas=2, no_user=True,
+    namespace="infra", create_namespace=True, node_port=30100, expose="nodeport", replicas=2, no_user=True,
     node_selector={"disk": "ssd"}, tolerations=(site.toleration("dedicated=infra:NoSchedule"), site.toleration("a")),
     requests={"cpu": "100m"}, limits={"memory": "256Mi", "ephemeral-storage": "1Gi"}, pull_secrets=("mirror",),
     labels={"team": "platform"}, annotations={"example.com/note": "on, off: \"quoted\" # <html>"},
     priority_class="system-cluster-critical")
 MODES = {  # name -> site, runners
-    "pod": (Site(expose=NODE_PORT), [PYTHON]),
+    "pod": (Site(expose="nodeport"), [PYTHON]),
     "every-option": (FULL, [PYTHON._replace(nodes=("node-1",))]),
-    "deployment": (Site(expose=NODE_PORT, replicas=1), [PYTHON]),
-    "tries": (Site(expose=NODE_PORT, tries=2), [PYTHON._replace(nodes=("node-1",)),
+    "deployment": (Site(expose="nodeport", replicas=1), [PYTHON]),
+    "tries": (Site(expose="nodeport", tries=2), [PYTHON._replace(nodes=("node-1",)),
                                                 PYTHON._replace(image="example.com/app:1", nodes=("node-2",))]),
-    "hostport": (Site(expose=HOST_PORT), [PYTHON]),
-    "hostnetwork": (Site(expose=HOST_NETWORK, tolerations=(site.TOLERATE_ALL,)), [PYTHON]),
-    "host-python": (Site(expose=NODE_PORT), [PAUSE]),
-    "host-python-arm64": (Site(expose=NODE_PORT), [PAUSE._replace(architecture="arm64")]),
-    "host-python-hostnetwork": (Site(expose=HOST_NETWORK), [PAUSE]),
-    "other-namespace": (Site(expose=NODE_PORT, namespace="infra"), [PYTHON]),
+    "hostport": (Site(expose="hostport"), [PYTHON]),
+    "hostnetwork": (Site(expose="hostnetwork", tolerations=(site.TOLERATE_ALL,)), [PYTHON]),
+    "host-python": (Site(expose="nodeport"), [PAUSE]),
+    "host-python-arm64": (Site(expose="nodeport"), [PAUSE._replace(architecture="arm64")]),
+    "host-python-hostnetwork": (Site(expose="hostnetwork"), [PAUSE]),
+    "other-namespace": (Site(expose="nodeport", namespace="infra"), [PYTHON]),
 }
 PRIVILEGED = {"hostport", "hostnetwork", "host-python", "host-python-arm64", "host-python-hostnetwork"}
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -77,7 +77,7 @@ def objects(mode):
     plan = plan_of(asked, runners)
     found = [manifests.namespace(plan, manifests.profile(asked, runners))] if asked.emits_namespace else []
     found += [manifests.chunk_config_map(plan, chunk.name, "") for chunk in parts()[1]]
-    found += [manifests.injector_config_map(plan, "")] + ([] if asked.on_every_node else [manifests.service(plan)])
+    found += [manifests.injector_config_map(plan, "")] + ([manifests.service(plan)] if asked.exposure.service else [])
     return found + manifests.workloads(plan)
 
 
@@ -289,7 +289,7 @@ def test_labels_and_annotations_are_on_every_object_and_on_the_pods():
 
 
 def test_every_option_of_the_site_shows_in_the_manifests():
-    plain = Site(expose=NODE_PORT)
+    plain = Site(expose="nodeport")
     emitted = {json.dumps(objects_of(plain))}
     for name in ("namespace", "node_port", "replicas", "no_user", "node_selector", "tolerations", "requests", "limits",
                  "pull_secrets", "labels", "annotations", "priority_class"):

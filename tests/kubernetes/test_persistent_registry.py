@@ -8,7 +8,7 @@ from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
 from builder.reading.images import read_images
 from builder.kubernetes.manifests import Plan, Runner
-from builder.kubernetes.site import HOST_NETWORK, NODE_PORT, TOLERATE_ALL, Site
+from builder.kubernetes.site import TOLERATE_ALL, Site
 from builder.kubernetes.persistent_registry import Storage, Wanted
 from tests.support import samples
 from tests.test_split import read
@@ -16,7 +16,7 @@ from tests.test_split import read
 CODE, DATA = b"stands for spooler.pyz", "PSE="
 IMAGE = "127.0.0.1:31998/library/registry:2"
 PYTHON = Runner("example.com/python:3")
-PLAN = Plan(Site(expose=NODE_PORT, node_port=31998, labels={"team": "platform"}), "0" * 12, (), "")
+PLAN = Plan(Site(expose="nodeport", node_port=31998, labels={"team": "platform"}), "0" * 12, (), "")
 RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
@@ -147,7 +147,7 @@ def test_an_equal_registry_is_not_restarted_by_another_build():
 
 
 def test_what_is_said_of_the_injector_is_not_said_of_the_registry():
-    site = PLAN.site._replace(expose=HOST_NETWORK, tolerations=(TOLERATE_ALL,))
+    site = PLAN.site._replace(expose="hostnetwork", tolerations=(TOLERATE_ALL,))
     pod = pod_of(objects(PLAN._replace(site=site)))
     assert "hostNetwork" not in pod and pod["tolerations"]
     pod = pod_of(objects(PLAN._replace(site=PLAN.site._replace(tries=3))))
@@ -164,5 +164,5 @@ def test_the_commands_come_in_order():
     assert "rollout status deploy/seedpod-registry" in told[0]
     assert told[1].endswith("python3 -I -S /spooler/spooler.pyz copy --source http://seedpod:31998")
     assert told[-1].endswith(" -l app.kubernetes.io/managed-by=seedpod")
-    everywhere = PLAN._replace(site=PLAN.site._replace(expose=HOST_NETWORK))
+    everywhere = PLAN._replace(site=PLAN.site._replace(expose="hostnetwork"))
     assert list(persistent_registry.commands(everywhere, PYTHON).values())[1].endswith(" push < ARCHIVE")

@@ -1,0 +1,48 @@
+"""How 127.0.0.1:PORT of every node leads to the injector: one row for each way. Pure values.
+
+All that differs between the ways stands in the row; nothing else compares names of ways. To add one, add a row to
+EXPOSURES: the option, the manifests, the choice, the checks and the summary read it.
+
+https://kubernetes.io/docs/concepts/services-networking/service/#type-nodeport and
+https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins/#support-hostport
+"""
+from typing import NamedTuple
+
+LOOPBACK = "127.0.0.1"  # of a node; kubelets take plain HTTP from there alone
+# Pod Security profiles: https://kubernetes.io/docs/concepts/security/pod-security-standards/
+RESTRICTED, PRIVILEGED = "restricted", "privileged"
+
+
+class Exposure(NamedTuple):
+    """One way."""
+    name: str  # as --expose takes it
+    what: str  # in words for people
+    ports: str  # what the cluster, or the node, must serve at 127.0.0.1, in words for people
+    service: bool  # a Service with a node port leads to the Pod, by way of kube-proxy or what replaces it
+    every_node: bool  # a DaemonSet: each node has a Pod of its own
+    host_network: bool  # the Pod has no network of its own: it needs neither kube-proxy nor a CNI
+    host_port: bool  # the container's port is a port of the node's loopback, too
+    profile: str  # the strictest Pod Security profile that allows it
+    listen_host: str  # what the server listens on; "": every address
+    probe_host: str  # where the kubelet probes; "": the Pod's address
+
+    @property
+    def portmap(self) -> bool:
+        """Whether the CNI's portmap plug-in leads to the Pod: for IPv4 alone, and not by CRI-O's own bridge."""
+        return self.host_port and not self.host_network
+
+
+NODE_PORT = Exposure(
+    name="nodeport", what="a NodePort Service", ports="node ports", service=True, every_node=False,
+    host_network=False, host_port=False, profile=RESTRICTED, listen_host="", probe_host="")
+HOST_PORT = Exposure(
+    name="hostport", what="a DaemonSet with a host port", ports="host ports", service=False, every_node=True,
+    host_network=False, host_port=True, profile=PRIVILEGED, listen_host="", probe_host="")
+HOST_NETWORK = Exposure(
+    name="hostnetwork", what="a DaemonSet on the host's network", ports="ports of processes", service=False,
+    every_node=True, host_network=True, host_port=True, profile=PRIVILEGED,
+    listen_host=LOOPBACK, probe_host=LOOPBACK)  # on every address it would be open to the node's network
+
+EXPOSURES = {row.name: row for row in (NODE_PORT, HOST_PORT, HOST_NETWORK)}
+DEFAULT = NODE_PORT  # asks least of the namespace, and every chunk is read once
+FALLBACK = HOST_NETWORK  # works where kube-proxy or the CNI does not lead 127.0.0.1 to Pods
