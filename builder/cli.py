@@ -19,7 +19,7 @@ from builder import split
 from builder.arguments import order_of, parser, site_of
 from builder.cluster.choice import Decision, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse
-from builder.reading.errors import BuildError
+from builder.reading.errors import BuildError, shown
 from builder.output.writer import write_file
 from builder.pipeline import STDOUT, Order, Progress, build
 from builder.rewriting.platforms import checked_platform
@@ -65,7 +65,7 @@ def open_closed_streams() -> None:
 
 
 def complain(line: str, status: int) -> int:
-    print("error:", line, file=sys.stderr)
+    print("error:", shown(line), file=sys.stderr)
     return status
 
 

@@ -20,7 +20,7 @@ from builder.zipapp import pyz
 from builder.reading.archive import Archive, Progress as Count, open_archive, open_stream
 from builder.cluster.choice import Decision, decide
 from builder.cluster.objects import Cluster
-from builder.reading.errors import BuildError, shortened
+from builder.reading.errors import BuildError, shown
 from builder.reading.images import by_digest, name_images, read_images
 from builder.reading.oci import Image
 from builder.payload.packing import AUTO, XZ, Payload, write_payload
@@ -175,7 +175,7 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
     images = by_digest(images)
     notes += platforms.check(order.platforms, offered) + platforms.other_systems(images)
     other_bytes = estimated_bytes(originals, not order.squeeze) if order.compression in (AUTO, XZ) else 0
-    return images, list(dict.fromkeys(map(shortened, notes))), other_bytes
+    return images, list(dict.fromkeys(map(shown, notes))), other_bytes
 
 
 def opened(order: Order, path: str, progress: Count) -> Archive:

@@ -36,7 +36,7 @@ import unpack  # noqa: E402
 from builder import cli, pipeline  # noqa: E402
 from builder.reading import oci  # noqa: E402
 from builder.payload import packing  # noqa: E402
-from builder.reading.errors import LINE_LETTERS, BuildError  # noqa: E402
+from builder.reading.errors import LINE_CHARACTERS, BuildError  # noqa: E402
 from builder.kubernetes.site import Site  # noqa: E402
 
 SECONDS = 20  # for one case, on a busy machine; usual ones take a hundredth
@@ -338,7 +338,7 @@ def attempt(rng, folder):
     try:
         serve(order, folder)
     except BuildError as error:
-        if not str(error).isprintable() or len(str(error)) > LINE_LETTERS + 5:
+        if not str(error).isprintable() or len(str(error)) > LINE_CHARACTERS:
             raise Finding("not one line for people: %r" % str(error))
         outcome = "refused"
     else:
@@ -378,7 +378,7 @@ def serve(order, folder):
         images, notes, _ = pipeline.read(order, stack, scratch, lambda *told: None)
         made = packing.write_payload(images, os.path.join(scratch, "payload"), order.compression, lambda *told: None)
         for note in notes:
-            if not note.isprintable() or len(note) > LINE_LETTERS + 5:
+            if not note.isprintable() or len(note) > LINE_CHARACTERS:
                 raise Finding("not one line for people: %r" % note)
         seed = os.path.join(folder, "seed")
         with open(made.path, "rb") as file:

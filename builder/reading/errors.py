@@ -1,21 +1,31 @@
-"""The one exception for what the user can mend.
+"""The one exception for what the user can mend, and how text from outside is shown.
 
 Rule: a message has the form `WHERE: what: what to do`, lower case, one line. The command line prints it after
 `error: ` and exits with status 2. Everything else that is raised is either the machine's fault (OSError,
 status 1) or a bug, which shows its traceback.
 """
 
-LINE_LETTERS = 1000  # what an archive says may be quoted in a line, and be as long as it likes
+LINE_CHARACTERS = 1000  # a message may quote an archive or a cluster, which may say as much as they like
+_GAP = " ... "
 
 
 class BuildError(Exception):
     """Wrong input or options; `str()` is the one line that the user reads."""
 
     def __init__(self, line: str) -> None:
-        super().__init__(shortened(line))
+        super().__init__(shown(line))
 
 
-def shortened(line: str) -> str:
-    """A line of reasonable length: where it begins and what to do in the end stay."""
-    half = LINE_LETTERS // 2
-    return line if len(line) <= LINE_LETTERS else "%s ... %s" % (line[:half], line[-half:])
+def shown(text: str, characters: int = LINE_CHARACTERS) -> str:
+    """`text` as part of one line on a terminal or of a YAML comment: nothing in it can move the cursor, change
+    colours, turn the reading direction or begin a line. Line ends, control and format characters, lone surrogates and
+    what Unicode has not assigned are escaped as in Python. What is longer than `characters` loses its middle.
+    """
+    return _shortened("".join(character if character.isprintable() else ascii(character)[1:-1]
+                              for character in _shortened(text, characters)), characters)
+
+
+def _shortened(text: str, characters: int) -> str:
+    """Where it begins and what to do in the end stay."""
+    half = (characters - len(_GAP)) // 2
+    return text if len(text) <= characters else text[:half] + _GAP + text[-half:]

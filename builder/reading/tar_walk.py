@@ -13,7 +13,7 @@ https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html  https://www
 import re
 from typing import BinaryIO, Dict, List, NamedTuple, Optional
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import BuildError, shown
 
 BLOCK = 512  # bytes: the unit of the format
 READ_BYTES = 1 << 20  # at once, where the rest of the file is looked at
@@ -49,11 +49,6 @@ def normalise(name: str) -> Optional[str]:
     """The key of a name: no empty parts, no "."; None when it has a ".."."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     return None if ".." in parts else "/".join(parts)
-
-
-def shown(name: str) -> str:
-    """A name as it can be printed in one line: bytes that are no UTF-8 and control characters escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 def is_header(block: bytes) -> bool:
