@@ -400,7 +400,7 @@ def test_a_folder_is_verified(tmp_path, archive):
     assert json.loads(run("--verify", tmp_path / "out", "--json")[1])["chunks"] == {"count": 1}
     (tmp_path / "out" / "40-pod.yaml").unlink()
     refused(run("--verify", tmp_path / "out"), "40-pod.yaml: is missing")
-    refused(run("--verify", tmp_path), "is no folder that Seedpod wrote")
+    refused(run("--verify", tmp_path), "is not a folder that Seedpod wrote")
 
 
 def test_a_dump_that_is_none_is_told_with_the_command_that_makes_one(tmp_path, archive):
