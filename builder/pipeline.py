@@ -85,6 +85,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             folder = stack.enter_context(writer.Folder(order.out))
             scratch = folder.scratch
         images, notes, other_bytes = read(order, stack, scratch, progress)
+        names, clashes = addresses(images)
         registry = persistent_registry.image_of(order.registry, images) if order.registry else ""
         command = persistent_registry.command_of(registry, images) if registry else []
         decision = decided(order, images)
@@ -98,7 +99,6 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             plan = manifests.plan_of(decision.site, decision.runners, digest, [part.name for part in parts], code,
                                      payload.blob_bytes + payload.largest_blob_bytes, payload.size)
             check_object_size(plan)
-            names, clashes = addresses(reference for image in images for reference in image.references)
             result = Result(images, names, payload, digest, parts, chunk_size, decision, plan, len(code),
                             annotation_bytes(plan, parts), notes + clashes + advice, other_bytes)
             documents = itertools.chain(writer.documents(plan, decision.profile, parts, source, code),

@@ -4,20 +4,24 @@ In: an Order, of which the archives, the platforms and OUT count; out: the folde
 holds one image with all its names and what refers to it (signatures), every blob once. Raises BuildError and OSError;
 either way nothing half written stays.
 
-Rule: no name of a file has a colon or a backslash: kubectl cp takes the one for a Pod, and Windows takes neither.
+Rules:
+- No name of a file has a colon or a backslash: kubectl cp takes the one for a Pod, and Windows takes neither.
+- No two archives hold the same name for the spooler, which drops the host: they are named as the injector serves them.
 """
 import contextlib
 import re
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from builder.output import writer
 from builder.reading.errors import BuildError
 from builder.reading.oci import Image
+from builder.payload.addresses import addresses
 from builder.payload.packing import contents, tar
 from builder.pipeline import STDOUT, Order, Progress, read
 from builder.reading.reference import digest_tag, parse
 
 SUFFIX = ".tar"
+NO_HOST = "localhost"  # stands where there is none in a reference; what follows is the repository, a host in it or not
 
 
 class Part(NamedTuple):
@@ -35,7 +39,8 @@ def split(order: Order, progress: Progress) -> Tuple[List[Part], List[str]]:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(writer.Folder(order.out))
         images, notes, _ = read(order, stack, folder.scratch, progress)
-        groups = grouped(images)
+        served, clashes = addresses(images)
+        groups = grouped([served_by_path(image, served) for image in images])
         total = sum(blob.size for group in groups for _, blob in contents(group))
         parts = []
         for group, file in zip(groups, file_names(groups)):
@@ -43,7 +48,14 @@ def split(order: Order, progress: Progress) -> Tuple[List[Part], List[str]]:
             folder.write([(file, tar(members, lambda count: progress("writing", count, total)))])
             parts.append(Part(file, names_of(group), sum(blob.size for _, blob in members)))
         folder.keep()
-    return parts, notes
+    return parts, notes + clashes
+
+
+def served_by_path(image: Image, served: Mapping[str, str]) -> Image:
+    """The image under references whose path and tag are where the injector serves it."""
+    return image._replace(references=tuple(
+        reference if reference.endswith("/" + served[reference]) else "%s/%s" % (NO_HOST, served[reference])
+        for reference in image.references))
 
 
 def grouped(images: Sequence[Image]) -> List[List[Image]]:
@@ -68,7 +80,9 @@ def file_names(groups: Sequence[Sequence[Image]]) -> Iterator[str]:
 
 
 def names_of(group: Sequence[Image]) -> Tuple[str, ...]:
-    return tuple("%s:%s" % (reference.path, reference.tag) for reference in map(parse, group[0].references))
+    """REPOSITORY:TAG of its image, as the spooler pushes them."""
+    return tuple(dict.fromkeys("%s:%s" % (reference.path, reference.tag)
+                               for reference in map(parse, group[0].references)))
 
 
 def told(parts: Sequence[Part], notes: Sequence[str]) -> str:

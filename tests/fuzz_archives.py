@@ -393,7 +393,7 @@ def serve(order, folder):
         complete(root, seed, allowed)
     if len({name for image in images for name in image.references}) < sum(len(image.references) for image in images):
         raise Finding("a name at two images")
-    told = pipeline.addresses(reference for image in images for reference in image.references)[0]
+    told = pipeline.addresses(images)[0]
     for image in images:
         for reference in image.references:
             name, _, tag = told[reference].rpartition(":")

@@ -146,6 +146,24 @@ def test_a_short_name_goes_to_the_first_and_the_user_is_told(tmp_path):
     assert result.notes == ["b.example/x:1: x:1 already leads to a.example/x:1: pull this one by its full name"]
 
 
+def test_the_same_image_under_two_hosts_shares_an_address_without_a_note(tmp_path):
+    archive = samples.write(tmp_path / "hosts.tar", samples.crane(
+        samples.sample(), "docker.io/team/app:1", "registry.local:5000/team/app:1", "quay.io/team/app:1"))
+    result = build_of(tmp_path, ("", archive))
+    assert set(result.addresses.values()) == {"team/app:1"} and len(result.addresses) == 3
+    assert result.notes == []
+
+
+def test_two_images_that_only_a_host_with_a_port_tells_apart_are_refused_before_anything_is_written(tmp_path):
+    members = samples.joined(samples.crane(samples.sample("a"), "docker.io/team/app:1"),
+                             samples.crane(samples.sample("b"), "registry.local:5000/team/app:1"))
+    archive = samples.write(tmp_path / "hosts.tar", members)
+    with pytest.raises(BuildError, match="registry.local:5000/team/app:1: could only be served as team/app:1, which "
+                                         "already leads to docker.io/team/app:1, another image: .*NAME=ARCHIVE"):
+        build_of(tmp_path, ("", archive))
+    assert not (tmp_path / "out").exists()
+
+
 def test_progress_adds_up_to_the_whole(tmp_path):
     told = []
     pipeline.build(builds.order(tmp_path), sys.stdout.buffer, lambda *step: told.append(step))

@@ -9,6 +9,7 @@ from builder import cli, split
 from builder.payload import packing
 from builder.reading.errors import BuildError
 from builder.pipeline import STDOUT, Order
+from builder.reading.reference import parse
 from builder.kubernetes.site import Site
 from tests.support import samples
 
@@ -61,6 +62,22 @@ def test_names_that_look_alike_in_a_file_name_are_told_apart(tmp_path):
     parts, _ = split_up(tmp_path, samples.crane(ONE, "quay.io/a/b:1"), samples.crane(OTHER, "quay.io/a_b:1"))
     assert len({part.file for part in parts}) == 2
     assert not any(set(part.file) & set(":\\/") for part in parts)
+
+
+def test_two_images_that_differ_only_by_host_stay_apart(tmp_path):
+    parts, notes = split_up(tmp_path, samples.crane(ONE, "docker.io/team/app:1"), samples.crane(OTHER, "quay.io/team/app:1"))
+    assert [(part.file, part.names) for part in parts] == [
+        ("team_app_1.tar", ("team/app:1",)), ("quay.io_team_app_1.tar", ("quay.io/team/app:1",))]
+    pushed = [parse(name) for part in parts for image in read(tmp_path / "out" / part.file) for name in image.references]
+    assert [(name.path, name.tag) for name in pushed] == [("team/app", "1"), ("quay.io/team/app", "1")]
+    assert notes == ["quay.io/team/app:1: team/app:1 already leads to docker.io/team/app:1: pull this one by its full "
+                     "name"]
+
+
+def test_two_images_of_one_path_whose_hosts_fit_no_repository_are_refused(tmp_path):
+    with pytest.raises(BuildError, match=r"b\.local:5000/team/app:1: could only be served as team/app:1, which .* NAME="):
+        split_up(tmp_path, samples.crane(ONE, "a.local:5000/team/app:1"), samples.crane(OTHER, "b.local:5000/team/app:1"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_folder_can_be_checked_and_is_the_same_each_time(tmp_path):

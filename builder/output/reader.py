@@ -118,7 +118,7 @@ def served(out: str, digest: str, port: int) -> Dict[str, Any]:
                              % (out, whole.hexdigest(), digest, AGAIN))
         with open_archive(path, lambda _: None) as archive:
             images = read_images(archive)
-    shortest, _ = addresses(reference for image in images for reference in image.references)
+    shortest, _ = addresses(images)
     return {"payload": {"digest": digest, "bytes": sum(map(len, chunks.values()))}, "chunks": {"count": len(chunks)},
             "images": [{"reference": reference, "pull": "127.0.0.1:%d/%s" % (port, shortest[reference]),
                         "digest": image.root.digest, "platforms": list(image.platforms)}

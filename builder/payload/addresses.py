@@ -1,21 +1,31 @@
-"""Where each image is served: reference -> the shortest address that leads to it alone. Pure."""
+"""Where each image is served: reference -> the shortest address that leads to it. Pure."""
 from typing import Dict, Iterable, List, Tuple
 
+from builder.reading.errors import BuildError
+from builder.reading.oci import Image
 from builder.reading.reference import parse, served_names
 
 
-def addresses(references: Iterable[str]) -> Tuple[Dict[str, str], List[str]]:
-    """Where each image is served: reference -> shortest name and tag of its own; and notes on names that clash."""
-    owner: Dict[str, str] = {}
-    notes = []
-    for text in references:
-        reference = parse(text)
-        suffix = ":" + reference.tag if reference.tag else "@" + reference.digest
-        for name in served_names(reference):
-            if owner.setdefault(name + suffix, text) != text:
-                notes.append("%s: %s%s already leads to %s: pull this one by its full name"
-                             % (text, name, suffix, owner[name + suffix]))
+def addresses(images: Iterable[Image]) -> Tuple[Dict[str, str], List[str]]:
+    """Reference -> shortest name and tag that lead to its image; and notes on shorter ones that lead to another.
+
+    An address belongs to the first image that claims it; the same image may claim it again under other hosts.
+    BuildError for an image that is left without any: hosts with ports have no place in a repository name.
+    """
+    owner: Dict[str, Tuple[str, str]] = {}  # address -> digest that it leads to, and the reference that claimed it
     shortest: Dict[str, str] = {}
-    for address, text in owner.items():
-        shortest.setdefault(text, address)
+    notes = []
+    for image in images:
+        for text in image.references:
+            reference = parse(text)
+            suffix = ":" + reference.tag if reference.tag else "@" + reference.digest
+            for address in (name + suffix for name in served_names(reference)):
+                digest, first = owner.setdefault(address, (image.root.digest, text))
+                if digest == image.root.digest:
+                    shortest.setdefault(text, address)
+                else:
+                    notes.append("%s: %s already leads to %s: pull this one by its full name" % (text, address, first))
+            if text not in shortest:
+                raise BuildError("%s: could only be served as %s, which already leads to %s, another image: save it "
+                                 "alone, and give it another name, NAME=ARCHIVE" % (text, address, first))
     return shortest, notes
