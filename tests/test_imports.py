@@ -27,9 +27,10 @@ MAY_IMPORT = {
                 "builder/cluster", "builder/output"),
     "stage1": (),
     "stage1/spooler": ("builder/reading",),
+    "stage1/mirror": (),  # one file, which a manifest carries as text
 }
-IN_THE_CLUSTER = ("stage1", "stage1/spooler", "builder/reading")  # written for the Python of the oldest node
-FLAT = ("stage1", "stage1/spooler")  # their modules import each other by bare names, as they do in the zip
+IN_THE_CLUSTER = ("stage1", "stage1/spooler", "stage1/mirror", "builder/reading")  # written for the Python of the oldest node
+FLAT = ("stage1", "stage1/spooler", "stage1/mirror")  # their modules import each other by bare names, as they do in the zip
 OLDEST = (3, 6)
 
 # Everything that stage 1 may need. Each is a file more to import before the first answer: add with care.
