@@ -12,7 +12,7 @@ from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTupl
 
 from builder.payload import chunks
 from builder.payload.addresses import addresses
-from builder.kubernetes import manifests, persistent_registry
+from builder.kubernetes import config_maps, persistent_registry, sizes, workloads
 from builder.output import writer
 from builder.rewriting import platforms
 from builder.cluster import preflight
@@ -25,6 +25,7 @@ from builder.reading.images import by_digest, name_images, read_images
 from builder.reading.oci import Image
 from builder.payload.packing import AUTO, XZ, Payload, write_payload
 from builder.reading.reference import from_file_name, parse
+from builder.kubernetes.manifest import SHORT_HASH_DIGITS
 from builder.kubernetes.site import Site
 from builder.rewriting.squeeze import Squeezer, estimated_bytes
 
@@ -59,7 +60,7 @@ class Result(NamedTuple):
     chunks: Sequence[chunks.Chunk]
     chunk_size: int  # bytes, of all but the last
     decision: Decision
-    plan: manifests.Plan
+    plan: workloads.Plan
     pyz_bytes: int
     annotation_bytes: int  # what plain `kubectl apply` adds to the largest object
     notes: Sequence[str]
@@ -96,7 +97,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             chunk_size, advice = default_chunk_size(decision.site, payload.size)
         with open(payload.path, "rb") as source:
             digest, parts = chunks.cut(source, payload.size, chunk_size)
-            plan = manifests.plan_of(decision.site, decision.runners, digest, [part.name for part in parts], code,
+            plan = workloads.plan_of(decision.site, decision.runners, digest, [part.name for part in parts], code,
                                      payload.blob_bytes + payload.largest_blob_bytes, payload.size)
             check_object_size(plan)
             result = Result(images, names, payload, digest, parts, chunk_size, decision, plan, len(code),
@@ -219,9 +220,9 @@ def default_chunk_size(site: Site, payload_bytes: int) -> Tuple[int, List[str]]:
 
     The Pod names all chunks: where those are too many for plain apply, they may as well be as few as can be.
     """
-    plan = manifests.Plan(site, "0" * 12, (), "")
-    small = chunks.largest_for_apply(manifests.annotation_bytes(manifests.chunk_config_map(plan, LONGEST_NAME, "")))
-    named = manifests.json_bytes({"configMap": {"name": manifests.chunk_object_name(LONGEST_NAME)}}) + len(",")
+    chunk = config_maps.chunk_config_map(site, "0" * SHORT_HASH_DIGITS, LONGEST_NAME, "")
+    small = chunks.largest_for_apply(sizes.annotation_bytes(chunk))
+    named = sizes.json_bytes({"configMap": {"name": config_maps.chunk_object_name(LONGEST_NAME)}}) + len(",")
     if -(-payload_bytes // small) * named <= chunks.ANNOTATION_LIMIT_BYTES - POD_REST_BYTES:
         return small, []
     large = chunks.largest_for_server_side(len(LONGEST_NAME))
@@ -230,19 +231,19 @@ def default_chunk_size(site: Site, payload_bytes: int) -> Tuple[int, List[str]]:
                    % (-(-payload_bytes // small), large >> 10)]
 
 
-def annotation_bytes(plan: manifests.Plan, parts: Sequence[chunks.Chunk]) -> int:
+def annotation_bytes(plan: workloads.Plan, parts: Sequence[chunks.Chunk]) -> int:
     """What plain `kubectl apply` would add to the largest object."""
-    chunk = manifests.chunk_config_map(plan, parts[0].name, "")
-    return max([manifests.annotation_bytes(chunk) + chunks.base64_bytes(parts[0].size)]
-               + [manifests.annotation_bytes(manifest) for manifest in manifests.workloads(plan)])
+    chunk = config_maps.chunk_config_map(plan.site, plan.instance, parts[0].name, "")
+    return max([sizes.annotation_bytes(chunk) + chunks.base64_bytes(parts[0].size)]
+               + [sizes.annotation_bytes(manifest) for manifest in workloads.workloads(plan)])
 
 
-def check_object_size(plan: manifests.Plan) -> None:
+def check_object_size(plan: workloads.Plan) -> None:
     """BuildError where a Pod names more chunks than one object can."""
-    size = max(map(manifests.json_bytes, manifests.workloads(plan)))
-    if size > manifests.OBJECT_LIMIT_BYTES:
+    size = max(map(sizes.json_bytes, workloads.workloads(plan)))
+    if size > sizes.OBJECT_LIMIT_BYTES:
         raise BuildError("--chunk-size: the Pod would name so many chunks that it takes %d bytes, and the API server "
-                         "takes %d at most: make chunks larger, up to 1023KiB" % (size, manifests.OBJECT_LIMIT_BYTES))
+                         "takes %d at most: make chunks larger, up to 1023KiB" % (size, sizes.OBJECT_LIMIT_BYTES))
 
 
 def apply_command(out: str, result: Result) -> str:

@@ -6,7 +6,8 @@ from builder.kubernetes import persistent_registry
 from builder.cluster.choice import Decision
 from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
 from builder.kubernetes.exposure import EXPOSURES, RESTRICTED
-from builder.kubernetes.manifests import Plan, workloads
+from builder.kubernetes.manifest import pruned_kinds
+from builder.kubernetes.workloads import Plan, workloads
 from builder.payload.packing import WORTH
 from builder.pipeline import STDOUT, Order, Result, apply_command
 from builder.zipapp.pyz import BUDGET_BYTES
@@ -14,7 +15,6 @@ from builder.zipapp.pyz import BUDGET_BYTES
 Facts = Dict[str, Any]
 
 BAR_LETTERS = 24
-PRUNED = ("daemonset", "deployment", "service", "pod", "configmap")
 OUTCOME = (  # a missing interpreter leaves no log, only this message
     ("POD", ".metadata.name"), ("NODE", ".spec.nodeName"), ("IMAGE", ".spec.containers[0].image"),
     ("PHASE", ".status.phase"), ("READY", ".status.containerStatuses[0].ready"),
@@ -102,7 +102,7 @@ def commands(order: Order, result: Result) -> Dict[str, str]:
         "outcomes": in_namespace + "get pods -l app.kubernetes.io/instance=%s -o custom-columns=%s"
                     % (plan.instance, ",".join("%s:%s" % column for column in OUTCOME)),
         "prune": in_namespace + "delete %s -l 'app.kubernetes.io/managed-by=seedpod,app.kubernetes.io/instance!=%s'"
-                 % (",".join(PRUNED), plan.instance),
+                 % (pruned_kinds(), plan.instance),
         "delete": "kubectl delete --ignore-not-found -f %s" % out,  # objects go with their namespace, too
     }
     names = [manifest["metadata"]["name"] for manifest in workloads(plan) if manifest["kind"] == "Pod"]

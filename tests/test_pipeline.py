@@ -6,7 +6,7 @@ import time
 import pytest
 
 from builder.payload import chunks
-from builder.kubernetes import manifests
+from builder.kubernetes import sizes, workloads
 from builder import pipeline
 from builder.reading.errors import BuildError
 from builder.reading.oci import digest_of
@@ -92,8 +92,8 @@ def test_where_a_pod_could_not_name_all_chunks_for_plain_apply_they_are_as_large
     large, notes = pipeline.default_chunk_size(site, 1 << 30)
     assert large == 1023 << 10 and "kubectl apply --server-side" in notes[0]
     most = max(count for count in range(1, 4000) if pipeline.default_chunk_size(site, count * small)[0] == small)
-    plan = manifests.plan_of(site, result.decision.runners, result.digest, [pipeline.LONGEST_NAME] * most, b"", 1, 1)
-    spare = chunks.ANNOTATION_LIMIT_BYTES - max(map(manifests.annotation_bytes, manifests.workloads(plan)))
+    plan = workloads.plan_of(site, result.decision.runners, result.digest, [pipeline.LONGEST_NAME] * most, b"", 1, 1)
+    spare = chunks.ANNOTATION_LIMIT_BYTES - max(map(sizes.annotation_bytes, workloads.workloads(plan)))
     assert 0 < spare < pipeline.POD_REST_BYTES
 
 
@@ -197,7 +197,7 @@ def test_the_emitted_injector_unpacks_the_emitted_chunks(tmp_path):
 
 
 def test_a_pod_that_would_name_too_many_chunks_is_refused_with_advice(tmp_path, monkeypatch):
-    monkeypatch.setattr(manifests, "OBJECT_LIMIT_BYTES", 3000)
+    monkeypatch.setattr(sizes, "OBJECT_LIMIT_BYTES", 3000)
     with pytest.raises(BuildError, match="--chunk-size: the Pod would name so many chunks that it takes .* make chunks "
                                          "larger, up to 1023KiB"):
         builds.build(tmp_path, chunk_size=512)

@@ -11,7 +11,8 @@ from builder.cluster.objects import COMMAND, Cluster, Node
 from builder.reading.errors import BuildError
 from builder.cluster.known import Known, known_image, known_system
 from builder.kubernetes.exposure import DEFAULT, FALLBACK, RESTRICTED
-from builder.kubernetes.manifests import Runner, profile
+from builder.kubernetes.runner import Runner
+from builder.kubernetes.security import profile
 from builder.cluster.nodes import advice, host_names, in_groups, some, systems, why_not
 from builder.kubernetes.site import INTERPRETER, Site
 

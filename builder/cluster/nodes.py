@@ -3,7 +3,7 @@ from typing import Dict, Iterable, List, Sequence, Tuple
 
 from builder.cluster.objects import Node, Taint
 from builder.kubernetes.exposure import FALLBACK
-from builder.kubernetes.manifests import REQUESTS
+from builder.kubernetes.pod import REQUESTS
 from builder.kubernetes.quantity import number
 from builder.kubernetes.site import TOLERATE_ALL, Site, tolerates
 

@@ -10,13 +10,12 @@ from builder.cluster.choice import Decision, Refused, is_openshift
 from builder.cluster.objects import Cluster
 from builder.cluster.nodes import some
 from builder.kubernetes.exposure import FALLBACK, PRIVILEGED, RESTRICTED
+from builder.kubernetes.security import ENFORCE, PROFILES
 from builder.kubernetes.site import Site
 from builder.kubernetes.persistent_registry import NODE_PORT_NUMBER as REGISTRY_NODE_PORT
 from builder.kubernetes.persistent_registry import REGISTRY
 
 NODE_PORTS = range(30000, 32768)  # https://kubernetes.io/docs/reference/networking/service-protos/ (default range)
-ENFORCE = "pod-security.kubernetes.io/enforce"
-PROFILES = (RESTRICTED, "baseline", PRIVILEGED)
 CRIO_STRICT = (1, 35)  # from here on CRI-O takes HTTP on loopback only where it is told to
 SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it
 

@@ -1,6 +1,6 @@
 """The registry that stays: its image of the payload, a place for its data, the spooler beside it. Pure.
 
-In: what the operator wants of it, the plan of the build; out: Kubernetes objects as plain dicts, as in manifests.py.
+In: what the operator wants of it, the plan of the build; out: Kubernetes objects as plain dicts, as in workloads.py.
 
 Rules for editors:
 - Its objects bear a `managed-by` of their own: pruning or deleting the seed never takes the registry or its data along.
@@ -10,18 +10,20 @@ Rules for editors:
 
 https://distribution.github.io/distribution/about/configuration/ (its options as variables)
 """
-import hashlib
-from typing import Any, Dict, List, NamedTuple, Sequence
+from typing import Dict, List, NamedTuple, Sequence
 
-from builder.kubernetes import manifests
 from builder.reading.documents import field, parse_object, strings
 from builder.reading.errors import BuildError
 from builder.kubernetes.exposure import NODE_PORT
-from builder.kubernetes.manifests import Object, Plan, Runner
+from builder.kubernetes.config_maps import file_config_map, program_object_name
+from builder.kubernetes.manifest import Object, labels, manifest, pruned_kinds
+from builder.kubernetes.pod import container, pod_spec, probe
+from builder.kubernetes.runner import Runner, command as start, host_mounts, host_volumes, read_only
+from builder.kubernetes.workloads import Plan, controller, node_port_service
 from builder.reading.oci import Image
 from builder.kubernetes.quantity import MIB, QUANTITY, number
 from builder.reading.reference import parse
-from builder.kubernetes.site import NAME, subdomain
+from builder.kubernetes.site import NAME, Site, subdomain
 
 REGISTRY, SPOOLER = NAME + "-registry", "spooler"
 SPOOLER_FILE = "spooler.pyz"
@@ -41,7 +43,9 @@ ENVIRONMENT = {
     "OTEL_TRACES_EXPORTER": "none",  # version 3 would look for a collector for ever
 }
 
-SEED_KINDS = ("daemonset", "deployment", "service", "pod", "configmap")
+# Never changes, with the selectors made of it. No build's `instance`, and a `managed-by` of its own: what prunes or
+# deletes a seed passes over it.
+_LABELS = labels("registry", app=REGISTRY)
 EMPTY_DIR, CLAIM, NEW_CLAIM = "emptydir", "claim", "new"
 
 
@@ -107,87 +111,52 @@ def objects(plan: Plan, runner: Runner, image: str, command: Sequence[str], plac
         -> Dict[str, Object]:
     """File name -> object, in the order in which they are to be applied. `image`: where nodes pull the registry,
     `command`: what it runs; `data`: what stands for the spooler, `code`, in base64."""
-    name = "%s-%s-%s" % (NAME, SPOOLER, hashlib.sha256(code).hexdigest()[:12])
+    name = program_object_name(SPOOLER, code)
     found = {}
     if place.kind == NEW_CLAIM:
-        found["50-registryclaim.yaml"] = claim(plan, place)
-    found["51-spooler.yaml"] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(plan, name),
-                                "immutable": True, "binaryData": {SPOOLER_FILE: data}}
-    found["52-registryservice.yaml"] = service(plan)
-    registry = manifests.container(plan.site, runner._replace(image=image), "registry", list(command), REGISTRY_BYTES,
-                                   [{"name": "data", "mountPath": DATA}])
+        found["50-registryclaim.yaml"] = _claim(plan.site, place)
+    found["51-spooler.yaml"] = file_config_map(plan.site, name, _LABELS, SPOOLER_FILE, data)
+    found["52-registryservice.yaml"] = node_port_service(
+        plan.site, REGISTRY, _LABELS, _LABELS, REGISTRY_PORT, NODE_PORT_NUMBER)
+    registry = container(plan.site, image, "registry", list(command), REGISTRY_BYTES,
+                         [{"name": "data", "mountPath": DATA}])
     # No liveness probe: by HTTP it would kill a busy registry.
     registry.update(ports=[{"name": "registry", "containerPort": REGISTRY_PORT}],
                     readinessProbe=probe("/v2/", "registry", 5),
                     env=[{"name": name, "value": value} for name, value in ENVIRONMENT.items()])
-    found["60-registry.yaml"] = deployment(plan, pod_spec(plan, runner, registry, place, name))
+    # One at a time: two would write into the same data, and a volume is attached to one node.
+    found["60-registry.yaml"] = controller(
+        "Deployment", plan.site, REGISTRY, _LABELS, _LABELS, _pod_spec(plan, runner, registry, place, name),
+        replicas=1, strategy={"type": "Recreate"})
     return found
 
 
-def selector() -> Dict[str, str]:
-    return {"app.kubernetes.io/name": REGISTRY, "app.kubernetes.io/component": "registry",
-            "app.kubernetes.io/managed-by": REGISTRY}
-
-
-def metadata(plan: Plan, name: str) -> Object:
-    return manifests.described(plan, {"name": name, "namespace": plan.site.namespace,
-                                      "labels": dict(plan.site.labels, **selector())})
-
-
-def claim(plan: Plan, place: Storage) -> Object:
+def _claim(site: Site, place: Storage) -> Object:
     spec: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": place.size}}}
     if place.storage_class:
         spec["storageClassName"] = place.storage_class
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata(plan, REGISTRY), "spec": spec}
+    return manifest("PersistentVolumeClaim", site, REGISTRY, _LABELS, spec=spec)
 
 
-def service(plan: Plan) -> Object:
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(plan, REGISTRY), "spec": {
-        "type": "NodePort", "ipFamilyPolicy": "PreferDualStack", "selector": selector(),
-        "ports": [{"name": "registry", "port": REGISTRY_PORT, "targetPort": "registry", "nodePort": NODE_PORT_NUMBER}]}}
-
-
-def deployment(plan: Plan, spec: Object) -> Object:
-    """One at a time: two would write into the same data, and a volume is attached to one node."""
-    labels = dict(plan.site.labels, **selector())
-    template = {"metadata": manifests.described(plan, {"labels": labels}), "spec": spec}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(plan, REGISTRY), "spec": {
-        "replicas": 1, "strategy": {"type": "Recreate"}, "selector": {"matchLabels": selector()}, "template": template}}
-
-
-def pod_spec(plan: Plan, runner: Runner, registry: Object, place: Storage, config_map: str) -> Object:
+def _pod_spec(plan: Plan, runner: Runner, registry: Object, place: Storage, config_map: str) -> Object:
     """The container of the registry and the spooler; neither knows a secret or the API server."""
     site = plan.site._replace(expose=NODE_PORT.name, replicas=0, tries=1)  # which speak of the injector
-    folders = manifests.host_folders(runner)
-    spooler = manifests.container(
-        site, runner, SPOOLER, [runner.interpreter, "-I", "-S", "%s/%s" % (CODE, SPOOLER_FILE), "spool"], SPOOLER_BYTES,
-        [manifests.mount("code", CODE), {"name": "spool", "mountPath": SPOOL}]
-        + [manifests.mount("host-" + name, "/" + name) for name in folders])
+    spooler = container(
+        site, runner.image, SPOOLER, start(runner, "%s/%s" % (CODE, SPOOLER_FILE), "spool"), SPOOLER_BYTES,
+        [read_only("code", CODE), {"name": "spool", "mountPath": SPOOL}] + host_mounts(runner))
     spooler.update(ports=[{"name": "health", "containerPort": HEALTH_PORT}],
                    readinessProbe=probe("/ready", "health", 5), livenessProbe=probe("/live", "health", 30))
-    user: Object = {} if site.no_user else {
-        "runAsUser": manifests.USER, "runAsGroup": manifests.USER, "fsGroup": manifests.USER}
-    return {
-        **manifests.placement(site, runner),
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": dict({"runAsNonRoot": True}, **user, seccompProfile={"type": "RuntimeDefault"}),
-        "containers": [registry, spooler],
-        "volumes": [
-            {"name": "code", "configMap": {"name": config_map}},
-            {"name": "spool", "emptyDir": {}},
-            dict({"name": "data"}, **volume(place)),
-        ] + [{"name": "host-" + name, "hostPath": {"path": "/" + name, "type": "Directory"}} for name in folders]}
+    return pod_spec(site, runner, [registry, spooler], [
+        {"name": "code", "configMap": {"name": config_map}},
+        {"name": "spool", "emptyDir": {}},
+        dict({"name": "data"}, **_volume(place)),
+        *host_volumes(runner)])
 
 
-def volume(place: Storage) -> Object:
+def _volume(place: Storage) -> Object:
     if place.kind == EMPTY_DIR:
         return {"emptyDir": {}}
     return {"persistentVolumeClaim": {"claimName": place.claim or REGISTRY}}
-
-
-def probe(path: str, port: str, seconds: int) -> Dict[str, Any]:
-    return {"httpGet": {"path": path, "port": port}, "periodSeconds": seconds, "timeoutSeconds": 5}
 
 
 def commands(plan: Plan, runner: Runner) -> Dict[str, str]:
@@ -204,5 +173,5 @@ def commands(plan: Plan, runner: Runner) -> Dict[str, str]:
         "bring its own image and all others of the payload into it": spooler + fill,
         "bring more images into it, as often as need be": spooler + "push NAME:TAG < ARCHIVE",
         "remove the seed; the registry and its data stay": "%sdelete %s -l app.kubernetes.io/managed-by=%s"
-                                                           % (kubectl, ",".join(SEED_KINDS), NAME),
+                                                           % (kubectl, pruned_kinds(), NAME),
     }

@@ -12,10 +12,11 @@ import shutil
 import tempfile
 from typing import BinaryIO, Dict, Iterable, Iterator, List, Mapping, Tuple
 
-from builder.kubernetes import manifests
 from builder.payload.chunks import Chunk, read
 from builder.reading.errors import BuildError
-from builder.kubernetes.manifests import Plan
+from builder.kubernetes import config_maps, security, workloads
+from builder.kubernetes.manifest import Object
+from builder.kubernetes.workloads import Plan
 from builder.kubernetes.site import Site
 from builder.kubernetes.to_yaml import to_yaml
 
@@ -64,28 +65,29 @@ def documents(plan: Plan, enforce: str, chunks: List[Chunk], payload: BinaryIO, 
         -> Iterator[Tuple[str, Parts]]:
     """(file name, YAML) of every object, in the order in which they are to be applied."""
     if plan.site.emits_namespace:
-        yield "00-namespace.yaml", [to_yaml(manifests.namespace(plan, enforce)).encode()]
+        yield "00-namespace.yaml", [to_yaml(security.namespace(plan.site, plan.instance, enforce)).encode()]
     for chunk, data in read(payload, chunks):
         numbers = re.search(r"\d+-of-\d+", chunk.name).group()
         yield "10-chunk-%s.yaml" % numbers, with_data(
-            to_yaml(manifests.chunk_config_map(plan, chunk.name, DATA)), data)
-    yield "20-injector.yaml", with_data(to_yaml(manifests.injector_config_map(plan, DATA)), pyz)
+            to_yaml(config_maps.chunk_config_map(plan.site, plan.instance, chunk.name, DATA)), data)
+    yield "20-injector.yaml", with_data(
+        to_yaml(config_maps.injector_config_map(plan.site, plan.instance, plan.injector, DATA)), pyz)
     if plan.site.exposure.service:
-        yield "30-service.yaml", [to_yaml(manifests.service(plan)).encode()]
-    objects = manifests.workloads(plan)
+        yield "30-service.yaml", [to_yaml(workloads.service(plan)).encode()]
+    objects = workloads.workloads(plan)
     for number, manifest in enumerate(objects, 1):
         name = manifest["kind"].lower() + ("-%d" % number if len(objects) > 1 else "")
         yield "40-%s.yaml" % name, [to_yaml(manifest, comment_of(plan, manifest)).encode()]
 
 
-def with_code(objects: Mapping[str, manifests.Object], code: bytes) -> Iterator[Tuple[str, Parts]]:
+def with_code(objects: Mapping[str, Object], code: bytes) -> Iterator[Tuple[str, Parts]]:
     """(file name, YAML) of each object; the data of a ConfigMap are `code`."""
     for name, manifest in objects.items():
         text = to_yaml(manifest)
         yield name, with_data(text, code) if manifest["kind"] == "ConfigMap" else [text.encode()]
 
 
-def comment_of(plan: Plan, manifest: manifests.Object) -> str:
+def comment_of(plan: Plan, manifest: Object) -> str:
     """What whoever finds the file should know."""
     kind, namespace = manifest["kind"], plan.site.namespace
     spec = manifest["spec"] if kind == "Pod" else manifest["spec"]["template"]["spec"]

@@ -36,7 +36,7 @@ READ_BYTES = 1 << 20
 # Of tar, compressed on its own. For xz four dictionaries, for a loss of about 1 %; a gzip block forgets after 32 KiB.
 BLOCK_BYTES = {"gzip": 2 << 20, "xz": 24 << 20}
 # The encoder takes about 12 times as much, so that a core takes less than 100 MiB with its block; 8 MiB would pack
-# a Go program by 0.03 % better. The decoder in the Pod holds one dictionary; see the limits in manifests.py.
+# a Go program by 0.03 % better. The decoder in the Pod holds one dictionary; see the limits in kubernetes/injector.py.
 DICTIONARY_BYTES = 6 << 20
 MAX_CORES = 16  # each takes memory; on more, the disk is slower
 SAMPLE_BYTES = 128 << 10  # of each layer, to see whether it can be made smaller

@@ -3,7 +3,7 @@ import pytest
 from builder.kubernetes import site
 from builder.cluster.choice import Refused, decide
 from builder.reading.errors import BuildError
-from builder.kubernetes.manifests import Runner
+from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import Site
 from tests.support import dumps
 

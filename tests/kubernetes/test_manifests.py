@@ -10,10 +10,10 @@ import subprocess
 import pytest
 
 from builder.payload import chunks
-from builder.kubernetes import manifests, site
+from builder.kubernetes import config_maps, security, site, sizes, workloads
 from builder.output import writer
 from builder.reading.errors import BuildError
-from builder.kubernetes.manifests import Runner
+from builder.kubernetes.runner import Runner
 from builder.kubernetes.quantity import number
 from builder.kubernetes.site import Site
 
@@ -55,13 +55,13 @@ def parts():
 
 def plan_of(asked, runners, pyz=PYZ, payload_bytes=len(PAYLOAD)):
     digest, cut = parts()
-    return manifests.plan_of(asked, runners, digest, [chunk.name for chunk in cut], pyz, SEED_BYTES, payload_bytes)
+    return workloads.plan_of(asked, runners, digest, [chunk.name for chunk in cut], pyz, SEED_BYTES, payload_bytes)
 
 
 def files(mode):
     """All that is emitted: (file name, parts of YAML)."""
     asked, runners = MODES[mode]
-    return writer.documents(plan_of(asked, runners), manifests.profile(asked, runners), parts()[1], io.BytesIO(PAYLOAD),
+    return writer.documents(plan_of(asked, runners), security.profile(asked, runners), parts()[1], io.BytesIO(PAYLOAD),
                             PYZ)
 
 
@@ -72,17 +72,26 @@ def stream(mode):
     return target.getvalue()
 
 
+def chunk_config_map(plan, chunk):
+    return config_maps.chunk_config_map(plan.site, plan.instance, chunk.name, "")
+
+
+def injector_config_map(plan):
+    return config_maps.injector_config_map(plan.site, plan.instance, plan.injector, "")
+
+
 def objects(mode):
     asked, runners = MODES[mode]
     plan = plan_of(asked, runners)
-    found = [manifests.namespace(plan, manifests.profile(asked, runners))] if asked.emits_namespace else []
-    found += [manifests.chunk_config_map(plan, chunk.name, "") for chunk in parts()[1]]
-    found += [manifests.injector_config_map(plan, "")] + ([manifests.service(plan)] if asked.exposure.service else [])
-    return found + manifests.workloads(plan)
+    enforce = security.profile(asked, runners)
+    found = [security.namespace(asked, plan.instance, enforce)] if asked.emits_namespace else []
+    found += [chunk_config_map(plan, chunk) for chunk in parts()[1]]
+    found += [injector_config_map(plan)] + ([workloads.service(plan)] if asked.exposure.service else [])
+    return found + workloads.workloads(plan)
 
 
 def pod_specs(mode):
-    return [spec_of(manifest) for manifest in manifests.workloads(plan_of(*MODES[mode]))]
+    return [spec_of(manifest) for manifest in workloads.workloads(plan_of(*MODES[mode]))]
 
 
 def spec_of(manifest):
@@ -131,31 +140,30 @@ def test_the_order_of_the_files_is_the_order_to_apply(mode):
     kinds = [item["kind"] for item in objects(mode)]
     assert "Namespace" not in kinds[1:]
     assert max(number for number, kind in enumerate(kinds) if kind == "ConfigMap") < kinds.index(
-        manifests.workloads(plan_of(*MODES[mode]))[0]["kind"])
+        workloads.workloads(plan_of(*MODES[mode]))[0]["kind"])
 
 
 def test_what_is_immutable_is_named_after_its_content():
     plan, other = plan_of(Site(), [PYTHON]), plan_of(Site(), [PYTHON], b"other")
-    assert manifests.injector_config_map(plan, "")["immutable"] and plan.injector != other.injector
+    assert injector_config_map(plan)["immutable"] and plan.injector != other.injector
     for chunk in parts()[1]:
         data = PAYLOAD[chunk.start:chunk.start + chunk.size]
-        assert manifests.chunk_config_map(plan, chunk.name,
-                                          "")["metadata"]["name"].endswith(hashlib.sha256(data).hexdigest())
+        assert chunk_config_map(plan, chunk)["metadata"]["name"].endswith(hashlib.sha256(data).hexdigest())
 
 
 def test_whatever_changes_a_pod_changes_its_name():
     plans = [plan_of(Site(), [PYTHON]), plan_of(Site(), [PYTHON], b"other"), plan_of(Site(node_port=30001), [PYTHON]),
              plan_of(Site(), [PYTHON._replace(image="x")]), plan_of(Site(labels={"a": "b"}), [PYTHON]),
              plan_of(Site(), [PYTHON], payload_bytes=1 << 30)]
-    assert len({manifests.workloads(plan)[0]["metadata"]["name"] for plan in plans}) == len(plans)
+    assert len({workloads.workloads(plan)[0]["metadata"]["name"] for plan in plans}) == len(plans)
     assert plan_of(Site(), [PYTHON]) == plans[0]
 
 
 @pytest.mark.parametrize("mode", sorted(MODES))
 def test_a_selector_that_cannot_be_edited_is_new_with_its_object_or_always_the_same(mode):
     asked, runners = MODES[mode]
-    for old, new in zip(manifests.workloads(plan_of(asked, runners)),
-                        manifests.workloads(plan_of(asked, runners, b"changed"))):
+    for old, new in zip(workloads.workloads(plan_of(asked, runners)),
+                        workloads.workloads(plan_of(asked, runners, b"changed"))):
         if old["kind"] == "Pod":
             assert old["metadata"]["name"] != new["metadata"]["name"]
             continue
@@ -166,22 +174,22 @@ def test_a_selector_that_cannot_be_edited_is_new_with_its_object_or_always_the_s
 
 
 def test_pods_of_a_daemon_set_are_told_from_bare_ones():
-    (daemons,) = manifests.workloads(plan_of(*MODES["hostport"]))
-    (pod,) = manifests.workloads(plan_of(*MODES["pod"]))
+    (daemons,) = workloads.workloads(plan_of(*MODES["hostport"]))
+    (pod,) = workloads.workloads(plan_of(*MODES["pod"]))
     assert not daemons["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
 
 
 @pytest.mark.parametrize("mode", sorted(set(MODES) - {"hostport", "hostnetwork", "host-python-hostnetwork"}))
 def test_the_service_leads_to_the_pods_of_its_own_build(mode):
     plan = plan_of(*MODES[mode])
-    service = manifests.service(plan)["spec"]
-    for manifest in manifests.workloads(plan):
+    service = workloads.service(plan)["spec"]
+    for manifest in workloads.workloads(plan):
         labels = (manifest if manifest["kind"] == "Pod" else manifest["spec"]["template"])["metadata"]["labels"]
         assert service["selector"].items() <= labels.items()
         ports = [port["name"] for port in spec_of(manifest)["containers"][0]["ports"]]
         assert service["ports"][0]["targetPort"] in ports
     assert service["ipFamilyPolicy"] == "PreferDualStack"
-    other = manifests.workloads(plan_of(MODES[mode][0]._replace(annotations={"x": "y"}), MODES[mode][1]))[0]
+    other = workloads.workloads(plan_of(MODES[mode][0]._replace(annotations={"x": "y"}), MODES[mode][1]))[0]
     labels = (other if other["kind"] == "Pod" else other["spec"]["template"])["metadata"]["labels"]
     assert not service["selector"].items() <= labels.items()
 
@@ -189,7 +197,7 @@ def test_the_service_leads_to_the_pods_of_its_own_build(mode):
 @pytest.mark.parametrize("mode", sorted(MODES))
 def test_each_pod_keeps_to_the_profile_that_its_namespace_enforces(mode):
     asked, runners = MODES[mode]
-    assert manifests.profile(asked, runners) == ("privileged" if mode in PRIVILEGED else "restricted")
+    assert security.profile(asked, runners) == ("privileged" if mode in PRIVILEGED else "restricted")
     for spec in pod_specs(mode):
         beyond = spec.get("hostNetwork", False) or any("hostPath" in volume for volume in spec["volumes"]) or any(
             "hostPort" in port for port in spec["containers"][0]["ports"])
@@ -215,7 +223,7 @@ def test_the_namespace_enforces_the_profile_and_is_emitted_only_if_it_is_ours_or
 
 @pytest.mark.parametrize("payload_bytes, limit", [(0, "64Mi"), (1, "65Mi"), (8 << 20, "72Mi"), (1 << 30, "1088Mi")])
 def test_the_memory_limit_holds_the_payload_which_lies_in_memory(payload_bytes, limit):
-    (spec,) = [spec_of(item) for item in manifests.workloads(plan_of(Site(), [PYTHON], payload_bytes=payload_bytes))]
+    (spec,) = [spec_of(item) for item in workloads.workloads(plan_of(Site(), [PYTHON], payload_bytes=payload_bytes))]
     assert spec["initContainers"][0]["resources"]["limits"]["memory"] == limit
     assert spec["containers"][0]["resources"]["limits"]["memory"] == "96Mi"
 
@@ -226,7 +234,7 @@ def test_the_seed_volume_holds_what_unpacking_takes_and_some_slack():
 
 
 def resources(payload_bytes=0, **asked):
-    spec = spec_of(manifests.workloads(plan_of(Site(**asked), [PYTHON], payload_bytes=payload_bytes))[0])
+    spec = spec_of(workloads.workloads(plan_of(Site(**asked), [PYTHON], payload_bytes=payload_bytes))[0])
     return [container["resources"] for container in spec["initContainers"] + spec["containers"]]
 
 
@@ -299,13 +307,13 @@ def test_every_option_of_the_site_shows_in_the_manifests():
 
 def objects_of(asked):
     plan = plan_of(asked, [PYTHON])
-    return [manifests.service(plan)] + manifests.workloads(plan)
+    return [workloads.service(plan)] + workloads.workloads(plan)
 
 
 def test_building_manifests_changes_none_of_its_values():
     asked, runners = MODES["every-option"]
     before = copy.deepcopy((asked, runners))
-    manifests.workloads(plan_of(asked, runners))
+    workloads.workloads(plan_of(asked, runners))
     assert (asked, runners) == before
 
 
@@ -313,7 +321,7 @@ def test_the_annotation_is_measured_as_kubectl_writes_it():
     plain = {"kind": "ConfigMap", "metadata": {"name": "a"}, "binaryData": {"k": ""}}
     copied = '{"kind":"ConfigMap","metadata":{"name":"a","annotations":{}},"binaryData":{"k":""}}\n'
     key = "kubectl.kubernetes.io/last-applied-configuration"
-    assert manifests.annotation_bytes(plain) == len(key) + len(copied)
+    assert sizes.annotation_bytes(plain) == len(key) + len(copied)
     noted = dict(plain, metadata={"name": "a", "annotations": {"n": "<&>"}})
     written = len('"n":""') + len("\\u003c\\u0026\\u003e")
-    assert manifests.annotation_bytes(noted) == len(key) + len(copied) + written + len("n<&>")
+    assert sizes.annotation_bytes(noted) == len(key) + len(copied) + written + len("n<&>")

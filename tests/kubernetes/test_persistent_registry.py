@@ -3,11 +3,13 @@ import copy
 
 import pytest
 
-from builder.kubernetes import manifests, persistent_registry
+from builder.kubernetes import persistent_registry
+from builder.kubernetes.manifest import labels as labels_of
 from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
 from builder.reading.images import read_images
-from builder.kubernetes.manifests import Plan, Runner
+from builder.kubernetes.runner import Runner
+from builder.kubernetes.workloads import Plan
 from builder.kubernetes.site import TOLERATE_ALL, Site
 from builder.kubernetes.persistent_registry import Storage, Wanted
 from tests.support import samples
@@ -137,7 +139,7 @@ def test_the_service_leads_to_the_pod_on_the_usual_port():
 def test_pruning_the_seed_spares_the_registry():
     for item in objects(place=Storage("new", size="20Gi")).values():
         labels = item["metadata"]["labels"]
-        assert labels["app.kubernetes.io/managed-by"] != manifests.selector("injector")["app.kubernetes.io/managed-by"]
+        assert labels["app.kubernetes.io/managed-by"] != labels_of("injector")["app.kubernetes.io/managed-by"]
         assert labels["team"] == "platform"
 
 

@@ -1,0 +1,73 @@
+"""One build -> what runs the injector, and the Service that leads to it. Pure: the same values give the same objects.
+
+What is immutable has a name that stands for its content: a changed build applies beside the old one and never edits it.
+The one object whose name stays is the DaemonSet: two of them would fight for the port of each node, so it is rolled
+over, which edits nothing immutable of it. `app.kubernetes.io/instance` ties everything of one build together: the
+Service selects by it, and after a change the old objects are pruned by it.
+
+API: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
+"""
+import json
+from typing import List, Mapping, NamedTuple, Sequence
+
+from builder.kubernetes.config_maps import program_object_name
+from builder.kubernetes.injector import injector_spec
+from builder.kubernetes.manifest import Object, labels, manifest, metadata, short_hash
+from builder.kubernetes.runner import Runner
+from builder.kubernetes.site import NAME, Site
+
+
+class Plan(NamedTuple):
+    """One build, but for the bytes of its chunks."""
+    site: Site
+    instance: str  # the hash that ties its objects together
+    specs: Sequence[Object]  # of its Pods
+    injector: str  # name of the ConfigMap of injector.pyz
+
+
+def plan_of(site: Site, runners: Sequence[Runner], payload_digest: str, chunk_names: Sequence[str], pyz: bytes,
+            seed_bytes: int, payload_bytes: int) -> Plan:
+    """One Pod for each of `runners`. `seed_bytes`: what unpacking takes on disk. BuildError if a limit is too low."""
+    injector = program_object_name("injector", pyz)
+    specs = [injector_spec(site, runner, payload_digest, chunk_names, injector, seed_bytes, payload_bytes)
+             for runner in runners]
+    text = json.dumps([specs, site], sort_keys=True, separators=(",", ":"))
+    return Plan(site, short_hash(text.encode()), specs, injector)
+
+
+def service(plan: Plan) -> Object:
+    """The node port of the injector."""
+    return node_port_service(plan.site, NAME, labels("injector", plan.instance), labels("injector", plan.instance),
+                             plan.site.node_port, plan.site.node_port)
+
+
+def node_port_service(site: Site, name: str, own_labels: Mapping[str, str], selector: Mapping[str, str], port: int,
+                      node_port: int) -> Object:
+    """`node_port` of every node leads to the container port `registry` of what `selector` finds; both address families
+    where the cluster has them. `port`: of the Service itself."""
+    return manifest("Service", site, name, own_labels, spec={
+        "type": "NodePort", "ipFamilyPolicy": "PreferDualStack", "selector": dict(selector),
+        "ports": [{"name": "registry", "port": port, "targetPort": "registry", "nodePort": node_port}]})
+
+
+def workloads(plan: Plan) -> List[Object]:
+    """What runs the injector: a DaemonSet, a Deployment, or one Pod or more."""
+    name = "%s-%s" % (NAME, plan.instance)
+    if plan.site.exposure.every_node:
+        component = "node-injector"  # so that its immutable selector finds no Pod of another workload
+        return [controller("DaemonSet", plan.site, NAME, labels(component, plan.instance), labels(component),
+                           plan.specs[0])]
+    own = labels("injector", plan.instance)
+    if plan.site.replicas:
+        return [controller("Deployment", plan.site, name, own, own, plan.specs[0], replicas=plan.site.replicas)]
+    names = [name] if len(plan.specs) == 1 else ["%s-%d" % (name, number) for number in range(1, len(plan.specs) + 1)]
+    return [manifest("Pod", plan.site, name, own, spec=spec) for name, spec in zip(names, plan.specs)]
+
+
+def controller(kind: str, site: Site, name: str, own_labels: Mapping[str, str], selector: Mapping[str, str],
+               pod: Object, **fields: object) -> Object:
+    """A DaemonSet or a Deployment of Pods. Its selector is immutable: either its name changes with it, or it never
+    does."""
+    return manifest(kind, site, name, own_labels, spec=dict(
+        fields, selector={"matchLabels": dict(selector)},
+        template={"metadata": metadata(site, own_labels), "spec": pod}))
