@@ -403,7 +403,7 @@ def test_a_folder_is_verified(tmp_path, archive):
     refused(run("--verify", tmp_path), "is not a folder that Seedpod wrote")
 
 
-def test_a_dump_that_is_none_is_told_with_the_command_that_makes_one(tmp_path, archive):
-    refused(run(archive, "--cluster", BUILD), "is no JSON, or is cut off: make it by kubectl get nodes,pods")
-    refused(run(archive, "--cluster", archive), "is no ")
+def test_what_is_not_a_dump_is_refused_with_the_command_that_makes_one(tmp_path, archive):
+    refused(run(archive, "--cluster", BUILD), "is not JSON, or is truncated: make it with kubectl get nodes,pods")
+    refused(run(archive, "--cluster", archive), "is not text")
     refused(run(archive, "--cluster", tmp_path / "missing.json"), "missing.json: no such file")

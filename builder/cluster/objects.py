@@ -1,17 +1,20 @@
-"""What `kubectl get ... -o json` says -> one value: nodes, Pods, Services, namespaces, kube-proxy.
+"""What `kubectl get ... -o json` prints -> one value: nodes, Pods, Services, namespaces, kube-proxy.
 
 In:  the text of one dump or several: a List of any kinds, single objects, several documents one after the other.
 Out: a Cluster. Reading is pure, and patient: clusters leave out and tools cut off what they like, so a field that is
-not there, or is not what it should be, counts as not told. Only what no API server writes at all is refused.
+missing, or has the wrong type, counts as unknown. Only what no API server writes at all is refused.
+
+Rule: every text in a Cluster is one printable line of bounded length, so that whoever prints it need not escape it.
+The one exception is Container.command, which is searched and never printed.
 
 API: https://kubernetes.io/docs/reference/kubernetes-api/ (v1 Node, Pod, Service, Namespace, ConfigMap)
 """
 import json
 import re
 from fractions import Fraction
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import BuildError, shown
 from builder.kubernetes.quantity import number
 from builder.kubernetes.site import NAME
 
@@ -20,8 +23,13 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # as kernels name them
 OURS = "app.kubernetes.io/managed-by"
 FINISHED = ("Succeeded", "Failed")
 HOST_NAME = "kubernetes.io/hostname"
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"  # the taint of a cordoned node
+TEXT_CHARACTERS = 600  # longer than any image reference: 255 of the name, 128 of the tag, 136 of a digest
+INTEGER_DIGITS = 18  # of what fits 64 bits for sure; Python takes quadratic time for many digits
+NO_NETWORK = ("cni", "network plugin", "networkpluginnotready")  # in kubelets' messages while nodes wait for a CNI
 
 Object = Mapping[str, Any]
+Version = Tuple[int, int]
 
 
 class Taint(NamedTuple):
@@ -44,14 +52,32 @@ class Node(NamedTuple):
     kubelet: str  # "v1.36.2"
     ready: bool
     unready: str  # why it is not
-    free: Mapping[str, Fraction]  # cpu, memory (bytes), pods: allocatable less what its Pods ask for; empty: not told
+    no_network: bool  # whether it is not ready because it has no CNI yet
+    free: Mapping[str, Fraction]  # cpu, memory (bytes), pods: allocatable less the requests of its Pods; empty: unknown
     images: Tuple[Tuple[str, ...], ...]  # names of each, the largest image first, as the kubelet lists them
     addresses: Tuple[str, ...]
+    provider: str  # its providerID: "kind://docker/kind/kind-worker"
+    workloads: FrozenSet[str]  # NAMESPACE/OWNER/CONTAINER of what runs there
 
     @property
     def host_name(self) -> str:
         """The value of its label, which affinities are written with."""
         return self.labels.get(HOST_NAME) or self.name
+
+    @property
+    def kubelet_version(self) -> Version:
+        """(1, 36) of v1.36.2; (0, 0): unknown."""
+        return _version(self.kubelet)
+
+    @property
+    def runtime_name(self) -> str:
+        """containerd, cri-o, docker; "": unknown."""
+        return self.runtime.partition("://")[0].lower()
+
+    @property
+    def runtime_version(self) -> Version:
+        """(1, 35) of cri-o://1.35.1-2.rhaos; (0, 0): unknown."""
+        return _version(self.runtime)
 
 
 class Container(NamedTuple):
@@ -72,6 +98,10 @@ class Pod(NamedTuple):
     host_ports: Tuple[int, ...]
     ours: bool
 
+    def workload(self, container: Container) -> str:
+        """What a container is known by where its image has no telling name: NAMESPACE/OWNER/CONTAINER."""
+        return "%s/%s/%s" % (self.namespace, self.owner, container.name)
+
 
 class Service(NamedTuple):
     namespace: str
@@ -89,7 +119,7 @@ class Namespace(NamedTuple):
 
 
 class KubeProxy(NamedTuple):
-    """What its ConfigMap or its command line says of local node ports."""
+    """What its ConfigMap or its command line says about local node ports."""
     mode: str  # "iptables" where it names none
     loopback: bool  # whether node ports are served at 127.0.0.1 as far as it is configured
     source: str
@@ -109,32 +139,35 @@ def parse(data: bytes, where: str) -> List[Object]:
     try:
         text = data.decode(json.detect_encoding(data))
     except UnicodeDecodeError:
-        raise BuildError("%s: is no text: make it by %s" % (where, COMMAND)) from None
-    decoder, position, found = json.JSONDecoder(), 0, []
+        raise BuildError("%s: is not text: make it with %s" % (where, COMMAND)) from None
+    decoder, position, found = json.JSONDecoder(parse_int=_integer), 0, []
     text = text.lstrip("\ufeff").strip()
     while position < len(text):
         try:
             value, position = decoder.raw_decode(text, position)
         except (ValueError, RecursionError):
-            raise BuildError("%s: is no JSON, or is cut off: make it by %s" % (where, COMMAND)) from None
+            raise BuildError("%s: is not JSON, or is truncated: make it with %s" % (where, COMMAND)) from None
         found += list(_unpacked(value))
         while text[position:position + 1].isspace():
             position += 1
     if not any(_text(item, "kind") for item in found):
-        raise BuildError("%s: holds no Kubernetes objects: make it by %s" % (where, COMMAND))
+        raise BuildError("%s: holds no Kubernetes objects: make it with %s" % (where, COMMAND))
     return found
 
 
 def cluster_of(objects: Iterable[Object]) -> Cluster:
-    """Objects -> what is to be known. One that comes twice counts once, the last of them."""
+    """Objects -> what there is to know. One that comes twice counts once, the last of them."""
     kinds: Dict[str, Dict[Tuple[str, str], Object]] = {}
     for item in objects:
         key = (_text(item, "metadata", "namespace"), _text(item, "metadata", "name"))
         kinds.setdefault(_text(item, "kind"), {})[key] = item
     pods = [_pod(item) for item in kinds.get("Pod", {}).values()]
-    asked = _asked(kinds.get("Pod", {}).values())
+    requested = _requested(kinds.get("Pod", {}).values())
+    workloads: Dict[str, Set[str]] = {}
+    for pod in pods:
+        workloads.setdefault(pod.node, set()).update(map(pod.workload, pod.containers))
     return Cluster(
-        tuple(_node(item, asked) for item in kinds.get("Node", {}).values()), tuple(pods),
+        tuple(_node(item, requested, workloads) for item in kinds.get("Node", {}).values()), tuple(pods),
         tuple(_service(item) for item in kinds.get("Service", {}).values()),
         tuple(_namespace(item) for item in kinds.get("Namespace", {}).values()),
         _kube_proxy(kinds.get("ConfigMap", {}).values(), pods),
@@ -142,20 +175,31 @@ def cluster_of(objects: Iterable[Object]) -> Cluster:
             for word in container.command if word.startswith("--enable-admission-plugins=")))
 
 
+def _integer(digits: str) -> Optional[int]:
+    return int(digits) if len(digits) <= INTEGER_DIGITS else None
+
+
+def _version(text: str) -> Version:
+    match = re.search(r"([0-9]{1,9})\.([0-9]{1,9})", text)
+    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+
+
 def _unpacked(value: Any) -> Iterator[Object]:
-    if isinstance(value, list):
-        for item in value:
-            yield from _unpacked(item)
-    elif isinstance(value, dict):
-        if _text(value, "kind").endswith("List") or "items" in value:
+    """The objects in arrays and Lists, in order, in time that does not depend on how deep they are nested."""
+    waiting = [(value, "")]  # the next one last; and the kind of those that do not say what they are
+    while waiting:
+        value, kind = waiting.pop()
+        if isinstance(value, list):
+            waiting += [(item, kind) for item in reversed(value)]
+        elif isinstance(value, dict) and (_text(value, "kind").endswith("List") or "items" in value):
             kind = _text(value, "kind")[:-len("List")]  # the items of a NodeList need not say what they are
-            for item in _list(value, "items"):
-                yield from _unpacked(dict({"kind": kind}, **item) if isinstance(item, dict) else item)
-        else:
-            yield value
+            waiting += [(item, kind) for item in reversed(_list(value, "items"))]
+        elif isinstance(value, dict):
+            yield dict(value, kind=value.get("kind", kind))
 
 
-def _node(item: Object, asked: Mapping[str, List[Mapping[str, Fraction]]]) -> Node:
+def _node(item: Object, requested: Mapping[str, List[Mapping[str, Fraction]]], workloads: Mapping[str, Set[str]]) \
+        -> Node:
     name = _text(item, "metadata", "name")
     info = _get(item, "status", "nodeInfo")
     labels = _texts(item, "metadata", "labels")
@@ -163,23 +207,22 @@ def _node(item: Object, asked: Mapping[str, List[Mapping[str, Fraction]]]) -> No
                     or labels.get("beta.kubernetes.io/arch", ""))
     taints = tuple(Taint(_text(taint, "key"), _text(taint, "value"), _text(taint, "effect"))
                    for taint in _list(item, "spec", "taints"))
-    if _get(item, "spec", "unschedulable") is True and "node.kubernetes.io/unschedulable" not in [
-            taint.key for taint in taints]:
-        taints += Taint("node.kubernetes.io/unschedulable", "", "NoSchedule"),
+    if _get(item, "spec", "unschedulable") is True and UNSCHEDULABLE not in [taint.key for taint in taints]:
+        taints += Taint(UNSCHEDULABLE, "", "NoSchedule"),
     ready = [one for one in _list(item, "status", "conditions") if _text(one, "type") == "Ready"]
-    unready = [" ".join((_text(one, "message") or _text(one, "reason") or "it does not say why").split())
-               for one in ready if _text(one, "status") != "True"]
+    unready = "".join([_text(one, "message") or _text(one, "reason") or "it does not say why"
+                       for one in ready if _text(one, "status") != "True"][:1])
     free = _quantities(_get(item, "status", "allocatable"))
-    for need in asked.get(name, []):
+    for need in requested.get(name, []):
         free = {key: value - need.get(key, 0) for key, value in free.items()}
-    images = tuple(tuple(word for word in _list(image, "names") if isinstance(word, str))
-                   for image in _list(item, "status", "images"))
+    images = tuple(_strings(image, "names") for image in _list(item, "status", "images"))
     addresses = tuple(_text(one, "address") for one in _list(item, "status", "addresses")
                       if _text(one, "type") == "InternalIP")
     return Node(name, labels, taints, ARCHITECTURES.get(architecture, architecture),
                 _text(info, "operatingSystem") or labels.get("kubernetes.io/os", "linux"), _text(info, "osImage"),
-                _text(info, "containerRuntimeVersion"), _text(info, "kubeletVersion"), not unready,
-                "".join(unready[:1]), free, images, addresses)
+                _text(info, "containerRuntimeVersion"), _text(info, "kubeletVersion"), not unready, unready,
+                any(word in unready.lower() for word in NO_NETWORK), free, images, addresses,
+                _text(item, "spec", "providerID"), frozenset(workloads.get(name, ())))
 
 
 def _pod(item: Object) -> Pod:
@@ -205,8 +248,8 @@ def _pod(item: Object) -> Pod:
                tuple(ports) if _text(item, "status", "phase") not in FINISHED else (), _is_ours(item))
 
 
-def _asked(pods: Iterable[Object]) -> Dict[str, List[Mapping[str, Fraction]]]:
-    """Node -> what each of its Pods asks for, as the scheduler reckons: the sum, or the largest init container."""
+def _requested(pods: Iterable[Object]) -> Dict[str, List[Mapping[str, Fraction]]]:
+    """Node -> what each of its Pods requests, as the scheduler counts: the sum, or the largest init container."""
     found: Dict[str, List[Mapping[str, Fraction]]] = {}
     for item in pods:
         if _text(item, "status", "phase") in FINISHED:
@@ -225,10 +268,9 @@ def _asked(pods: Iterable[Object]) -> Dict[str, List[Mapping[str, Fraction]]]:
 def _service(item: Object) -> Service:
     ports = [_get(port, "nodePort") for port in _list(item, "spec", "ports")]
     ports.append(_get(item, "spec", "healthCheckNodePort"))
-    addresses = [word for word in _list(item, "spec", "clusterIPs") if isinstance(word, str)]
     return Service(_text(item, "metadata", "namespace"), _text(item, "metadata", "name"),
                    tuple(port for port in ports if isinstance(port, int) and port),
-                   tuple(addresses) or (_text(item, "spec", "clusterIP"),), _is_ours(item))
+                   _strings(item, "spec", "clusterIPs") or (_text(item, "spec", "clusterIP"),), _is_ours(item))
 
 
 def _namespace(item: Object) -> Namespace:
@@ -241,40 +283,51 @@ def _is_ours(item: Object) -> bool:
 
 
 def _kube_proxy(config_maps: Iterable[Object], pods: Sequence[Pod]) -> Optional[KubeProxy]:
-    """Of the ConfigMap, which is YAML in JSON, else of the command line. Only the few flat settings that matter."""
+    """From the ConfigMap, which is YAML in JSON, else from the command line."""
     for item in config_maps:
-        for text in _texts(item, "data").values():
-            if _text(item, "metadata", "name").startswith("kube-proxy") and re.search(
-                    r"^\s*kind:\s*KubeProxyConfiguration\b", text, re.MULTILINE):
-                addresses = re.search(r"^nodePortAddresses:(.*\n(?:[ -].*\n?)*)", text, re.MULTILINE)
-                return _proxy(_setting(text, "mode"), _setting(text, "localhostNodePorts"),
-                              addresses.group(1) if addresses else "", "its ConfigMap")
+        if not _text(item, "metadata", "name").startswith("kube-proxy"):
+            continue
+        data = _get(item, "data")
+        for text in data.values() if isinstance(data, dict) else ():
+            settings = _settings(text) if isinstance(text, str) else {}
+            if settings.get("kind") == ["KubeProxyConfiguration"]:
+                return _proxy(settings.get("mode", []), settings.get("localhostNodePorts", []),
+                              settings.get("nodePortAddresses", []), "its ConfigMap")
     for pod in pods:
-        words = dict(word.split("=", 1) for container in pod.containers for word in container.command
-                     if container.name == "kube-proxy" and word.startswith("--") and "=" in word)
+        words = {key: value.split(",") for container in pod.containers if container.name == "kube-proxy"
+                 for key, equals, value in (word.partition("=") for word in container.command) if equals}
         if any(word in words for word in ("--proxy-mode", "--iptables-localhost-nodeports", "--nodeport-addresses")):
-            return _proxy(words.get("--proxy-mode", ""), words.get("--iptables-localhost-nodeports", ""),
-                          words.get("--nodeport-addresses", ""), "the command line of Pod " + pod.name)
+            return _proxy(words.get("--proxy-mode", []), words.get("--iptables-localhost-nodeports", []),
+                          words.get("--nodeport-addresses", []), "the command line of Pod " + pod.name)
     return None
 
 
-def _setting(text: str, key: str) -> str:
-    match = re.search(r"""^\s*%s:[ \t]*["']?(\w*)""" % key, text, re.MULTILINE)
-    return match.group(1) if match else ""
+def _settings(text: str) -> Dict[str, List[str]]:
+    """Key -> the words of its value, of the few flat settings that matter, whatever section they are in: a scalar, or
+    a list in either style. The first of a key counts."""
+    found: Dict[str, List[str]] = {}
+    words: List[str] = []
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key.strip().isalnum():
+            words, line = [], value
+            found.setdefault(key.strip(), words)
+        words += re.findall(r"[^][\s,'\"-][^][\s,'\"]*", line.partition("#")[0])
+    return found
 
 
-def _proxy(mode: str, local: str, addresses: str, source: str) -> KubeProxy:
-    listed = "".join(character for character in addresses if character not in "[]'\"- \n")
-    everywhere = not listed or listed == "null" or any(part in addresses for part in ("127.", "0.0.0.0/0"))
-    return KubeProxy(mode or "iptables", everywhere and local != "false", source)
+def _proxy(mode: List[str], local: List[str], addresses: List[str], source: str) -> KubeProxy:
+    everywhere = addresses in ([], [""], ["null"]) or any(
+        address.startswith("127.") or address == "0.0.0.0/0" for address in addresses)
+    return KubeProxy(shown("".join(mode[:1]), TEXT_CHARACTERS) or "iptables", everywhere and local != ["false"], source)
 
 
 def _quantities(value: Any) -> Dict[str, Fraction]:
     found = {}
     for key in ("cpu", "memory", "pods"):
         try:
-            found[key] = number(str(value[key]))
-        except (TypeError, KeyError, ValueError):
+            found[key] = number(_text(value, key) or str(_get(value, key)))
+        except ValueError:
             continue
     return found
 
@@ -287,8 +340,13 @@ def _get(value: Any, *path: str) -> Any:
 
 
 def _text(value: Any, *path: str) -> str:
+    """A text that may be printed."""
     found = _get(value, *path)
-    return found if isinstance(found, str) else ""
+    return shown(found, TEXT_CHARACTERS) if isinstance(found, str) else ""
+
+
+def _strings(value: Any, *path: str) -> Tuple[str, ...]:
+    return tuple(shown(text, TEXT_CHARACTERS) for text in _list(value, *path) if isinstance(text, str))
 
 
 def _list(value: Any, *path: str) -> List[Any]:
@@ -298,4 +356,5 @@ def _list(value: Any, *path: str) -> List[Any]:
 
 def _texts(value: Any, *path: str) -> Dict[str, str]:
     found = _get(value, *path)
-    return {key: text for key, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}
+    return {shown(key, TEXT_CHARACTERS): shown(text, TEXT_CHARACTERS) for key, text in found.items()
+            if isinstance(text, str)} if isinstance(found, dict) else {}

@@ -8,6 +8,7 @@ Specs: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ 
 import re
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
+from builder.reading import reference
 from builder.reading.errors import BuildError
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES, Exposure
 from builder.kubernetes.quantity import number
@@ -20,7 +21,6 @@ _NAME = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 LABEL_NAME = re.compile(_NAME)  # of a namespace
 SUBDOMAIN = re.compile(r"%s(?:\.%s)*" % (_NAME, _NAME))
 WORD = re.compile("(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")  # a label's value, or its key after the slash
-IMAGE = re.compile("[^\\s\"'<>]+")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 OUR_LABELS = "app.kubernetes.io/"  # what ties the objects together; the Service and the prune command select by them
 PORTS = range(1024, 1 << 16)  # the server is not root; https://www.rfc-editor.org/rfc/rfc6335#section-6
@@ -81,8 +81,13 @@ def checked(site: Site) -> Site:
 
 
 def image(text: str) -> str:
-    if not IMAGE.fullmatch(text):
-        raise BuildError("--image %s: is no image name: write REGISTRY/NAME:TAG" % ascii(text))
+    """An image's name as the user writes it, legal by the grammar of references."""
+    try:
+        host = reference.parse(text).host
+    except BuildError as failure:
+        raise BuildError("--image %s" % failure) from None
+    if host != host.lower() and not set(".:") & set(host):  # legal, and a registry that nobody has
+        raise BuildError("--image %s: is not an image name: write %s in lower case" % (text, host))
     return text
 
 
@@ -113,8 +118,8 @@ def count(option: str, text: str) -> int:
 
 
 def path(option: str, text: str) -> str:
-    if text and not text.startswith("/"):
-        raise BuildError("%s %s: is no absolute path, e.g. /usr/bin/python3" % (option, ascii(text)))
+    if text and not (text.startswith("/") and text.isprintable()):
+        raise BuildError("%s %s: is not an absolute path, e.g. /usr/bin/python3" % (option, ascii(text)))
     return text
 
 

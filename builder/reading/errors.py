@@ -21,8 +21,11 @@ def shown(text: str, characters: int = LINE_CHARACTERS) -> str:
     colours, turn the reading direction or begin a line. Line ends, control and format characters, lone surrogates and
     what Unicode has not assigned are escaped as in Python. What is longer than `characters` loses its middle.
     """
+    text = _shortened(text, characters)
+    if text.isprintable():
+        return text
     return _shortened("".join(character if character.isprintable() else ascii(character)[1:-1]
-                              for character in _shortened(text, characters)), characters)
+                              for character in text), characters)
 
 
 def _shortened(text: str, characters: int) -> str:

@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 
@@ -41,13 +42,13 @@ def test_whatever_a_shell_makes_of_the_text_is_read(encoding):
     (b"", "holds no Kubernetes objects"), (b"[]", "holds no Kubernetes objects"),
     (b"{}", "holds no Kubernetes objects"),
     (b'{"kind": "List", "items": []}', "holds no Kubernetes objects"), (b'"text"', "holds no Kubernetes objects"),
-    (b"apiVersion: v1\nkind: List\n", "is no JSON"), (b'{"kind": "List", "items": [', "is no JSON, or is cut off"),
-    (b"NAME STATUS\nnode-1 Ready\n", "is no JSON"), (b"\xff\xfe\xfa", "is no text"), (b"\x1f\x8b\x08\x00", "is no "),
-    (b"[" * 100000, "is no JSON"),
+    (b"apiVersion: v1\nkind: List\n", "is not JSON"), (b'{"kind": "List", "items": [', "is not JSON, or is truncated"),
+    (b"NAME STATUS\nnode-1 Ready\n", "is not JSON"), (b"\xff\xfe\xfa", "is not text"), (b"\x1f\x8b\x08\x00", "is not "),
+    (b"[" * 100000, "is not JSON"),
 ])
-def test_what_is_no_dump_is_refused_with_the_command_that_makes_one(data, what):
+def test_what_is_not_a_dump_is_refused_with_the_command_that_makes_one(data, what):
     with pytest.raises(BuildError,
-                       match="dump.json: %s.*: make it by kubectl get nodes,pods,services" % what) as refusal:
+                       match="dump.json: %s.*: make it with kubectl get nodes,pods,services" % what) as refusal:
         parse(data)
     assert "\n" not in str(refusal.value)
 
@@ -57,7 +58,7 @@ WRONG = [None, "", "text", 1, 1.5, True, [], {}, [None], [1], ["x"], {"x": None}
 
 @pytest.mark.parametrize("kind", ["Node", "Pod", "Service", "Namespace", "ConfigMap"])
 @pytest.mark.parametrize("value", WRONG, ids=repr)
-def test_whatever_is_left_out_or_mistaken_counts_as_not_told(kind, value):
+def test_whatever_is_left_out_or_mistaken_counts_as_unknown(kind, value):
     whole = {"Node": dumps.node("n", ["x"]), "Pod": dumps.pod("x"), "Service": dumps.service("s", 30000),
              "Namespace": dumps.namespace("n"), "ConfigMap": dumps.kube_proxy("mode: ipvs\n")}[kind]
 
@@ -75,6 +76,59 @@ def test_whatever_is_left_out_or_mistaken_counts_as_not_told(kind, value):
     for item in mutilated(whole):
         if isinstance(item.get("kind"), str):
             objects.cluster_of([dict(item, kind=kind)])
+
+
+def texts(value):
+    """Every text in a Cluster, at any depth; commands are never printed."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, objects.Container):
+        yield from texts(value._replace(command=())._asdict())
+    elif isinstance(value, dict):
+        for part in (*value, *value.values()):
+            yield from texts(part)
+    elif isinstance(value, (tuple, frozenset)):
+        for part in value:
+            yield from texts(part)
+
+
+@pytest.mark.parametrize("hostile", ["\x1b[2J", "a\r\nnext:", "\u202e", "\x9b", "\u2028", "\ud800", "a" * 10 ** 6],
+                         ids=lambda text: ascii(text[:9]))
+def test_every_text_of_a_cluster_is_one_printable_line_of_bounded_length(hostile):
+    node = dumps.node(hostile, [hostile], hostile, hostile, [{"key": hostile, "value": hostile, "effect": hostile}],
+                      False, hostile, {hostile: hostile}, {hostile: hostile}, hostile, hostile, hostile,
+                      providerID=hostile)
+    found = dumps.cluster(
+        node, dumps.pod(hostile, hostile, hostile, hostile, hostile, hostile, [hostile], labels={hostile: hostile}),
+        dumps.service(hostile, 1, hostile, (hostile,)), dumps.namespace(hostile, {hostile: hostile}),
+        dumps.kube_proxy("mode: %s\n" % hostile))
+    assert len(found.nodes) == len(found.pods) == len(found.services) == len(found.namespaces) == 1
+    for text in texts(found):
+        assert text.isprintable() and len(text) <= objects.TEXT_CHARACTERS + len("//") * objects.TEXT_CHARACTERS, text
+
+
+def cpu_seconds(function, *arguments):
+    started = time.process_time()
+    function(*arguments)
+    return time.process_time() - started
+
+
+@pytest.mark.parametrize("data", [
+    b'{"kind": "Node", "spec": ' + b"9" * 10 ** 7 + b"}",
+    b'{"kind": "Node", "status": {"allocatable": {"cpu": "' + b"9" * 10 ** 7 + b'"}}}',
+    b'{"kind": "Node", "status": {"images": [{"names": ["' + b"a" * 10 ** 7 + b'!"]}]}}',
+    b'{"kind": "Node", "status": {"nodeInfo": {"kubeletVersion": "' + b"9" * 10 ** 7 + b'"}}}',
+    b'[' * 900 + b','.join([b'{"kind": "Node"}'] * 20000) + b"]" * 900,
+    b'{"items": [' * 450 + b','.join([b'{"kind": "Node"}'] * 20000) + b"]}" * 450,
+    b'{"kind": "Node"}' + b"\n" * 10 ** 7,
+    b'{"kind": "ConfigMap", "metadata": {"name": "kube-proxy"}, "data": {"a": "' + rb"\n" * 10 ** 6 + b'"}}',
+    b'{"kind": "ConfigMap", "metadata": {"name": "kube-proxy"}, "data": {"a": "kind: KubeProxyConfiguration'
+    + rb"\nnodePortAddresses:" * 10 ** 5 + rb"\n- a" * 10 ** 5 + b'"}}'])
+def test_the_time_that_reading_takes_is_linear_in_the_length_of_the_dump(data):
+    def read():
+        for node in objects.cluster_of(objects.parse(data, "dump")).nodes:
+            assert node.kubelet_version == node.runtime_version == (0, 0)
+    assert cpu_seconds(read) < 10
 
 
 def test_an_object_that_comes_twice_counts_once():

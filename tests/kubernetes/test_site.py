@@ -9,6 +9,7 @@ LONG = "a" * 63
 
 GOOD = [
     (site.image, "python", "python"),
+    (site.image, "Registry.Example/a:B", "Registry.Example/a:B"),
     (site.image, "quay.io/a/b@sha256:" + "0" * 64, "quay.io/a/b@sha256:" + "0" * 64),
     (site.namespace, "seedpod", "seedpod"),
     (site.namespace, LONG, LONG),
@@ -30,11 +31,12 @@ GOOD = [
     (partial(site.quantities, "--limits"), "cpu=1,memory=64Mi", {"cpu": "1", "memory": "64Mi"}),
 ]
 BAD = [
-    (site.image, ["", "a b", "a\nb", "a\"b", "<none>:<none>"], "--image"),
+    (site.image, ["", "a b", "a\nb", "a\"b", "<none>:<none>", "Python:3.12", "Library/x", "a/B", "a\x1b[2J",
+                  "a\ud800", "\u202ea", "-o", "a:" + "x" * 129, "sha256:" + "0" * 64], "--image"),
     (site.namespace, ["", "A", "a_b", "-a", "a-", "a.b", LONG + "a", "a\n"], "--namespace"),
     (site.port, ["", "0", "80", "65536", "-1", "x", "1e4", "\u0661\u0661\u0661\u0661"], "--node-port"),
     (partial(site.count, "--try"), ["", "0", "100", "-1", "1.5"], "--try"),
-    (partial(site.path, "--host-python"), ["python3", "./python3"], "--host-python"),
+    (partial(site.path, "--host-python"), ["python3", "./python3", "/a\x1b", "/a\udcff"], "--host-python"),
     (partial(site.subdomain, "--pull-secret"), ["", "A", "a_b", ".a", "a" * 254], "--pull-secret"),
     (partial(site.label, "--node-selector"), ["a", "=b", "a=b c", "a/=b", "/a=b", "A/b/c=d", "a=" + LONG + "a"],
      "--node-sel"),
