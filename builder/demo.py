@@ -22,7 +22,7 @@ from typing import Iterator, List
 from builder import pipeline
 from builder.output import reader
 from builder.reading.errors import BuildError
-from builder.output.writer import PYZ
+from builder.kubernetes.file_names import PYZ
 from builder.kubernetes.site import Site
 
 REFERENCE = "docker.io/library/hello:demo"

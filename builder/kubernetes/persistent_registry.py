@@ -12,6 +12,7 @@ https://distribution.github.io/distribution/about/configuration/ (its options as
 """
 from typing import Dict, List, NamedTuple, Sequence
 
+from builder.kubernetes import file_names
 from builder.reading.documents import field, parse_object, strings
 from builder.reading.errors import BuildError
 from builder.kubernetes.exposure import NODE_PORT
@@ -114,9 +115,9 @@ def objects(plan: Plan, runner: Runner, image: str, command: Sequence[str], plac
     name = program_object_name(SPOOLER, code)
     found = {}
     if place.kind == NEW_CLAIM:
-        found["50-registryclaim.yaml"] = _claim(plan.site, place)
-    found["51-spooler.yaml"] = file_config_map(plan.site, name, _LABELS, SPOOLER_FILE, data)
-    found["52-registryservice.yaml"] = node_port_service(
+        found[file_names.REGISTRY_CLAIM] = _claim(plan.site, place)
+    found[file_names.SPOOLER] = file_config_map(plan.site, name, _LABELS, SPOOLER_FILE, data)
+    found[file_names.REGISTRY_SERVICE] = node_port_service(
         plan.site, REGISTRY, _LABELS, _LABELS, REGISTRY_PORT, NODE_PORT_NUMBER)
     registry = container(plan.site, image, "registry", list(command), REGISTRY_BYTES,
                          [{"name": "data", "mountPath": DATA}])
@@ -125,7 +126,7 @@ def objects(plan: Plan, runner: Runner, image: str, command: Sequence[str], plac
                     readinessProbe=probe("/v2/", "registry", 5),
                     env=[{"name": name, "value": value} for name, value in ENVIRONMENT.items()])
     # One at a time: two would write into the same data, and a volume is attached to one node.
-    found["60-registry.yaml"] = controller(
+    found[file_names.REGISTRY] = controller(
         "Deployment", plan.site, REGISTRY, _LABELS, _LABELS, _pod_spec(plan, runner, registry, place, name),
         replicas=1, strategy={"type": "Recreate"})
     return found

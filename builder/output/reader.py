@@ -14,10 +14,10 @@ from typing import Any, Dict, Iterator, List
 from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
 from builder.reading.images import read_images
-from builder.output.writer import PYZ, README, SUMS, marked
+from builder.kubernetes.file_names import CHUNK, INJECTOR, PYZ, README, SUMS, WORKLOAD, is_one
+from builder.output.writer import marked
 from builder.payload.addresses import addresses
 
-CHUNK_FILE, INJECTOR_FILE, WORKLOAD_FILES = "10-chunk-", "20-injector.yaml", "40-"
 CHUNK_LINE = re.compile(rb'^  "?([0-9a-f]{12}-(\d+)-of-(\d+)-([0-9a-f]{64}))"?: "([A-Za-z0-9+/=]*)"$', re.MULTILINE)
 PYZ_LINE = re.compile(rb'^  injector\.pyz: "([A-Za-z0-9+/=]*)"$', re.MULTILINE)
 DIGEST = re.compile(rb'^ +- "--digest"\n +- (sha256:[0-9a-f]{64})$', re.MULTILINE)  # the argument of "unpack"
@@ -28,7 +28,7 @@ AGAIN = "copy the folder again, or build it again"
 
 def chunk_files(out: str) -> Dict[str, bytes]:
     """File name -> bytes, of every chunk in OUT."""
-    return {match.group(1).decode(): base64.b64decode(match.group(5)) for name in names(out, CHUNK_FILE)
+    return {match.group(1).decode(): base64.b64decode(match.group(5)) for name in names(out, CHUNK)
             for match in CHUNK_LINE.finditer(content(out, name))}
 
 
@@ -40,13 +40,13 @@ def verify(out: str) -> Dict[str, Any]:
         if os.path.islink(os.path.join(out, name)) or not os.path.isfile(os.path.join(out, name)):
             raise BuildError("%s: %s: is not a regular file: %s" % (out, ascii(name), AGAIN))
     faults = list(wrong_files(out)) + list(wrong_chunks(out))
-    workloads = b"".join(content(out, name) for name in names(out, WORKLOAD_FILES))
+    workloads = b"".join(content(out, name) for name in names(out, WORKLOAD))
     digests, ports = set(DIGEST.findall(workloads)), PORT.findall(workloads)
     if len(digests) != 1 or not ports:
         faults.append("the file of the Pod is missing or damaged")
-    code = PYZ_LINE.search(content(out, INJECTOR_FILE)) if names(out, INJECTOR_FILE) else None
+    code = PYZ_LINE.search(content(out, INJECTOR)) if names(out, INJECTOR) else None
     if not code or names(out, PYZ) and code.group(1) != base64.b64encode(content(out, PYZ)):
-        faults.append("%s: is missing, or is not %s" % (INJECTOR_FILE, PYZ))
+        faults.append("%s: is missing, or is not %s" % (INJECTOR, PYZ))
     if faults:
         more = " (and %d more faults)" % (len(faults) - 1) if len(faults) > 1 else ""
         raise BuildError("%s: %s%s: %s" % (out, faults[0], more, AGAIN))
@@ -81,7 +81,7 @@ def wrong_chunks(out: str) -> Iterator[str]:
     """Chunks that are damaged, doubled or missing."""
     found: Dict[int, str] = {}
     counts = set()
-    for name in names(out, CHUNK_FILE):
+    for name in names(out, CHUNK):
         matches = list(CHUNK_LINE.finditer(content(out, name)))
         if len(matches) != 1:
             yield "%s: holds no chunk, or is damaged" % name
@@ -125,8 +125,9 @@ def served(out: str, digest: str, port: int) -> Dict[str, Any]:
                        for image in images for reference in image.references]}
 
 
-def names(out: str, start: str) -> List[str]:
-    return sorted(name for name in os.listdir(out) if name.startswith(start))
+def names(out: str, row: str) -> List[str]:
+    """The files in OUT that are of one row of file_names."""
+    return sorted(name for name in os.listdir(out) if is_one(row, name))
 
 
 def content(out: str, name: str) -> bytes:

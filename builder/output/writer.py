@@ -4,7 +4,6 @@ OUT is written aside and moved into place, so that a build that fails leaves wha
 anything which Seedpod did not write is never touched. Files sort in the order in which they are to be applied.
 """
 import binascii
-import contextlib
 import hashlib
 import os
 import re
@@ -14,17 +13,14 @@ from typing import BinaryIO, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 from builder.payload.chunks import Chunk, read
 from builder.reading.errors import BuildError
-from builder.kubernetes import config_maps, security, workloads
+from builder.kubernetes import config_maps, file_names, security, workloads
 from builder.kubernetes.manifest import Object
 from builder.kubernetes.workloads import Plan
 from builder.kubernetes.site import Site
+from builder.kubernetes.file_names import PYZ, README, SUMS
 from builder.kubernetes.to_yaml import to_yaml
 
-README = "README.txt"
-PYZ = "injector.pyz"
-SUMS = "SHA256SUMS"
 MARK = "Written by Seedpod."
-OURS = re.compile(r"\d\d-[a-z]+(-\d+(-of-\d+)?)?\.yaml|%s" % "|".join(map(re.escape, (README, PYZ, SUMS))))
 
 PART_BYTES = 48 << 10  # turned into base64 at once: whole groups of 3, and it stays in the processor's cache
 DATA = "="  # stands for a chunk's data while YAML is written, which then need not look at every byte of it
@@ -65,19 +61,19 @@ def documents(plan: Plan, enforce: str, chunks: List[Chunk], payload: BinaryIO, 
         -> Iterator[Tuple[str, Parts]]:
     """(file name, YAML) of every object, in the order in which they are to be applied."""
     if plan.site.emits_namespace:
-        yield "00-namespace.yaml", [to_yaml(security.namespace(plan.site, plan.instance, enforce)).encode()]
+        yield file_names.NAMESPACE, [to_yaml(security.namespace(plan.site, plan.instance, enforce)).encode()]
     for chunk, data in read(payload, chunks):
         numbers = re.search(r"\d+-of-\d+", chunk.name).group()
-        yield "10-chunk-%s.yaml" % numbers, with_data(
+        yield file_names.CHUNK.replace("*", numbers), with_data(
             to_yaml(config_maps.chunk_config_map(plan.site, plan.instance, chunk.name, DATA)), data)
-    yield "20-injector.yaml", with_data(
+    yield file_names.INJECTOR, with_data(
         to_yaml(config_maps.injector_config_map(plan.site, plan.instance, plan.injector, DATA)), pyz)
     if plan.site.exposure.service:
-        yield "30-service.yaml", [to_yaml(workloads.service(plan)).encode()]
+        yield file_names.SERVICE, [to_yaml(workloads.service(plan)).encode()]
     objects = workloads.workloads(plan)
     for number, manifest in enumerate(objects, 1):
         name = manifest["kind"].lower() + ("-%d" % number if len(objects) > 1 else "")
-        yield "40-%s.yaml" % name, [to_yaml(manifest, comment_of(plan, manifest)).encode()]
+        yield file_names.WORKLOAD.replace("*", name), [to_yaml(manifest, comment_of(plan, manifest)).encode()]
 
 
 def with_code(objects: Mapping[str, Object], code: bytes) -> Iterator[Tuple[str, Parts]]:
@@ -147,7 +143,7 @@ def check_out(out: str) -> None:
     if not os.path.isdir(out) or os.path.islink(out):
         raise BuildError("%s: is there and is no folder: %s" % (out, advice))
     names = sorted(os.listdir(out))
-    strange = [name for name in names if not OURS.fullmatch(name)]
+    strange = [name for name in names if not file_names.is_ours(name)]
     if strange or names and not marked(os.path.join(out, README)):
         raise BuildError("%s: holds files that Seedpod did not write (%s): %s"
                          % (out, ascii((strange or names)[0]), advice))

@@ -1,13 +1,13 @@
 import hashlib
 import os
-import re
 
 import pytest
 
+from builder.kubernetes import file_names
 from builder.output import writer
 from builder.reading.errors import BuildError
 
-FILES = [("00-namespace.yaml", [b"kind: Namespace\n"]), (writer.README, [writer.MARK.encode(), b"\n"])]
+FILES = [("00-namespace.yaml", [b"kind: Namespace\n"]), (file_names.README, [writer.MARK.encode(), b"\n"])]
 CONTENT = {name: b"".join(parts) for name, parts in FILES}
 
 
@@ -21,7 +21,7 @@ def write(out, files=tuple(FILES)):
 
 def content(folder):
     """File name -> bytes, but for the sums of the files."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != writer.SUMS}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != file_names.SUMS}
 
 
 def test_the_sums_are_those_of_every_other_file(tmp_path):
@@ -185,4 +185,4 @@ def test_every_file_that_is_written_is_known_as_ours(tmp_path):
     names = ["00-namespace.yaml", "10-chunk-0001-of-0045.yaml", "10-chunk-12345-of-12345.yaml", "20-injector.yaml",
              "SHA256SUMS", "30-service.yaml", "40-pod.yaml", "40-pod-12.yaml", "40-daemonset.yaml",
              "40-deployment.yaml", "README.txt", "injector.pyz"]
-    assert [name for name in names if not re.fullmatch(writer.OURS, name)] == []
+    assert [name for name in names if not file_names.is_ours(name)] == []

@@ -1,0 +1,38 @@
+"""The files of OUT: one table for who writes them, who verifies them and who replaces an older build. Pure values.
+
+kubectl applies files in the order of their names, so the numbers are the order to apply: what a Pod needs comes before
+it. It stands here, below the writer, because the objects of the registry come with their files' names.
+To add a file, add a row to APPLIED, or to BESIDE if kubectl is to pass over it.
+"""
+import re
+
+from builder.kubernetes.config_maps import INJECTOR_FILE
+
+# "*" stands for what tells several of a kind apart.
+NAMESPACE = "00-namespace.yaml"
+CHUNK = "10-chunk-*.yaml"
+INJECTOR = "20-injector.yaml"
+SERVICE = "30-service.yaml"
+WORKLOAD = "40-*.yaml"
+REGISTRY_CLAIM = "50-registryclaim.yaml"
+SPOOLER = "51-spooler.yaml"
+REGISTRY_SERVICE = "52-registryservice.yaml"
+REGISTRY = "60-registry.yaml"
+APPLIED = (NAMESPACE, CHUNK, INJECTOR, SERVICE, WORKLOAD, REGISTRY_CLAIM, SPOOLER, REGISTRY_SERVICE, REGISTRY)
+
+README = "README.txt"  # begins with the mark by which a folder of ours is known
+PYZ = INJECTOR_FILE  # to look at, or to run by hand
+SUMS = "SHA256SUMS"  # last, of all the others
+BESIDE = (README, PYZ, SUMS)
+
+_PARTS = "[a-z0-9]+(-[a-z0-9]+)*"  # for "*"
+
+
+def is_one(row: str, name: str) -> bool:
+    """Whether a file's name is of that row."""
+    return bool(re.fullmatch(re.escape(row).replace(r"\*", _PARTS), name))
+
+
+def is_ours(name: str) -> bool:
+    """Whether a build may have written a file of that name."""
+    return any(is_one(row, name) for row in APPLIED + BESIDE)
