@@ -10,7 +10,7 @@ from typing import NoReturn, Optional, Tuple
 
 from builder import VERSION
 from builder.payload import packing
-from builder.kubernetes import site, persistent_registry
+from builder.kubernetes import ports, site, persistent_registry
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES
 from builder.cluster.objects import COMMAND, Cluster
 from builder.reading.errors import BuildError
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
 def add_registry_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--with-registry", action="store_true", help=(
         "also write a registry with the spooler, at node port %d; the injector then takes %d by default"
-        % (persistent_registry.NODE_PORT_NUMBER, persistent_registry.SEED_NODE_PORT)))
+        % (ports.IMAGES, ports.SEED)))
     group.add_argument("--registry-image", default="", metavar="REF",
                        help="which of the images it is (default: the only one that is called so)")
     group.add_argument("--registry-storage", type=persistent_registry.storage, default=persistent_registry.Storage(),
@@ -86,8 +86,9 @@ def registry_of(options: argparse.Namespace) -> Optional[persistent_registry.Wan
         if options.registry_image or options.registry_storage != persistent_registry.Storage():
             raise BuildError("--registry-image, --registry-storage: say how: add --with-registry")
         return None
-    if options.node_port == persistent_registry.NODE_PORT_NUMBER:
-        options.node_port = persistent_registry.SEED_NODE_PORT
+    if options.node_port == ports.IMAGES:
+        raise BuildError("--node-port %d: is the port of the registry that --with-registry writes: leave it out (the "
+                         "injector then takes %d), or choose another" % (ports.IMAGES, ports.SEED))
     return persistent_registry.Wanted(options.registry_image, options.registry_storage)
 
 
@@ -115,8 +116,8 @@ def add_site_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--namespace", type=site.namespace, default=site.NAME, help="(default: %(default)s)")
     group.add_argument("--create-namespace", action="store_true",
                        help="emit the namespace as well; kubectl delete -f OUT then deletes it")
-    group.add_argument("--node-port", type=site.port, default=site.Site().node_port, metavar="PORT",
-                       help="at 127.0.0.1 of every node (default: %(default)s)")
+    group.add_argument("--node-port", type=site.port, metavar="PORT",
+                       help="at 127.0.0.1 of every node (default: %d)" % ports.IMAGES)
     for flag, read, text in (
             ("--node-selector", partial(site.label, "--node-selector"), "KEY=VALUE: label that the node must have"),
             ("--tolerate", site.toleration, "KEY[=VALUE][:EFFECT]: taint that the node may have"),
@@ -160,6 +161,8 @@ def site_of(options: argparse.Namespace) -> site.Site:
     given = {name: getattr(options, name) for name in site.Site._fields if getattr(options, name, None) is not None}
     for name, option in (("node_selector", "node_selector"), ("labels", "label"), ("annotations", "annotation")):
         given[name] = dict(getattr(options, option))
+    if options.with_registry:
+        given.setdefault("node_port", ports.SEED)
     if options.explain and not options.cluster:
         raise BuildError("--explain: needs --cluster FILE, to have something to explain")
     return site.checked(site.Site(**dict(

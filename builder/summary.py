@@ -7,7 +7,7 @@ from builder.cluster.choice import Decision
 from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
 from builder.kubernetes.exposure import EXPOSURES, RESTRICTED
 from builder.kubernetes.manifest import pruned_kinds
-from builder.kubernetes.workloads import Plan, workloads
+from builder.kubernetes.workloads import READY_TIMEOUT, Plan, workloads
 from builder.payload.packing import WORTH
 from builder.pipeline import STDOUT, Order, Result, apply_command
 from builder.zipapp.pyz import BUDGET_BYTES
@@ -117,10 +117,10 @@ def wait_command(plan: Plan) -> str:
     manifest = workloads(plan)[0]
     name = "%s/%s" % (manifest["kind"].lower(), manifest["metadata"]["name"])
     if manifest["kind"] != "Pod":
-        return "rollout status %s --timeout=300s" % name
+        return "rollout status %s %s" % (name, READY_TIMEOUT)
     if plan.site.tries > 1:
         return "get pods -l app.kubernetes.io/instance=%s --watch" % plan.instance
-    return "wait --for=condition=Ready %s --timeout=300s" % name
+    return "wait --for=condition=Ready %s %s" % (name, READY_TIMEOUT)
 
 
 def summary(told: Facts) -> str:

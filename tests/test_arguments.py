@@ -54,6 +54,22 @@ def test_each_option_is_in_its_place(words, given):
     assert site_of(*words.split()) == Site(**given)
 
 
+def registry_of(*words):
+    return arguments.registry_of(arguments.parser().parse_args(words))
+
+
+def test_a_registry_that_stays_has_the_usual_port_and_the_injector_the_one_below():
+    assert site_of("--with-registry") == Site(node_port=31998)
+    assert site_of("--with-registry", "--node-port", "30001") == Site(node_port=30001)
+
+
+def test_the_port_of_the_registry_that_stays_is_refused_for_the_injector():
+    with pytest.raises(BuildError, match="--node-port 31999: is the port of the registry that --with-registry writes: "
+                                         "leave it out"):
+        registry_of("--with-registry", "--node-port", "31999")
+    assert registry_of("--with-registry", "--node-port", "31998") and not registry_of("--node-port", "31999")
+
+
 def test_every_field_of_the_site_has_an_option():
     options = vars(arguments.parser().parse_args([]))
     aliases = {"tolerations": "tolerate", "pull_secrets": "pull_secret", "labels": "label", "annotations": "annotation"}
@@ -64,7 +80,7 @@ def test_every_field_of_the_site_has_an_option():
     ("--what", "unrecognized arguments: --what: see python3 build.py --help"),
     ("--expose loadbalancer", "argument --expose: invalid choice: 'loadbalancer'"),
     ("--ima x", "unrecognized arguments"),
-    ("--node-port 80", "--node-port '80': is no port"), ("--tolerate =", "--tolerate '=': is no taint"),
+    ("--node-port 80", "--node-port '80': is not a port from 1024 to 65535: choose one from 30000 to 32767"), ("--tolerate =", "--tolerate '=': is no taint"),
     ("--explain", "--explain: needs --cluster FILE"),
     ("--replicas 2 --try 2", "--try: its Pods are to fail"),
 ])

@@ -9,13 +9,12 @@ from builder.cluster.candidates import TAKEN
 from builder.cluster.choice import Decision, Refused, is_openshift
 from builder.cluster.objects import Cluster
 from builder.cluster.nodes import some
+from builder.kubernetes import ports
 from builder.kubernetes.exposure import FALLBACK, PRIVILEGED, RESTRICTED
 from builder.kubernetes.security import ENFORCE, PROFILES
 from builder.kubernetes.site import Site
-from builder.kubernetes.persistent_registry import NODE_PORT_NUMBER as REGISTRY_NODE_PORT
 from builder.kubernetes.persistent_registry import REGISTRY
 
-NODE_PORTS = range(30000, 32768)  # https://kubernetes.io/docs/reference/networking/service-protos/ (default range)
 CRIO_STRICT = (1, 35)  # from here on CRI-O takes HTTP on loopback only where it is told to
 SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it
 
@@ -51,17 +50,17 @@ def port_errors(site: Site, cluster: Cluster) -> List[str]:
     users = port_users(site, cluster)
     if site.node_port not in users:
         return []
-    free = min((port for port in NODE_PORTS if port not in users), key=lambda port: (abs(port - site.node_port), port))
+    free = min(set(ports.NODE_PORTS) - set(users), key=lambda port: (abs(port - site.node_port), port))
     return ["--node-port %d: is taken by %s: use --node-port %d" % (site.node_port, users[site.node_port], free)]
 
 
 def registry_errors(site: Site, cluster: Cluster) -> List[str]:
     """Somebody else on the port of the registry that stays; an older build of it is replaced."""
-    user = port_users(site, cluster).get(REGISTRY_NODE_PORT)
+    user = port_users(site, cluster).get(ports.IMAGES)
     if user in (None, "Service %s/%s" % (site.namespace, REGISTRY)):
         return []
     return ["--with-registry: its node port %d is taken by %s: move that one to another port first"
-            % (REGISTRY_NODE_PORT, user)]
+            % (ports.IMAGES, user)]
 
 
 def port_users(site: Site, cluster: Cluster) -> Dict[int, str]:
@@ -74,10 +73,10 @@ def port_users(site: Site, cluster: Cluster) -> Dict[int, str]:
 
 
 def port_warnings(site: Site) -> List[str]:
-    if not site.exposure.service or site.node_port in NODE_PORTS:
+    if not site.exposure.service or site.node_port in ports.NODE_PORTS:
         return []
     return ["--node-port %d: is outside %d to %d, the node ports that clusters have unless told otherwise"
-            % (site.node_port, NODE_PORTS.start, NODE_PORTS.stop - 1)]
+            % (site.node_port, ports.NODE_PORTS[0], ports.NODE_PORTS[-1])]
 
 
 def namespace_errors(decision: Decision, cluster: Cluster) -> List[str]:

@@ -12,7 +12,7 @@ https://distribution.github.io/distribution/about/configuration/ (its options as
 """
 from typing import Dict, List, NamedTuple, Sequence
 
-from builder.kubernetes import file_names
+from builder.kubernetes import file_names, ports
 from builder.reading.documents import field, parse_object, strings
 from builder.reading.errors import BuildError
 from builder.kubernetes.exposure import NODE_PORT
@@ -20,7 +20,7 @@ from builder.kubernetes.config_maps import file_config_map, program_object_name
 from builder.kubernetes.manifest import Object, labels, manifest, pruned_kinds
 from builder.kubernetes.pod import container, pod_spec, probe
 from builder.kubernetes.runner import Runner, command as start, host_mounts, host_volumes, read_only
-from builder.kubernetes.workloads import Plan, controller, node_port_service
+from builder.kubernetes.workloads import READY_TIMEOUT, Plan, controller, node_port_service
 from builder.reading.oci import Image
 from builder.kubernetes.quantity import MIB, QUANTITY, number
 from builder.reading.reference import parse
@@ -29,15 +29,12 @@ from builder.kubernetes.site import NAME, Site, subdomain
 REGISTRY, SPOOLER = NAME + "-registry", "spooler"
 SPOOLER_FILE = "spooler.pyz"
 DATA, SPOOL, CODE = "/var/lib/registry", "/spool", "/spooler"  # mount paths
-REGISTRY_PORT, HEALTH_PORT = 5000, 5001
-NODE_PORT_NUMBER = 31999  # of the registry
-SEED_NODE_PORT = 31998  # of the injector, where the registry has the usual one
 KNOWN = ("registry", "distribution", "zot")  # last words of repositories that hold a registry
 
 REGISTRY_BYTES = 512 * MIB  # it answers hundreds of pulls at once; pages of files it may give back
 SPOOLER_BYTES = 128 * MIB  # 25 MiB, and pages of the archives that it writes
 ENVIRONMENT = {
-    "REGISTRY_HTTP_ADDR": ":%d" % REGISTRY_PORT,
+    "REGISTRY_HTTP_ADDR": ":%d" % ports.REGISTRY,
     "REGISTRY_HTTP_SECRET": NAME,  # signs where an upload stands: without one, a restart forgets it. Guards nothing
     "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": DATA,
     "REGISTRY_STORAGE_DELETE_ENABLED": "true",
@@ -118,11 +115,11 @@ def objects(plan: Plan, runner: Runner, image: str, command: Sequence[str], plac
         found[file_names.REGISTRY_CLAIM] = _claim(plan.site, place)
     found[file_names.SPOOLER] = file_config_map(plan.site, name, _LABELS, SPOOLER_FILE, data)
     found[file_names.REGISTRY_SERVICE] = node_port_service(
-        plan.site, REGISTRY, _LABELS, _LABELS, REGISTRY_PORT, NODE_PORT_NUMBER)
+        plan.site, REGISTRY, _LABELS, _LABELS, ports.REGISTRY, ports.IMAGES)
     registry = container(plan.site, image, "registry", list(command), REGISTRY_BYTES,
                          [{"name": "data", "mountPath": DATA}])
     # No liveness probe: by HTTP it would kill a busy registry.
-    registry.update(ports=[{"name": "registry", "containerPort": REGISTRY_PORT}],
+    registry.update(ports=[{"name": "registry", "containerPort": ports.REGISTRY}],
                     readinessProbe=probe("/v2/", "registry", 5),
                     env=[{"name": name, "value": value} for name, value in ENVIRONMENT.items()])
     # One at a time: two would write into the same data, and a volume is attached to one node.
@@ -145,7 +142,7 @@ def _pod_spec(plan: Plan, runner: Runner, registry: Object, place: Storage, conf
     spooler = container(
         site, runner.image, SPOOLER, start(runner, "%s/%s" % (CODE, SPOOLER_FILE), "spool"), SPOOLER_BYTES,
         [read_only("code", CODE), {"name": "spool", "mountPath": SPOOL}] + host_mounts(runner))
-    spooler.update(ports=[{"name": "health", "containerPort": HEALTH_PORT}],
+    spooler.update(ports=[{"name": "health", "containerPort": ports.HEALTH}],
                    readinessProbe=probe("/ready", "health", 5), livenessProbe=probe("/live", "health", 30))
     return pod_spec(site, runner, [registry, spooler], [
         {"name": "code", "configMap": {"name": config_map}},
@@ -170,7 +167,7 @@ def commands(plan: Plan, runner: Runner) -> Dict[str, str]:
     if plan.site.exposure.service:
         fill = "copy --source http://%s:%d" % (NAME, plan.site.node_port)
     return {
-        "wait until the registry serves": "%srollout status deploy/%s --timeout=300s" % (kubectl, REGISTRY),
+        "wait until the registry serves": "%srollout status deploy/%s %s" % (kubectl, REGISTRY, READY_TIMEOUT),
         "bring its own image and all others of the payload into it": spooler + fill,
         "bring more images into it, as often as need be": spooler + "push NAME:TAG < ARCHIVE",
         "remove the seed; the registry and its data stay": "%sdelete %s -l app.kubernetes.io/managed-by=%s"

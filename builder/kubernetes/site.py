@@ -10,6 +10,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from builder.reading import reference
 from builder.reading.errors import BuildError
+from builder.kubernetes import ports
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES, Exposure
 from builder.kubernetes.quantity import number
 
@@ -23,7 +24,6 @@ SUBDOMAIN = re.compile(r"%s(?:\.%s)*" % (_NAME, _NAME))
 WORD = re.compile("(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")  # a label's value, or its key after the slash
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 OUR_LABELS = "app.kubernetes.io/"  # what ties the objects together; the Service and the prune command select by them
-PORTS = range(1024, 1 << 16)  # the server is not root; https://www.rfc-editor.org/rfc/rfc6335#section-6
 RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 Pairs = Mapping[str, str]
@@ -37,7 +37,7 @@ class Site(NamedTuple):
     tries: int = 1  # Pods on different images
     namespace: str = NAME
     create_namespace: bool = False
-    node_port: int = 31999
+    node_port: int = ports.IMAGES
     expose: str = ""  # a name in EXPOSURES; "": to be chosen
     replicas: int = 0  # of a Deployment; 0: a bare Pod
     node_selector: Pairs = {}
@@ -105,9 +105,10 @@ def subdomain(option: str, text: str) -> str:
 
 
 def port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) in PORTS):
-        raise BuildError("--node-port %s: is no port: choose one of %d to %d (clusters give out 30000 to 32767)"
-                         % (ascii(text), PORTS.start, PORTS.stop - 1))
+    if not (text.isascii() and text.isdigit() and int(text) in ports.UNPRIVILEGED):
+        raise BuildError("--node-port %s: is not a port from %d to %d: choose one from %d to %d, as most clusters have"
+                         % (ascii(text), ports.UNPRIVILEGED[0], ports.UNPRIVILEGED[-1],
+                            ports.NODE_PORTS[0], ports.NODE_PORTS[-1]))
     return int(text)
 
 

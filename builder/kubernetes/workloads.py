@@ -17,6 +17,10 @@ from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import NAME, Site
 
 
+# Of kubectl, until a Pod serves: the 2 GiB that etcd holds are unpacked in a quarter of it.
+READY_TIMEOUT = "--timeout=300s"
+
+
 class Plan(NamedTuple):
     """One build, but for the bytes of its chunks."""
     site: Site
@@ -36,8 +40,9 @@ def plan_of(site: Site, runners: Sequence[Runner], payload_digest: str, chunk_na
 
 
 def service(plan: Plan) -> Object:
-    """The node port of the injector."""
-    return node_port_service(plan.site, NAME, labels("injector", plan.instance), labels("injector", plan.instance),
+    """The node port of the injector. A component of its own, so that all but it can be applied first: it then turns to
+    a Pod that is ready."""
+    return node_port_service(plan.site, NAME, labels("service", plan.instance), labels("injector", plan.instance),
                              plan.site.node_port, plan.site.node_port)
 
 

@@ -310,6 +310,11 @@ def objects_of(asked):
     return [workloads.service(plan)] + workloads.workloads(plan)
 
 
+def test_all_but_the_service_can_be_applied_by_label():
+    components = {item["kind"]: item["metadata"]["labels"]["app.kubernetes.io/component"] for item in objects("pod")}
+    assert [kind for kind, component in components.items() if component == "service"] == ["Service"]
+
+
 def test_building_manifests_changes_none_of_its_values():
     asked, runners = MODES["every-option"]
     before = copy.deepcopy((asked, runners))
