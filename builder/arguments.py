@@ -1,12 +1,14 @@
-"""The words of the command line -> values: which options there are, and what each text stands for.
+"""The words of the command line -> values: which options there are, what each text stands for, what excludes what.
 
-Nothing is done here. Raises BuildError for what is wrong, and for options that contradict each other.
+Nothing is done here. Raises BuildError for what is wrong, and for options that contradict each other or mean nothing
+together: no option is ever ignored.
 """
 import argparse
+import difflib
 import os
 import re
 from functools import partial
-from typing import NoReturn, Optional, Tuple
+from typing import AbstractSet, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
 from builder import VERSION
 from builder.payload import packing
@@ -15,17 +17,110 @@ from builder.kubernetes.exposure import DEFAULT, EXPOSURES
 from builder.cluster.objects import COMMAND, Cluster
 from builder.reading.errors import BuildError
 from builder.pipeline import STDIN, Order
+from builder.reading.reference import ARCHIVE_SUFFIX, parse
 from builder.rewriting.platforms import checked_platform
 
-SIZE = re.compile(r"([0-9]+)(KiB|MiB|)", re.IGNORECASE)
+SIZE = re.compile(r"([0-9]{1,18})(KiB|MiB|)", re.IGNORECASE)
 UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20}
+HELP = "see python3 build.py --help"
+OUTS = {"--split": "seedpod-images"}  # where a mode writes by default, if not to that of a build
+
+
+class Mode(NamedTuple):
+    """What can be asked for instead of a build."""
+    options: Tuple[str, ...] = ()  # that mean something beside it
+    archives: bool = False  # whether it takes any
+
+
+MODES = {
+    "--verify": Mode(("--json", "--quiet")),
+    "--split": Mode(("--out", "--platform", "--json", "--quiet"), archives=True),
+    "--demo": Mode(),
+    "--sizes": Mode(),
+    "--pyz": Mode(),
+    "--spooler": Mode(),
+}
+NEEDS = {"--explain": "--cluster", "--registry-image": "--with-registry", "--registry-storage": "--with-registry"}
+EXCLUDE = (("--quiet", "--json"), ("--quiet", "--explain"), ("--tolerate", "--tolerate-all"))
+OF_ARCHIVES = ("--out", "--compression", "--chunk-size", "--squeeze", "--with-registry")  # nothing to explain alone
+
+EPILOG = """\
+examples:
+  python3 build.py registry.tar --image quay.io/kiwigrid/k8s-sidecar:1.30.0 -o seed && kubectl apply -f seed
+  python3 build.py registry:2=image.tar other.tar --image python:3.12 -o - | kubectl apply -f -
+
+exit status:
+  0 done; 2 the input or the options are wrong; 1 something else failed (the disk is full, say);
+  128 + N stopped by signal N. An error is one line on stderr, and leaves nothing half written."""
 
 
 class Parser(argparse.ArgumentParser):
     """argparse, but an error is one line of our form."""
 
     def error(self, message: str) -> NoReturn:
-        raise BuildError("%s: see python3 build.py --help" % message)
+        prefix = "argument "
+        raise BuildError("%s: %s" % (message[len(prefix):] if message.startswith(prefix) else message, HELP))
+
+
+def read(words: Sequence[str]) -> argparse.Namespace:
+    """The command line's words -> options that go together, and archives; -o has the default of its mode."""
+    whole = parser()
+    options, rest = whole.parse_known_intermixed_args(words)
+    for word in rest:
+        like = difflib.get_close_matches(word.partition("=")[0], option_names(whole), 1)
+        raise BuildError("%s: unknown option: %s" % (word, "did you mean %s?" % like[0] if like else HELP))
+    options.given = given(words)
+    check(options.given, options.archives)
+    options.mode = next(iter(options.given & set(MODES)), "")
+    if options.out is None:
+        options.out = OUTS.get(options.mode, site.NAME)
+    return options
+
+
+def answer_of(words: Sequence[str]) -> Tuple[bool, str]:
+    """Whether --json is among the words, and -o or "": known even where other words are wrong."""
+    lenient = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    lenient.add_argument("-o", "--out", nargs="?")
+    options, _ = lenient.parse_known_args(words)
+    return "--json" in given(words), options.out or ""
+
+
+def option_names(whole: argparse.ArgumentParser) -> List[str]:
+    return re.findall(r"--[a-z][a-z-]+", whole.format_help())
+
+
+def given(words: Sequence[str]) -> Set[str]:
+    """The options among the words, by their long names. No value looks like one: argparse refuses such values."""
+    found = set()
+    for word in words:
+        if word == "--":
+            break
+        if word.startswith("--"):
+            found.add(word.partition("=")[0])
+        elif word.startswith("-o"):
+            found.add("--out")
+    return found
+
+
+def check(options: AbstractSet[str], archives: Sequence[str]) -> None:
+    """BuildError where options exclude each other, or would be ignored."""
+    modes = [option for option in MODES if option in options]
+    if len(modes) > 1:
+        raise BuildError("%s: exclude each other: give one of them" % ", ".join(modes))
+    for one, other in EXCLUDE:
+        if {one, other} <= options:
+            raise BuildError("%s, %s: exclude each other: give one of them" % (one, other))
+    for option in modes:
+        if archives and not MODES[option].archives:
+            raise BuildError("%s: takes no archive: leave out %s" % (option, archives[0]))
+        for strange in sorted(options - {option, *MODES[option].options}):
+            raise BuildError("%s: means nothing with %s: leave out one of them" % (strange, option))
+    for option, needed in NEEDS.items():
+        if option in options and needed not in options:
+            raise BuildError("%s: means nothing without %s: add it" % (option, needed))
+    for option in OF_ARCHIVES:
+        if "--explain" in options and option in options and not archives:
+            raise BuildError("%s: means nothing with --explain alone: name archives, or leave it out" % option)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,56 +130,57 @@ def parser() -> argparse.ArgumentParser:
         "       python3 build.py --cluster FILE --explain\n"
         "       python3 build.py --split [REF=]ARCHIVE... -o DIR\n"
         "       python3 build.py --verify OUT | --demo | --sizes | --pyz FILE | --spooler FILE"),
-        description="Image archives -> plain YAML that brings them into a Kubernetes cluster without a registry.",
-        epilog="examples:\n"
-        "  python3 build.py registry.tar --image quay.io/kiwigrid/k8s-sidecar:1.30.0 -o seed && kubectl apply -f seed\n"
-        "  python3 build.py registry:2=image.tar other.tar --image python:3.12 -o - | kubectl apply -f -")
+        description="Turns image archives into plain YAML that brings them into a Kubernetes cluster without a "
+        "registry.", epilog=EPILOG)
     result.add_argument("archives", metavar="[REF=]ARCHIVE", nargs="*",
                         help="image archive or OCI layout folder (docker save, podman save, crane, skopeo, ...), or - "
-                        "for stdin; REF names an image that has no name, or another one")
-    result.add_argument("-o", "--out", default=site.NAME,
-                        help="folder to write, or - for a YAML stream (default: %(default)s)")
+                        "for stdin; REF names an image that has no name, or renames it")
+    result.add_argument("-o", "--out",
+                        help="folder to write, or - for a YAML stream (default: %s; with --split: %s)"
+                        % (site.NAME, OUTS["--split"]))
     result.add_argument("--compression", choices=packing.COMPRESSIONS, default=packing.AUTO,
-                        help="of the payload (default: auto, which measures whether xz pays)")
+                        help="of the payload (default: auto, which measures whether xz pays off)")
     result.add_argument("--chunk-size", type=size, default=0, metavar="SIZE",
-                        help="bytes of each chunk, e.g. 512KiB (default: the largest that plain kubectl apply takes)")
+                        help="bytes of each chunk, e.g. 184KiB or 512KiB (default: what plain kubectl apply takes)")
     result.add_argument("--platform", action="append", default=[], metavar="OS/ARCH[/VARIANT]",
-                        help="take only what runs there, e.g. linux/amd64 (may be given several times; default: all)")
+                        help="take only what runs there, e.g. linux/amd64 (may be repeated; default: all)")
     result.add_argument("--squeeze", action="store_true",
-                        help="unpack the layers, so that xz packs them better: same image ID, another manifest digest")
-    result.add_argument("--json", action="store_true", help="print the summary as JSON")
+                        help="decompress the layers, so that xz compresses them better: the image IDs stay, the "
+                        "manifest digests change")
+    result.add_argument("--json", action="store_true", help="print the summary, or the error, as JSON")
+    result.add_argument("--quiet", action="store_true", help="print errors only: no summary, no progress")
     add_runner_options(result.add_argument_group("what runs the injector"))
     add_site_options(result.add_argument_group("how it fits into the cluster"))
-    add_registry_options(result.add_argument_group("the registry that stays"))
-    whole, result = result, result.add_argument_group("instead of a build")
-    result.add_argument("--verify", metavar="OUT",
-                        help="read a folder back, check every digest, list what it would serve")
-    result.add_argument("--demo", action="store_true",
-                        help="the whole way on this machine: no archive, no cluster, no root")
-    result.add_argument("--sizes", action="store_true", help="print the bytes of each module of injector.pyz")
-    result.add_argument("--pyz", metavar="FILE", help="write injector.pyz alone")
-    result.add_argument("--split", action="store_true",
-                        help="write one OCI archive for each image, to be pushed into a registry by the spooler")
-    result.add_argument("--spooler", metavar="FILE", help="write spooler.pyz alone")
-    result.add_argument("--version", action="version", version="Seedpod " + VERSION)
-    return whole
+    add_registry_options(result.add_argument_group("a persistent registry"))
+    add_modes(result.add_argument_group("instead of a build"))
+    return result
+
+
+def add_modes(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--verify", metavar="OUT", help="read a folder back, check every digest, list what it serves")
+    group.add_argument("--demo", action="store_true",
+                       help="go the whole way on this machine: no archive, no cluster, no root")
+    group.add_argument("--sizes", action="store_true", help="print the bytes of each module of injector.pyz")
+    group.add_argument("--pyz", metavar="FILE", help="write injector.pyz alone")
+    group.add_argument("--split", action="store_true",
+                       help="write one OCI archive for each image, for the spooler to push into a registry")
+    group.add_argument("--spooler", metavar="FILE", help="write spooler.pyz alone")
+    group.add_argument("--version", action="version", version="Seedpod " + VERSION)
 
 
 def add_registry_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--with-registry", action="store_true", help=(
-        "also write a registry with the spooler, at node port %d; the injector then takes %d by default"
+        "also write a registry that keeps what it is given, and the spooler, at node port %d; the injector then has %d"
         % (ports.IMAGES, ports.SEED)))
     group.add_argument("--registry-image", default="", metavar="REF",
-                       help="which of the images it is (default: the only one that is called so)")
+                       help="which of the images it is (default: the only one with such a name)")
     group.add_argument("--registry-storage", type=persistent_registry.storage, default=persistent_registry.Storage(),
                        metavar="STORAGE", help="emptydir (default), claim:NAME or new:SIZE[:CLASS]")
 
 
 def registry_of(options: argparse.Namespace) -> Optional[persistent_registry.Wanted]:
-    """What is wanted of the registry that stays. Raises BuildError."""
+    """What is wanted of the persistent registry. Raises BuildError."""
     if not options.with_registry:
-        if options.registry_image or options.registry_storage != persistent_registry.Storage():
-            raise BuildError("--registry-image, --registry-storage: say how: add --with-registry")
         return None
     if options.node_port == ports.IMAGES:
         raise BuildError("--node-port %d: is the port of the registry that --with-registry writes: leave it out (the "
@@ -98,10 +194,10 @@ def add_runner_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--interpreter", metavar="PATH", help="its Python (default: python3, or as is known)")
     group.add_argument("--cluster", action="append", default=[], metavar="FILE", help=(
         "what `%s` says, or - for stdin: choose by it, and check what the cluster would refuse (may be repeated; "
-        "with `kubectl get configmap kube-proxy -n kube-system -o json` kube-proxy's mode is known, too)" % COMMAND))
-    group.add_argument("--explain", action="store_true", help="tell of every node and image why it was taken or not")
+        "with `kubectl get configmap kube-proxy -n kube-system -o json` kube-proxy's mode is known as well)" % COMMAND))
+    group.add_argument("--explain", action="store_true", help="report why each node and image was chosen or not")
     group.add_argument("--try", type=partial(site.count, "--try"), default=1, metavar="N", dest="tries",
-                       help="make up to N Pods on different images of --cluster; the first that works serves")
+                       help="make up to N Pods on different images of --cluster; the first one that works serves")
     group.add_argument("--host-python", type=partial(site.path, "--host-python"), nargs="?", const="", metavar="PATH",
                        help="run the node's own Python in any image that is there, e.g. pause (PATH by default as its "
                        "system has it); needs a namespace that takes hostPath volumes")
@@ -115,7 +211,7 @@ def add_site_options(group: argparse._ArgumentGroup) -> None:
                        help="make a Deployment, which heals itself, instead of a bare Pod")
     group.add_argument("--namespace", type=site.namespace, default=site.NAME, help="(default: %(default)s)")
     group.add_argument("--create-namespace", action="store_true",
-                       help="emit the namespace as well; kubectl delete -f OUT then deletes it")
+                       help="write the namespace as well; kubectl delete -f OUT then deletes it with everything in it")
     group.add_argument("--node-port", type=site.port, metavar="PORT",
                        help="at 127.0.0.1 of every node (default: %d)" % ports.IMAGES)
     for flag, read, text in (
@@ -136,17 +232,17 @@ def add_site_options(group: argparse._ArgumentGroup) -> None:
 
 
 def size(text: str) -> int:
-    """`512KiB` -> bytes."""
+    """`512KiB` -> bytes, more than none."""
     match = SIZE.fullmatch(text)
-    if not match:
-        raise argparse.ArgumentTypeError("%r is no size: write 512KiB, 1MiB or a number of bytes" % text)
+    if not match or not int(match.group(1)):
+        raise BuildError("--chunk-size %s: is not a size: write 184KiB, 1MiB or a number of bytes" % text)
     return int(match.group(1)) * UNITS[match.group(2).lower()]
 
 
 def order_of(options: argparse.Namespace, cluster: Optional[Cluster]) -> Order:
     """What is to be built. Raises BuildError."""
     if not options.archives:
-        raise BuildError("no archive: name at least one, or try --demo: see python3 build.py --help")
+        raise BuildError("no archive: name at least one, or try --demo: %s" % HELP)
     registry = registry_of(options)
     archives = [named_archive(text) for text in options.archives]
     if [path for _, path in archives].count(STDIN) + options.cluster.count(STDIN) > 1:
@@ -159,20 +255,32 @@ def order_of(options: argparse.Namespace, cluster: Optional[Cluster]) -> Order:
 def site_of(options: argparse.Namespace) -> site.Site:
     """Every option of the site. Those that may be repeated come as lists of pairs or of values."""
     given = {name: getattr(options, name) for name in site.Site._fields if getattr(options, name, None) is not None}
-    for name, option in (("node_selector", "node_selector"), ("labels", "label"), ("annotations", "annotation")):
-        given[name] = dict(getattr(options, option))
     if options.with_registry:
         given.setdefault("node_port", ports.SEED)
-    if options.explain and not options.cluster:
-        raise BuildError("--explain: needs --cluster FILE, to have something to explain")
+    for name, option in (("node_selector", "node_selector"), ("labels", "label"), ("annotations", "annotation")):
+        given[name] = dict(getattr(options, option))
     return site.checked(site.Site(**dict(
         given, pull_secrets=tuple(options.pull_secret),
         tolerations=(site.TOLERATE_ALL,) if options.tolerate_all else tuple(options.tolerate))))
 
 
 def named_archive(text: str) -> Tuple[str, str]:
-    """`REF=ARCHIVE` or `ARCHIVE` -> (REF or "", ARCHIVE). A file whose name holds a = wins."""
+    """`REF=ARCHIVE` or `ARCHIVE` -> (REF or "", ARCHIVE). A file whose name holds a = wins. BuildError for the name of
+    an image where an archive of it should be."""
     name, equals, path = text.partition("=")
     if not equals or os.path.exists(text):
-        return "", text
+        name, path = "", text
+    if path != STDIN and not os.path.lexists(path) and is_image_name(path):
+        raise BuildError("%s: there is no such file: if it is an image, save it first: docker save -o image.tar %s"
+                         % (path, path))
     return name, path
+
+
+def is_image_name(text: str) -> bool:
+    """Whether an image can have this name, and no archive is likely to."""
+    if ARCHIVE_SUFFIX.search(text):
+        return False
+    try:
+        return bool(parse(text))
+    except BuildError:
+        return False

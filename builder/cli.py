@@ -1,6 +1,6 @@
 """The command line: arguments in, summary and progress out, exit status. With demo.py, the only module that prints.
 
-Exit status: 0 done; 2 the user's input or options are wrong; 1 the machine failed. Both errors are told in one line,
+Exit status: 0 done; 2 the input or the options are wrong; 1 something else failed. Errors are printed as one line,
 `error: WHERE: what: what to do`, on stderr. A bug shows its traceback.
 """
 import argparse
@@ -12,11 +12,11 @@ import signal
 import sys
 import threading
 import time
-from typing import Callable, Iterator, Optional, Sequence, TextIO
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tuple
 
 from builder.zipapp import pyz
-from builder import split
-from builder.arguments import order_of, parser, site_of
+from builder import arguments, split
+from builder.arguments import order_of, site_of
 from builder.cluster.choice import Decision, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse
 from builder.reading.errors import BuildError, shown
@@ -31,112 +31,145 @@ USAGE, FAILED = 2, 1
 INTERRUPTED = "interrupted: nothing was written"
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Run; -> exit status. Arguments default to the process's."""
-    open_closed_streams()
+def main(words: Optional[Sequence[str]] = None) -> int:
+    """Run; -> exit status. The words default to the process's arguments."""
+    words = sys.argv[1:] if words is None else words
+    prepare_streams()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(complain(INTERRUPTED, 128 + signal.SIGTERM)))  # clean up first
     try:
-        run(parser().parse_args(arguments))
-    except BuildError as failure:
-        return complain(str(failure), USAGE)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as failure:
-        where = failure.filename or "the folder that you are in"  # os.getcwd names nothing
-        return complain("%s: %s: name another" % (where, failure.strerror.lower()), USAGE)
-    except PermissionError as failure:
-        return complain("%s: no permission: change it, or name another file" % failure.filename, USAGE)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in it has nowhere to go
-        return complain("the output was closed before its end", FAILED)
-    except OSError as failure:
-        if failure.errno == errno.ENOSPC:
-            return complain("%s: the disk is full: make room, or choose another folder with -o, and TMPDIR for "
-                            "temporary files" % (failure.filename or "writing"), FAILED)
-        return complain(str(failure), FAILED)
-    except KeyboardInterrupt:
-        return complain(INTERRUPTED, 128 + signal.SIGINT)
+        run(arguments.read(words))
+    except (BuildError, OSError, KeyboardInterrupt) as failure:
+        line, status = outcome(failure)
+        leave_broken_output()
+        as_json, out = arguments.answer_of(words)
+        if as_json:
+            answer = {"errors": [line], "warnings": []}
+            if isinstance(failure, Refused):
+                answer = dict(decided(failure.decision), errors=failure.errors, **explained(failure.decision))
+            with contextlib.suppress(OSError):
+                say(json.dumps(answer, indent=2), stream_for(out))
+        return complain(line, status)
     return 0
 
 
-def open_closed_streams() -> None:
-    """Whoever starts this may have closed one (`>&-`): then there is nothing to read, and nobody to tell."""
+def prepare_streams() -> None:
+    """Whoever starts this may have closed one (`>&-`): then there is nothing to read, or nobody who reads. Characters
+    that the encoding of stdout lacks are escaped."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))
+    sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def leave_broken_output() -> None:
+    """What is left in the buffer of an output that nobody takes has nowhere to go: let the interpreter end in peace."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def outcome(failure: BaseException) -> Tuple[str, int]:
+    """The line and the exit status of what ended a run."""
+    if isinstance(failure, BuildError):
+        return str(failure), USAGE
+    if isinstance(failure, KeyboardInterrupt):
+        return INTERRUPTED, 128 + signal.SIGINT
+    if isinstance(failure, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
+        where = failure.filename or "the current folder"  # os.getcwd names nothing
+        return "%s: %s: name another" % (where, failure.strerror.lower()), USAGE
+    if isinstance(failure, PermissionError):
+        return "%s: permission denied: change it, or name another file" % failure.filename, USAGE
+    if isinstance(failure, BrokenPipeError):
+        return "the output was closed before its end", FAILED
+    if failure.errno == errno.ENOSPC:
+        return ("%s: the disk is full: make room, or choose another folder with -o, and TMPDIR for temporary files"
+                % (failure.filename or "writing")), FAILED
+    return str(failure), FAILED
 
 
 def complain(line: str, status: int) -> int:
-    print("error:", shown(line), file=sys.stderr)
+    with contextlib.suppress(OSError):
+        say("error: " + shown(line), sys.stderr)
     return status
+
+
+def say(text: str, stream: TextIO) -> None:
+    """Print at once: what is said on stdout comes before what is said on stderr later."""
+    print(text, file=stream, flush=True)
+
+
+def stream_for(out: str) -> TextIO:
+    """Where to report: on stdout, unless that is where the YAML goes."""
+    return sys.stderr if out == STDOUT else sys.stdout
+
+
+def report(options: argparse.Namespace, found: Dict[str, Any], page: str) -> None:
+    """What a mode found, for a program, for a person, or for nobody."""
+    if not options.quiet:
+        say(json.dumps(found, indent=2) if options.json else page, stream_for(options.out))
 
 
 def run(options: argparse.Namespace) -> None:
     """Do what the options ask for. What a cluster refuses is explained before it is an error."""
     try:
-        run_mode(options)
+        RUN[options.mode](options)
     except Refused as refusal:
-        tell(refusal.decision, options, stream_for(options.out), refusal.errors)
-        raise
-    except BuildError as failure:
-        if options.json:
-            print(json.dumps({"errors": [str(failure)], "warnings": []}, indent=2), file=stream_for(options.out))
+        if options.explain and not options.json:
+            say(full_explanation(refusal.decision), stream_for(options.out))
         raise
 
 
-def stream_for(out: str) -> TextIO:
-    """Where to tell of a build: on stdout, unless that is where the YAML goes."""
-    return sys.stderr if out == STDOUT else sys.stdout
+def run_demo(_: argparse.Namespace) -> None:
+    from builder.demo import demo
+    demo()
 
 
-def run_mode(options: argparse.Namespace) -> None:
-    if options.demo:
-        from builder.demo import demo
-        demo()
-    elif options.sizes:
-        print(pyz.format_sizes(pyz.sizes(pyz.read_stage1())))
-    elif options.pyz:
-        write_file(options.pyz, pyz.pack(pyz.read_stage1()))
-    elif options.spooler:
-        write_file(options.spooler, pyz.pack(pyz.read_spooler()))
-    elif options.split:
-        run_split(with_stdin(order_of(options, None)), options)
-    elif options.verify:
-        told = verify(options.verify)
-        print(json.dumps(told, indent=2) if options.json else verified(told))
-    elif options.explain and not options.archives:
-        cluster = read_cluster(options.cluster)
-        decision = decide(site_of(options), cluster, [checked_platform(text) for text in options.platform])
-        tell(check(decision, cluster), options, sys.stdout)
-    else:
-        run_build(with_stdin(order_of(options, read_cluster(options.cluster))), options)
+def run_verify(options: argparse.Namespace) -> None:
+    found = verify(options.verify)
+    report(options, found, verified(found))
 
 
-def run_build(order: Order, options: argparse.Namespace) -> None:
-    """Build, and tell of it."""
-    stream = stream_for(order.out)
-    with progress_of(options) as progress:
-        result = build(order, sys.stdout.buffer, progress)
-    if options.explain and not options.json:
-        print(explanation(result.decision) + "\n", file=stream)
-    told = facts(order, result)
-    if options.explain:
-        told.update(explained(result.decision))
-    print(json.dumps(told, indent=2) if options.json else summary(told), file=stream, flush=True)
-
-
-def run_split(order: Order, options: argparse.Namespace) -> None:
-    """Split, and tell of it."""
+def run_split(options: argparse.Namespace) -> None:
+    order = with_stdin(order_of(options, None))
     with progress_of(options) as progress:
         parts, notes = split.split(order, progress)
-    told = {"out": order.out, "archives": [part._asdict() for part in parts], "notes": notes}
-    print(json.dumps(told, indent=2) if options.json else split.told(parts, notes), flush=True)
+    found = {"out": order.out, "archives": [part._asdict() for part in parts], "notes": notes}
+    report(options, found, split.table(parts, notes))
 
 
-def tell(decision: Decision, options: argparse.Namespace, stream: TextIO, errors: Sequence[str] = ()) -> None:
-    """The decision alone, where there is no build to tell of."""
-    if options.json:
-        print(json.dumps(dict(decided(decision), errors=list(errors), **explained(decision)), indent=2), file=stream)
-    elif options.explain:
-        print("\n".join([explanation(decision), ""] + reasons(decided(decision))), file=stream)
+def run_build(options: argparse.Namespace) -> None:
+    """Build, and report; without archives, explain what a cluster offers."""
+    cluster = read_cluster(options.cluster)
+    if options.explain and not options.archives:
+        decision = decide(site_of(options), cluster, [checked_platform(text) for text in options.platform])
+        decision = check(decision, cluster)
+        report(options, dict(decided(decision), **explained(decision)), full_explanation(decision))
+        return
+    order = with_stdin(order_of(options, cluster))
+    with progress_of(options) as progress:
+        result = build(order, sys.stdout.buffer, progress)
+    found, page = facts(order, result), ""
+    if options.explain:
+        page = explanation(result.decision) + "\n\n"
+        found.update(explained(result.decision))
+    report(options, found, page + summary(found))
+
+
+def full_explanation(decision: Decision) -> str:
+    """The decision alone, where there is no build to report."""
+    return "\n".join([explanation(decision), ""] + reasons(decided(decision)))
+
+
+RUN = {
+    "": run_build,
+    "--split": run_split,
+    "--verify": run_verify,
+    "--demo": run_demo,
+    "--sizes": lambda options: say(pyz.format_sizes(pyz.sizes(pyz.read_stage1())), sys.stdout),
+    "--pyz": lambda options: write_file(options.pyz, pyz.pack(pyz.read_stage1())),
+    "--spooler": lambda options: write_file(options.spooler, pyz.pack(pyz.read_spooler())),
+}
 
 
 def read_cluster(paths: Sequence[str]) -> Optional[Cluster]:
@@ -158,8 +191,8 @@ def with_stdin(order: Order) -> Order:
 
 @contextlib.contextmanager
 def progress_of(options: argparse.Namespace) -> Iterator[Progress]:
-    """Who is told of progress: stderr, but for JSON that goes there, which a program reads."""
-    if options.json and stream_for(options.out) is sys.stderr:
+    """Where progress goes: to stderr, unless it is to be quiet or JSON goes there, which a program reads."""
+    if options.quiet or options.json and stream_for(options.out) is sys.stderr:
         yield lambda stage, count, total: None
         return
     meter = Meter(sys.stderr)

@@ -85,7 +85,7 @@ def names_of(group: Sequence[Image]) -> Tuple[str, ...]:
                                for reference in map(parse, group[0].references)))
 
 
-def told(parts: Sequence[Part], notes: Sequence[str]) -> str:
+def table(parts: Sequence[Part], notes: Sequence[str]) -> str:
     """The archives as a table, for people."""
     width = max(len(part.file) for part in parts)
     lines = ["%-*s  %11d bytes  %s" % (width, part.file, part.size, " ".join(part.names)) for part in parts]

@@ -1,20 +1,24 @@
 """What was built -> facts (for programs) -> the summary that a person reads. Pure."""
 import shlex
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence, Tuple
 
 from builder.kubernetes import persistent_registry
 from builder.cluster.choice import Decision
 from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
 from builder.kubernetes.exposure import EXPOSURES, RESTRICTED
-from builder.kubernetes.manifest import pruned_kinds
+from builder.kubernetes.manifest import LABELS, pruned_kinds
+from builder.kubernetes.site import NAME
 from builder.kubernetes.workloads import READY_TIMEOUT, Plan, workloads
 from builder.payload.packing import WORTH
+from builder.reading.errors import shown
 from builder.pipeline import STDOUT, Order, Result, apply_command
 from builder.zipapp.pyz import BUDGET_BYTES
 
 Facts = Dict[str, Any]
 
-BAR_LETTERS = 24
+MANAGED_BY, INSTANCE = LABELS + "managed-by", LABELS + "instance"
+BAR_CHARACTERS = 24
+NEAR = .9  # of a limit: from there on it is shown
 OUTCOME = (  # a missing interpreter leaves no log, only this message
     ("POD", ".metadata.name"), ("NODE", ".spec.nodeName"), ("IMAGE", ".spec.containers[0].image"),
     ("PHASE", ".status.phase"), ("READY", ".status.containerStatuses[0].ready"),
@@ -23,7 +27,7 @@ OUTCOME = (  # a missing interpreter leaves no log, only this message
 
 
 def facts(order: Order, result: Result) -> Facts:
-    """Everything that the summary tells, under names that stay: `--json` prints it."""
+    """Everything that the summary says, under names that stay: `--json` prints it."""
     site = result.plan.site
     return {
         "images": [{
@@ -46,6 +50,7 @@ def facts(order: Order, result: Result) -> Facts:
         "workloads": [{"kind": manifest["kind"], "name": manifest["metadata"]["name"]}
                       for manifest in workloads(result.plan)],
         "namespace": site.namespace,
+        "creates_namespace": site.emits_namespace,
         "out": order.out,
         "notes": list(result.notes),
         "commands": commands(order, result),
@@ -79,41 +84,47 @@ def explained(decision: Decision) -> Facts:
 
 def explanation(decision: Decision) -> str:
     """The same for people."""
-    told = explained(decision)
+    found = explained(decision)
     lines = []
     for title, name in (("nodes", "name"), ("candidates", "image")):
-        lines += ["", title] + ["  %s  %s" % (item[name], item["verdict"]) for item in told[title]]
+        lines += ["", title] + ["  %s  %s" % (shown(item[name]), shown(item["verdict"])) for item in found[title]]
     return "\n".join(lines[1:])
 
 
-def reasons(told: Facts) -> List[str]:
-    """What was chosen and why, and what is doubtful of it."""
-    return ["why       " + reason for reason in told["reasons"]] + [
-        "warning   " + warning.replace("\n", "\n          ") for warning in told["warnings"]]
+def reasons(found: Facts) -> List[str]:
+    """What was chosen and why, and what is doubtful about it."""
+    return labelled("why", found["reasons"]) + labelled("warning", found["warnings"])
+
+
+def labelled(label: str, texts: Sequence[str]) -> List[str]:
+    """Texts under a label; a line end in one of them is ours, and goes on below."""
+    return ["%-9s %s" % (label if not number else "", shown(line))
+            for text in texts for number, line in enumerate(text.split("\n"))]
 
 
 def commands(order: Order, result: Result) -> Dict[str, str]:
-    """What to type next. "heal" only where nothing heals by itself, "prune" for what another build left."""
-    plan, out = result.plan, shlex.quote(order.out)
-    in_namespace = "kubectl -n %s " % plan.site.namespace
+    """What to type next. "heal" only where nothing heals by itself and there is a folder to apply again; "prune" for
+    what another build left; "undo" by label where there is no folder that lists the objects."""
+    plan, streamed = result.plan, order.out == STDOUT
+    kubectl = "kubectl -n %s " % plan.site.namespace
+    ours = "delete %s -l '%s=%s" % (pruned_kinds(), MANAGED_BY, NAME)
     found = {
         "apply": apply_command(order.out, result),
-        "wait": in_namespace + wait_command(plan),
-        "outcomes": in_namespace + "get pods -l app.kubernetes.io/instance=%s -o custom-columns=%s"
-                    % (plan.instance, ",".join("%s:%s" % column for column in OUTCOME)),
-        "prune": in_namespace + "delete %s -l 'app.kubernetes.io/managed-by=seedpod,app.kubernetes.io/instance!=%s'"
-                 % (pruned_kinds(), plan.instance),
-        "delete": "kubectl delete --ignore-not-found -f %s" % out,  # objects go with their namespace, too
+        "wait": kubectl + wait_command(plan),
+        "outcomes": kubectl + "get pods -l %s=%s -o custom-columns=%s"
+                    % (INSTANCE, plan.instance, ",".join("%s:%s" % column for column in OUTCOME)),
+        "prune": kubectl + ours + ",%s!=%s'" % (INSTANCE, plan.instance),
+        # objects go with their namespace, and are then not found
+        "undo": kubectl + ours + "'" if streamed else "kubectl delete --ignore-not-found -f " + shlex.quote(order.out),
     }
     names = [manifest["metadata"]["name"] for manifest in workloads(plan) if manifest["kind"] == "Pod"]
-    if names:
-        found["heal"] = in_namespace + "delete pod %s --ignore-not-found --force && %s" % (
-            " ".join(names), found["apply"])
+    if names and not streamed:
+        found["heal"] = kubectl + "delete pod %s --ignore-not-found --force && %s" % (" ".join(names), found["apply"])
     return found
 
 
 def wait_command(plan: Plan) -> str:
-    """Until it serves. Of several tries one is enough, which no condition tells: there it is watched."""
+    """Until it serves. Of several tries one is enough, for which there is no condition: they are watched."""
     manifest = workloads(plan)[0]
     name = "%s/%s" % (manifest["kind"].lower(), manifest["metadata"]["name"])
     if manifest["kind"] != "Pod":
@@ -123,55 +134,74 @@ def wait_command(plan: Plan) -> str:
     return "wait --for=condition=Ready %s %s" % (name, READY_TIMEOUT)
 
 
-def summary(told: Facts) -> str:
+def summary(found: Facts) -> str:
     """Facts -> a page for a terminal."""
-    chunks, payload, injector, annotation = (told[key] for key in ("chunks", "payload", "injector", "annotation"))
+    chunks, payload, injector = (found[key] for key in ("chunks", "payload", "injector"))
     lines = []
-    for image in told["images"]:
+    for image in found["images"]:
         lines += ["", image["reference"],
                   "  digest     %s" % image["digest"],
-                  "  platforms  %s" % (", ".join(image["platforms"]) or "none: it holds data, not a program"),
-                  "  size       %s%s" % (human(image["bytes"]), holes(image["missing"])),
+                  "  platforms  %s" % (", ".join(map(shown, image["platforms"])) or "none: it holds data, no program"),
+                  "  size       %s%s" % (human(image["bytes"]), incomplete(image["missing"])),
                   "  pull       %s" % image["pull"]]
-    share = percent(annotation["bytes"], annotation["limit_bytes"])
     lines += ["",
               "payload   %s (%s), images %s" % (human(payload["bytes"]), payload["compression"],
                                                 human(payload["blob_bytes"])),
               "          %s" % payload["digest"],
               "chunks    %d of %s" % (chunks["count"], human(chunks["bytes"])),
-              *squeezing(told["squeeze"], payload["bytes"]),
-              "limits    largest object: %s of what plain kubectl apply takes; injector.pyz: %d of %d bytes"
-              % (share, injector["bytes"], injector["budget_bytes"])]
-    lines += ["note      " + note for note in list(told["notes"]) + placed(told)]
-    lines += reasons(told)
-    lines += [""] + next_steps(told)
-    for number, (purpose, command) in enumerate(told["registry"].items(), 1):
-        lines += ["registry that stays, step %d: %s" % (number, purpose), "  " + command]
-    return "\n".join(lines).lstrip("\n")
+              "injector  %s" % human(injector["bytes"]),
+              *squeezing(found["squeeze"], payload["bytes"]),
+              *limits(found["annotation"])]
+    lines += labelled("note", list(found["notes"]) + placed(found)) + reasons(found)
+    return "\n".join(lines + [""] + next_steps(found)).lstrip("\n")
 
 
-def placed(told: Facts) -> List[str]:
+def limits(annotation: Facts) -> List[str]:
+    """How much of what plain `kubectl apply` takes the largest object is, where that is nearly all or more."""
+    if annotation["bytes"] < annotation["limit_bytes"] * NEAR:
+        return []
+    return ["limit     the largest object takes %s of what plain kubectl apply accepts"
+            % percent(annotation["bytes"], annotation["limit_bytes"])]
+
+
+def placed(found: Facts) -> List[str]:
     """What follows from how it is exposed and from what it needs of the node."""
     notes = []
-    if told["pod_security"] != RESTRICTED:
-        notes.append("namespace %s takes any Pod (pod-security.kubernetes.io/enforce=%s): paths, ports and the network "
-                     "of a node are beyond every stricter profile" % (told["namespace"], told["pod_security"]))
-    if EXPOSURES[told["expose"]].every_node:
-        count, size = told["chunks"]["count"], told["payload"]["bytes"]
-        nodes = len({name for runner in told["runners"] for name in runner["nodes"]})
+    if found["pod_security"] != RESTRICTED:
+        notes.append("namespace %s admits any Pod (pod-security.kubernetes.io/enforce=%s), since every stricter "
+                     "profile forbids paths, ports and the network of a node"
+                     % (found["namespace"], found["pod_security"]))
+    if EXPOSURES[found["expose"]].every_node:
+        count, size = found["chunks"]["count"], found["payload"]["bytes"]
+        nodes = len({name for runner in found["runners"] for name in runner["nodes"]})
         notes.append("every node reads all %d chunks from the API server: %s each%s" % (
             count, human(size), ", %s for %d nodes" % (human(size * nodes), nodes) if nodes else ""))
     return notes
 
 
-def next_steps(told: Facts) -> List[str]:
-    steps = told["commands"]
-    heal = ["if its Pod is evicted or its node is lost:", "  " + steps["heal"]] if "heal" in steps else []
-    tried = ["what became of each try, and why:", "  " + steps["outcomes"]] if told["tries"] > 1 else []
-    if told["out"] == STDOUT:
-        return tried + ["prune an older build, once this one is ready:", "  " + steps["prune"]]
-    return ["next:", "  " + steps["apply"], "  " + steps["wait"]] + tried + heal + [
-        "later, to prune an older build, or to undo this one:", "  " + steps["prune"], "  " + steps["delete"]]
+def next_steps(found: Facts) -> List[str]:
+    """What to type next, numbered; then what may be needed later; last how to undo it all."""
+    steps = found["commands"]
+    first = [] if found["out"] == STDOUT else [("apply it", steps["apply"])]
+    first.append(("wait until it serves", steps["wait"]))
+    if found["tries"] > 1:
+        first.append(("see what became of each try, and why", steps["outcomes"]))
+    lines = ["next steps"]
+    for number, (purpose, command) in enumerate(first + list(found["registry"].items()), 1):
+        lines += ["  %d. %s" % (number, purpose), "     " + command]
+    later = [("if its Pod is evicted or its node is lost", steps.get("heal")),
+             ("once it serves, delete what older builds left", steps["prune"]),
+             ("undo" + lost_namespace(found), steps["undo"])]
+    for purpose, command in later:
+        if command:
+            lines += [purpose, "     " + command]
+    return lines
+
+
+def lost_namespace(found: Facts) -> str:
+    """What undoing deletes along with what was built."""
+    return "; this deletes namespace %s with everything in it" % found["namespace"] \
+        if found["creates_namespace"] and found["out"] != STDOUT else ""
 
 
 def squeezing(squeeze: Facts, payload_bytes: int) -> List[str]:
@@ -184,7 +214,7 @@ def squeezing(squeeze: Facts, payload_bytes: int) -> List[str]:
     return ["squeeze   with --squeeze about %s: the same image IDs, but other manifest digests" % other]
 
 
-def holes(missing: List[str]) -> str:
+def incomplete(missing: List[str]) -> str:
     return ", without %d manifests or blobs that its index names and the archive lacks" % len(missing) \
         if missing else ""
 
@@ -205,18 +235,18 @@ def human(count: float) -> str:
 def progress_line(stage: str, done: int, total: int, seconds: float) -> str:
     """`packing [######......] 512.0 MB of 1.0 GB, 98.3 MB/s, 5 s left`; without total what is done and how fast."""
     rate = done / seconds if seconds else 0
-    told = "%s/s" % human(rate)
+    speed = "%s/s" % human(rate)
     if not total or done > total:
-        return "%s %s, %s" % (stage, human(done), told)
-    filled = BAR_LETTERS * done // total
+        return "%s %s, %s" % (stage, human(done), speed)
+    filled = BAR_CHARACTERS * done // total
     return "%s [%s%s] %s of %s, %s, %d s left" % (
-        stage, "#" * filled, "." * (BAR_LETTERS - filled), human(done), human(total), told,
+        stage, "#" * filled, "." * (BAR_CHARACTERS - filled), human(done), human(total), speed,
         (total - done) / rate if rate else 0)
 
 
-def verified(told: Facts) -> str:
+def verified(found: Facts) -> str:
     """What `--verify` found, for people."""
     lines = ["%s\n  digest     %s\n  pull       %s" % (image["reference"], image["digest"], image["pull"])
-             for image in told["images"]]
+             for image in found["images"]]
     return "\n".join(lines + ["", "%s: whole: %d chunks, %s, %s" % (
-        told["out"], told["chunks"]["count"], human(told["payload"]["bytes"]), told["payload"]["digest"])])
+        shown(found["out"]), found["chunks"]["count"], human(found["payload"]["bytes"]), found["payload"]["digest"])])

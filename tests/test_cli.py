@@ -38,14 +38,14 @@ def archive(tmp_path):
     return builds.archive(tmp_path)
 
 
-def test_a_build_tells_what_it_made_and_what_to_type_next(tmp_path, archive):
-    status, told, errors = run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
+def test_a_build_reports_what_it_made_and_what_to_type_next(tmp_path, archive):
+    status, page, errors = run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
     assert (status, errors) == (0, "")
-    assert "docker.io/library/sample:1\n" in told and "127.0.0.1:31999/library/sample:1" in told
-    assert "kubectl apply -f %s" % (tmp_path / "out") in told
+    assert "docker.io/library/sample:1\n" in page and "127.0.0.1:31999/library/sample:1" in page
+    assert "kubectl apply -f %s" % (tmp_path / "out") in page
 
 
-def test_out_is_seedpod_unless_told_otherwise(tmp_path, archive):
+def test_out_is_seedpod_by_default(tmp_path, archive):
     assert run(archive, "--image", builds.IMAGE, cwd=tmp_path)[0] == 0
     assert (tmp_path / "seedpod" / "00-namespace.yaml").exists()
 
@@ -58,18 +58,82 @@ def test_json_on_stderr_stands_there_alone(archive, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().err)["out"] == "-"
 
 
-def test_json_tells_the_same_to_programs(tmp_path, archive):
-    status, told, _ = run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out", "--json")
-    facts = json.loads(told)
+def test_json_reports_the_same_to_programs(tmp_path, archive):
+    status, page, _ = run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out", "--json")
+    facts = json.loads(page)
     assert status == 0
     assert [image["pull"] for image in facts["images"]] == ["127.0.0.1:31999/library/sample:1"]
     assert facts["out"] == str(tmp_path / "out")
 
 
+def test_quiet_prints_nothing_but_errors(tmp_path, archive):
+    assert run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out", "--quiet") == (0, "", "")
+    assert run("--verify", tmp_path / "out", "--quiet") == (0, "", "")
+    assert run("--split", archive, "-o", tmp_path / "split", "--quiet") == (0, "", "")
+    status, stream, errors = run(archive, "--image", builds.IMAGE, "-o", "-", "--quiet")
+    assert (status, stream[:4], errors) == (0, "---\n", "")
+    refused(run("missing.tar", "--image", builds.IMAGE, "--quiet"), "missing.tar: there is no such file or folder")
+
+
+def test_quiet_shows_no_progress(archive, monkeypatch, capsys):
+    monkeypatch.setattr(cli.Meter, "SILENT_SECONDS", -1)
+    assert cli.main([str(archive), "--image", builds.IMAGE, "-o", "-", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words, line", [
+    (["--chunk-size", "0"], "--chunk-size 0: is not a size: write 184KiB, 1MiB or a number of bytes"),
+    (["--imag", "x"], "--imag: unknown option: did you mean --image?"),
+    (["missing.tar", "--image", "x"], "missing.tar: there is no such file or folder: check the path"),
+    (["--demo", "--sizes"], "--demo, --sizes: exclude each other: give one of them")])
+def test_json_answers_every_error_as_json_too(tmp_path, words, line):
+    status, answer, errors = run(*words, "--json", cwd=tmp_path)
+    assert (status, json.loads(answer)) == (2, {"errors": [line], "warnings": []})
+    assert errors == "error: %s\n" % line
+    status, stream, errors = run(*words, "--json", "-o", "-", cwd=tmp_path)
+    assert (status, stream) == (2, "") and json.loads(errors[:errors.index("error: ")])["errors"]
+
+
+def test_an_explanation_ends_with_its_error(tmp_path):
+    done = subprocess.run([sys.executable, BUILD, "--cluster", dump("all-tainted"), "--explain"], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, cwd=tmp_path)
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 2 and lines[0] == "nodes" and lines[-1].startswith("error: --cluster: no node fits")
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J.tar", "a\nerror: forged.tar", os.fsdecode(b"\xff.tar"), "\u202egnp.tar"])
+def test_a_name_that_no_terminal_should_see_is_escaped_in_one_line(tmp_path, name):
+    refused(run(name, "--image", builds.IMAGE, cwd=tmp_path), ascii(name)[1:-1])
+    (tmp_path / name).write_bytes(b"no archive")
+    refused(run(name, "--image", builds.IMAGE, cwd=tmp_path), ascii(name)[1:-1])
+    refused(run("--verify", name, cwd=tmp_path), ascii(name)[1:-1])
+    refused(run("--split", name, cwd=tmp_path), ascii(name)[1:-1])
+
+
+@pytest.mark.parametrize("mode", [["--image", builds.IMAGE], ["--split"]])
+def test_a_folder_whose_name_cannot_be_shown_is_refused(tmp_path, archive, mode):
+    for name in ("a\x1b[2J", "a\nb", os.fsdecode(b"\xff")):
+        refused(run(archive, *mode, "-o", tmp_path / name), "cannot be shown")
+    assert os.listdir(tmp_path) == ["a.tar"]
+
+
+def test_a_terminal_that_lacks_characters_gets_them_escaped(tmp_path, archive):
+    status, page, errors = run(archive, "--image", builds.IMAGE, "-o", "\u5199", cwd=tmp_path,
+                               env=dict(os.environ, PYTHONIOENCODING="ascii"))
+    assert (status, errors) == (0, "") and "kubectl apply -f '\\u5199'\n" in page
+
+
+def test_an_output_that_is_full_is_one_line():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, BUILD, "--sizes"], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and done.stderr.startswith(b"error: writing: the disk is full") \
+        and done.stderr.count(b"\n") == 1
+
+
 def test_a_stream_on_stdout_has_its_summary_on_stderr(tmp_path, archive):
-    status, stream, told = run(archive, "--image", builds.IMAGE, "-o", "-")
+    status, stream, page = run(archive, "--image", builds.IMAGE, "-o", "-")
     assert status == 0 and stream.startswith("---\napiVersion: v1\n")
-    assert "docker.io/library/sample:1" in told
+    assert "docker.io/library/sample:1" in page
     assert os.listdir(tmp_path) == ["a.tar"]
 
 
@@ -77,18 +141,20 @@ def test_a_stream_on_stdout_has_its_summary_on_stderr(tmp_path, archive):
     ([], "error: no archive: name at least one, or try --demo"),
     (["a.tar"], "error: --image: which image runs the injector? name one with Python"),
     (["missing.tar", "--image", "x"], "missing.tar: "),
-    (["a.tar", "--image", "x", "--what"], "unrecognized arguments: --what: see python3 build.py --help"),
-    (["a.tar", "--image", "x", "--chunk-size", "1TB"], "'1TB' is no size: write 512KiB"),
+    (["registry:2", "--image", "x"], "registry:2: there is no such file: if it is an image, save it first: docker save -o "
+                                     "image.tar registry:2"),
+    (["a.tar", "--image", "x", "--what"], "--what: unknown option: see python3 build.py --help"),
+    (["a.tar", "--image", "x", "--chunk-size", "1TB"], "--chunk-size 1TB: is not a size: write 184KiB"),
     (["a.tar", "--image", "x", "--chunk-size", "2MiB"], "--chunk-size 2097152: a ConfigMap holds at most"),
-    (["a.tar", "--image", "x", "--compression", "brotli"], "argument --compression: invalid choice"),
+    (["a.tar", "--image", "x", "--compression", "brotli"], "error: --compression: invalid choice"),
     (["UPPER=a.tar", "--image", "x"], "UPPER: is not an image name"),
     (["sample:1=b.tar", "a.tar", "--image", "x"], "a.tar: its image docker.io/library/sample:1 is also in b.tar"),
     (["a.tar", "--image", "x", "-o", "no/such/out"], "its parent folder does not exist"),
-    (["a.tar", "--image", "x", "-o", "a.tar"], "a.tar: is there and is no folder"),
+    (["a.tar", "--image", "x", "-o", "a.tar"], "a.tar: exists and is not a folder"),
     (["a.tar", "--image", "x", "-o", "."], "holds files that Seedpod did not write"),
     (["--pyz", "no/such/file"], "no/such/file"),
 ])
-def test_wrong_input_is_told_in_one_line(tmp_path, archive, arguments, line):
+def test_wrong_input_is_one_line(tmp_path, archive, arguments, line):
     builds.archive(tmp_path, "b")
     before = sorted(os.listdir(tmp_path))
     refused(run(*arguments, cwd=tmp_path), line)
@@ -141,7 +207,7 @@ def started(text, *arguments, **options):
 
 
 @pytest.mark.parametrize("closed", ["the folder above OUT", "the archive"])
-def test_no_permission_is_told_in_one_line(tmp_path, archive, closed):
+def test_no_permission_is_one_line(tmp_path, archive, closed):
     for folder in (tmp_path, *list(tmp_path.parents)[:2]):
         folder.chmod(0o755)
     place = tmp_path / "place"
@@ -156,7 +222,7 @@ def test_no_permission_is_told_in_one_line(tmp_path, archive, closed):
     assert os.listdir(place) == []
 
 
-def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_there(tmp_path, archive, needs):
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, archive, needs):
     needs("root", "unshare")
     (tmp_path / "disk").mkdir()
     assert run(archive, "--image", builds.IMAGE, "-o", tmp_path / "old")[0] == 0
@@ -184,7 +250,7 @@ def test_an_interrupted_build_leaves_what_was_there(tmp_path, archive, number):
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
 
 
-def test_a_reader_that_goes_away_is_told_in_one_line(tmp_path, archive):
+def test_a_reader_that_goes_away_is_one_line(tmp_path, archive):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run([sys.executable, BUILD, archive, "--image", builds.IMAGE, "-o", "-"], stdout=writing,
@@ -194,7 +260,7 @@ def test_a_reader_that_goes_away_is_told_in_one_line(tmp_path, archive):
 
 
 @pytest.mark.parametrize("closed", [0, 1, 2])
-def test_a_stream_that_is_closed_from_the_start_is_as_good_as_an_empty_one(tmp_path, archive, closed):
+def test_a_stream_that_is_closed_from_the_start_is_like_an_empty_one(tmp_path, archive, closed):
     arguments = [sys.executable, BUILD, archive, "--image", builds.IMAGE, "-o", "out"]
     done = subprocess.run(["sh", "-c", '"$@" %d>&-' % closed, "sh", *arguments], cwd=tmp_path, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -221,10 +287,10 @@ def test_a_bug_shows_its_traceback(monkeypatch):
     (OSError(errno.EIO, "Input/output error", "/x"), "[Errno 5] Input/output error: '/x'", 1),
     (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), "/x: no such file or directory: name another",
      2),
-    (FileNotFoundError(errno.ENOENT, "No such file or directory"), "the folder that you are in: no such file", 2),
+    (FileNotFoundError(errno.ENOENT, "No such file or directory"), "the current folder: no such file", 2),
     (KeyboardInterrupt(), "interrupted: nothing was written", 130),
 ])
-def test_what_the_machine_could_not_do_is_told_in_one_line(monkeypatch, capsys, failure, line, status):
+def test_every_other_failure_is_one_line(monkeypatch, capsys, failure, line, status):
     def fail(_):
         raise failure
     monkeypatch.setattr(cli, "run", fail)
@@ -233,9 +299,9 @@ def test_what_the_machine_could_not_do_is_told_in_one_line(monkeypatch, capsys, 
 
 
 def test_the_sizes_are_printed_with_their_budget():
-    status, told, _ = run("--sizes")
+    status, page, _ = run("--sizes")
     assert status == 0
-    assert "unpack.py" in told and "of %d bytes" % BUDGET_BYTES in told
+    assert "unpack.py" in page and "of %d bytes" % BUDGET_BYTES in page
 
 
 def test_the_injector_alone_is_written(tmp_path):
@@ -252,7 +318,7 @@ def test_the_injector_is_the_same_whichever_python_helps_to_build_it(tmp_path, p
     assert first.namelist() == second.namelist()
 
 
-def test_a_python_that_is_too_old_is_told_so():
+def test_a_python_that_is_too_old_is_refused():
     for version, path in interpreters():
         if version < (3, 9):
             refused(run("--sizes", python=path), "needs Python 3.9 or newer, this is %d.%d" % version, status=1)
@@ -321,9 +387,9 @@ def dump(name):
 
 
 def test_the_cluster_chooses_what_is_not_asked_for(tmp_path, archive):
-    status, told, errors = run(archive, "--cluster", dump("kubeadm-kube-prometheus-stack"), "-o", tmp_path / "out")
+    status, page, errors = run(archive, "--cluster", dump("kubeadm-kube-prometheus-stack"), "-o", tmp_path / "out")
     assert (status, errors) == (0, "")
-    assert "why       image quay.io/kiwigrid/k8s-sidecar:1.30.10: Pod monitoring/kps-grafana" in told
+    assert "why       image quay.io/kiwigrid/k8s-sidecar:1.30.10: Pod monitoring/kps-grafana" in page
     assert "image: quay.io/kiwigrid/k8s-sidecar:1.30.10" in (tmp_path / "out" / "40-pod.yaml").read_text()
 
 
@@ -340,20 +406,20 @@ def test_dumps_are_joined_and_may_come_by_stdin(tmp_path, archive):
 
 def test_every_node_and_image_is_explained_on_demand(tmp_path, archive):
     arguments = "--cluster", dump("mixed-architectures"), "--explain"
-    status, told, _ = run(archive, *arguments, "-o", tmp_path / "out")
+    status, page, _ = run(archive, *arguments, "-o", tmp_path / "out")
     assert status == 0
-    assert "\n  arm-1  does not fit: arm64, but the images are for amd64\n" in told
-    assert "\n  apache/airflow:3.1.3-python3.12  not taken: on no node that fits (arm-1, arm-2: arm64" in told
-    assert "\n  kubectl apply -f " in told
+    assert "\n  arm-1  does not fit: arm64, but the images are for amd64\n" in page
+    assert "\n  apache/airflow:3.1.3-python3.12  not taken: on no node that fits (arm-1, arm-2: arm64" in page
+    assert "\n     kubectl apply -f " in page
     facts = json.loads(run(archive, *arguments, "-o", tmp_path / "out", "--json")[1])
     assert facts["nodes"][1] == {"name": "arm-1", "verdict": "does not fit: arm64, but the images are for amd64"}
     assert facts["candidates"][0]["verdict"] == "taken: Pod awx/awx-web-6b8c9d5f4-m8k2s runs it"
 
 
 def test_a_dump_is_explained_without_any_archive(tmp_path):
-    status, told, errors = run("--cluster", dump("openshift-4.22"), "--explain", cwd=tmp_path)
+    status, page, errors = run("--cluster", dump("openshift-4.22"), "--explain", cwd=tmp_path)
     assert (status, errors, os.listdir(tmp_path)) == (0, "", [])
-    assert "ocp-master-0  does not fit" in told and "\nwhy       names no user" in told and "\nwarning   CRI-O" in told
+    assert "ocp-master-0  does not fit" in page and "\nwhy       names no user" in page and "\nwarning   CRI-O" in page
 
 
 @pytest.mark.parametrize("name, line", [
@@ -370,33 +436,33 @@ def test_a_platform_that_is_none_is_refused_where_there_is_no_archive_too(tmp_pa
 
 
 def test_what_the_cluster_refuses_is_in_the_json_with_what_is_doubtful(tmp_path, archive):
-    status, told, errors = run(archive, "--cluster", dump("pull-secrets"), "-o", tmp_path / "out", "--json")
-    facts = json.loads(told)
+    status, page, errors = run(archive, "--cluster", dump("pull-secrets"), "-o", tmp_path / "out", "--json")
+    facts = json.loads(page)
     assert (status, errors.count("\n")) == (2, 1)
     assert facts["errors"] == ["--node-port 31999: is taken by Service registry/registry: use --node-port 31998"]
     assert [warning for warning in facts["warnings"] if "AlwaysPullImages" in warning]
     assert facts["candidates"] and facts["nodes"]
-    status, told, _ = run(archive, "--cluster", dump("rook-nftables"), "--expose", "nodeport", "--json")
-    assert (status, json.loads(told)["warnings"]) == (2, [])
-    assert json.loads(told)["errors"][0].startswith("--expose nodeport: kube-proxy runs in nftables mode")
+    status, page, _ = run(archive, "--cluster", dump("rook-nftables"), "--expose", "nodeport", "--json")
+    assert (status, json.loads(page)["warnings"]) == (2, [])
+    assert json.loads(page)["errors"][0].startswith("--expose nodeport: kube-proxy runs in nftables mode")
 
 
 def test_several_pods_are_emitted_to_try(tmp_path, archive):
-    status, told, _ = run(archive, "--cluster", dump("k3s"), "--try", 3, "-o", tmp_path / "out")
+    status, page, _ = run(archive, "--cluster", dump("k3s"), "--try", 3, "-o", tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").glob("40-*"))
     assert (status, names) == (0, ["40-pod-1.yaml", "40-pod-2.yaml", "40-pod-3.yaml"])
-    assert "what became of each try, and why:\n  kubectl -n seedpod get pods -l app.kubernetes.io/instance=" in told
-    status, told, _ = run(archive, "--cluster", dump("gke-cos"), "--try", 3, "-o", tmp_path / "out")
-    assert "why       only 1 of 3 can be tried: there are no more images" in told
+    assert "see what became of each try, and why\n     kubectl -n seedpod get pods -l app.kubernetes.io/instance=" in page
+    status, page, _ = run(archive, "--cluster", dump("gke-cos"), "--try", 3, "-o", tmp_path / "out")
+    assert "why       only 1 of 3 can be tried: there are no more images" in page
     assert (tmp_path / "out" / "40-pod.yaml").exists() and not (tmp_path / "out" / "40-pod-1.yaml").exists()
     refused(run(archive, "--cluster", dump("rook-nftables"), "--try", 3), "which rule out --expose hostnetwork")
 
 
 def test_a_folder_is_verified(tmp_path, archive):
     run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
-    status, told, errors = run("--verify", tmp_path / "out")
+    status, page, errors = run("--verify", tmp_path / "out")
     assert (status, errors) == (0, "")
-    assert "docker.io/library/sample:1\n" in told and "out: whole: 1 chunks" in told
+    assert "docker.io/library/sample:1\n" in page and "out: whole: 1 chunks" in page
     assert json.loads(run("--verify", tmp_path / "out", "--json")[1])["chunks"] == {"count": 1}
     (tmp_path / "out" / "40-pod.yaml").unlink()
     refused(run("--verify", tmp_path / "out"), "40-pod.yaml: is missing")

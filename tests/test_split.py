@@ -36,7 +36,7 @@ def test_each_image_becomes_an_archive_of_its_own(tmp_path):
     for part, image in zip(parts, (ONE, OTHER)):
         (found,) = read(tmp_path / "out" / part.file)
         assert (found.configs[0].digest, len(found.references)) == (image.image_id, 1)
-    told = split.told(parts, ["take care"]).splitlines()
+    told = split.table(parts, ["take care"]).splitlines()
     assert len(told) == 3 and told[0].endswith(" library/one:1") and told[2] == "note  take care"
 
 

@@ -10,38 +10,37 @@ from builder.kubernetes.site import Site
 from tests.support import builds, dumps, samples
 
 
-def told_of(tmp_path, out="out", asked=None, **options):
+def facts_of(tmp_path, out="out", asked=None, **options):
     order = builds.order(tmp_path, out, asked or Site(builds.IMAGE, expose="nodeport"), **options)
     result = builds.pipeline.build(order, io.BytesIO(), lambda *_: None)
     return summary.facts(order, result), result
 
 
 def test_the_facts_can_be_read_by_programs(tmp_path):
-    told, result = told_of(tmp_path)
-    assert json.loads(json.dumps(told)) == told
-    (image,) = told["images"]
+    found, result = facts_of(tmp_path)
+    assert json.loads(json.dumps(found)) == found
+    (image,) = found["images"]
     assert image["reference"] == samples.NAME and image["pull"] == "127.0.0.1:31999/library/sample:1"
     assert image["digest"] == result.images[0].root.digest and image["platforms"] == ["linux/amd64"]
-    assert told["workloads"] == [{"kind": "Pod", "name": "seedpod-" + told["instance"]}]
-    assert (told["errors"], told["warnings"], told["reasons"], told["expose"]) == ([], [], [], "nodeport")
-    assert told["pod_security"] == "restricted" and told["tries"] == 1
+    assert found["workloads"] == [{"kind": "Pod", "name": "seedpod-" + found["instance"]}]
+    assert (found["errors"], found["warnings"], found["reasons"], found["expose"]) == ([], [], [], "nodeport")
+    assert found["pod_security"] == "restricted" and found["tries"] == 1
 
 
-def test_the_summary_tells_image_payload_chunks_limits_and_what_to_do_next(tmp_path):
-    told, result = told_of(tmp_path)
-    page = summary.summary(told)
+def test_the_summary_shows_image_payload_chunks_limits_and_what_to_do_next(tmp_path):
+    found, result = facts_of(tmp_path)
+    page = summary.summary(found)
     for part in (samples.NAME, result.images[0].root.digest, "linux/amd64", "127.0.0.1:31999/library/sample:1",
-                 result.digest, "chunks    1 of ", "of what plain kubectl apply takes",
-                 "injector.pyz: %d of 8192 bytes" % result.pyz_bytes, *[
-                     told["commands"][name] for name in ("apply", "wait", "heal", "prune", "delete")]):
+                 result.digest, "chunks    1 of ", "injector  %s" % summary.human(result.pyz_bytes), *[
+                     found["commands"][name] for name in ("apply", "wait", "heal", "prune", "undo")]):
         assert part in page
     assert not page.startswith("\n") and "\n\n\n" not in page
 
 
 def test_each_command_is_of_this_build(tmp_path):
-    told, _ = told_of(tmp_path)
-    out, pod, instance = told["out"], told["workloads"][0]["name"], told["instance"]
-    assert told["commands"] == {
+    found, _ = facts_of(tmp_path)
+    out, pod, instance = found["out"], found["workloads"][0]["name"], found["instance"]
+    assert found["commands"] == {
         "apply": "kubectl apply -f " + out,
         "wait": "kubectl -n seedpod wait --for=condition=Ready pod/%s --timeout=300s" % pod,
         "outcomes": "kubectl -n seedpod get pods -l app.kubernetes.io/instance=%s -o custom-columns=POD:.metadata.name,"
@@ -51,60 +50,110 @@ def test_each_command_is_of_this_build(tmp_path):
                     "FAILED:.status.initContainerStatuses[0].state.terminated.message" % instance,
         "prune": "kubectl -n seedpod delete daemonset,deployment,service,pod,configmap -l "
                  "'app.kubernetes.io/managed-by=seedpod,app.kubernetes.io/instance!=%s'" % instance,
-        "delete": "kubectl delete --ignore-not-found -f " + out,
+        "undo": "kubectl delete --ignore-not-found -f " + out,
         "heal": "kubectl -n seedpod delete pod %s --ignore-not-found --force && kubectl apply -f %s" % (pod, out)}
 
 
 def test_a_folder_with_a_blank_in_its_name_is_quoted(tmp_path):
-    told, _ = told_of(tmp_path, "my out")
-    assert told["commands"]["delete"] == "kubectl delete --ignore-not-found -f '%s'" % (tmp_path / "my out")
+    found, _ = facts_of(tmp_path, "my out")
+    assert found["commands"]["undo"] == "kubectl delete --ignore-not-found -f '%s'" % (tmp_path / "my out")
 
 
 def test_what_heals_itself_needs_no_command(tmp_path):
     for asked, wait in ((Site("x", expose="nodeport", replicas=2), "rollout status deployment/seedpod-"),
                         (Site("x", expose="hostport"), "rollout status daemonset/seedpod --timeout")):
-        told, _ = told_of(tmp_path, asked=asked)
-        assert "heal" not in told["commands"] and wait in told["commands"]["wait"]
-        assert "evicted" not in summary.summary(told)
+        found, _ = facts_of(tmp_path, asked=asked)
+        assert "heal" not in found["commands"] and wait in found["commands"]["wait"]
+        assert "evicted" not in summary.summary(found)
 
 
-def test_a_daemon_set_tells_what_it_costs_the_api_server(tmp_path):
-    told, result = told_of(tmp_path, asked=Site("x", expose="hostport"), chunk_size=1024)
+def test_a_daemon_set_shows_what_it_costs_the_api_server(tmp_path):
+    found, result = facts_of(tmp_path, asked=Site("x", expose="hostport"), chunk_size=1024)
     assert "note      every node reads all %d chunks from the API server: %s each\n" % (
-        len(result.chunks), summary.human(result.payload.size)) in summary.summary(told)
+        len(result.chunks), summary.human(result.payload.size)) in summary.summary(found)
     cluster = dumps.cluster(*[dumps.node(name, images=["python:3"]) for name in ("a", "b", "c")])
-    told, result = told_of(tmp_path, asked=Site(expose="hostport"), cluster=cluster)
-    assert "each, %s for 3 nodes" % summary.human(3 * result.payload.size) in summary.summary(told)
+    found, result = facts_of(tmp_path, asked=Site(expose="hostport"), cluster=cluster)
+    assert "each, %s for 3 nodes" % summary.human(3 * result.payload.size) in summary.summary(found)
 
 
 @pytest.mark.parametrize("asked", [Site("x", expose="hostnetwork"), Site("x", expose="hostport"),
                                    Site("x", expose="nodeport", host_python="")])
-def test_a_namespace_that_takes_any_pod_is_told_of(tmp_path, asked):
-    told, _ = told_of(tmp_path, asked=asked)
-    assert told["pod_security"] == "privileged"
-    note = "note      namespace seedpod takes any Pod (pod-security.kubernetes.io/enforce=privileged)"
-    assert note in summary.summary(told)
+def test_a_namespace_that_takes_any_pod_is_reported(tmp_path, asked):
+    found, _ = facts_of(tmp_path, asked=asked)
+    assert found["pod_security"] == "privileged"
+    note = "note      namespace seedpod admits any Pod (pod-security.kubernetes.io/enforce=privileged)"
+    assert note in summary.summary(found)
 
 
-def test_reasons_and_warnings_of_the_cluster_are_told(tmp_path):
+def test_reasons_and_warnings_of_the_cluster_are_reported(tmp_path):
     cluster = dumps.cluster(dumps.node(images=["python:3"], runtime="cri-o://1.35.0"))
-    told, _ = told_of(tmp_path, asked=Site(), cluster=cluster)
-    page = summary.summary(told)
+    found, _ = facts_of(tmp_path, asked=Site(), cluster=cluster)
+    page = summary.summary(found)
     assert "why       image python:3: node n1 lists it" in page
     assert 'warning   CRI-O' in page and '\n            [[registry]]\n            location = "127.0.0.1:31999"' in page
 
 
-def test_a_stream_leaves_out_the_steps_that_need_a_folder(tmp_path):
-    told, _ = told_of(tmp_path, STDOUT)
-    page = summary.summary(told)
-    assert "kubectl apply" not in page.replace("plain kubectl apply", "") and "delete -f" not in page
-    assert told["commands"]["prune"] in page
+def test_a_stream_has_no_step_that_needs_a_folder(tmp_path):
+    found, _ = facts_of(tmp_path, STDOUT)
+    page = summary.summary(found)
+    assert "kubectl apply" not in page and " -f " not in page and "evicted" not in page
+    assert page.endswith("undo\n     kubectl -n seedpod delete daemonset,deployment,service,pod,configmap -l "
+                         "'app.kubernetes.io/managed-by=seedpod'")
+
+
+def test_next_steps_are_numbered_and_undoing_comes_last(tmp_path):
+    found, _ = facts_of(tmp_path)
+    page = summary.summary(found)
+    assert "\nnext steps\n  1. apply it\n     kubectl apply -f " in page
+    assert "\n  2. wait until it serves\n     kubectl -n seedpod wait " in page and "\n  3. " not in page
+    assert page.splitlines()[-2:] == ["undo; this deletes namespace seedpod with everything in it",
+                                      "     " + found["commands"]["undo"]]
+
+
+@pytest.mark.parametrize("site, undo", [
+    (Site("x", expose="nodeport", namespace="tools", create_namespace=True),
+     "\nundo; this deletes namespace tools with everything in it\n"),
+    (Site("x", expose="nodeport", namespace="tools"), "\nundo\n")])
+def test_undoing_warns_of_a_namespace_that_goes_with_it(tmp_path, site, undo):
+    assert undo in summary.summary(facts_of(tmp_path, asked=site)[0])
+
+
+def test_the_steps_of_a_persistent_registry_go_on_counting(tmp_path):
+    found, _ = facts_of(tmp_path)
+    page = summary.summary(dict(found, registry={"wait until the registry serves": "kubectl wait"}))
+    assert "\n  3. wait until the registry serves\n     kubectl wait\n" in page
+
+
+@pytest.mark.parametrize("used, shown", [(100, False), (236000, True), (300000, True)])
+def test_a_limit_is_shown_only_when_it_is_near(tmp_path, used, shown):
+    found, _ = facts_of(tmp_path)
+    page = summary.summary(dict(found, annotation={"bytes": used, "limit_bytes": 262144}))
+    assert ("\nlimit     the largest object takes %s of what plain kubectl apply accepts\n"
+            % summary.percent(used, 262144) in page) == shown
+
+
+HOSTILE = "a\x1b[2J\r\nnext steps\n  1. rm -rf /\u202e\ud800"
+
+
+@pytest.mark.parametrize("key, value", [
+    ("notes", [HOSTILE]), ("reasons", [HOSTILE.replace("\n", "")]), ("warnings", [HOSTILE.replace("\n", "")])])
+def test_no_text_from_outside_has_an_effect_on_a_terminal(tmp_path, key, value):
+    page = summary.summary(dict(facts_of(tmp_path)[0], **{key: value}))
+    assert [c for c in page if not c.isprintable() and c != "\n"] == []
+    assert page.count("\nnext steps") == 1 or key != "notes"
+
+
+def test_a_platform_is_shown_escaped(tmp_path):
+    found, _ = facts_of(tmp_path)
+    found["images"][0]["platforms"] = [HOSTILE]
+    page = summary.summary(found)
+    assert [c for c in page if not c.isprintable() and c != "\n"] == [] and page.count("\nnext steps") == 1
 
 
 @pytest.mark.parametrize("count, text", [
     (0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (999949, "999.9 kB"), (8000000, "8.0 MB"),
     (1200000000, "1.2 GB"), (5000000000000, "5000.0 GB")])
-def test_bytes_are_told_for_people(count, text):
+def test_bytes_are_shown_for_people(count, text):
     assert summary.human(count) == text
 
 
@@ -119,11 +168,11 @@ def test_shares_are_rounded_up(part, whole, text):
     (100, 100, 1, "packing [########################] 100 bytes of 100 bytes, 100 bytes/s, 0 s left"),
     (2000, 0, 2, "packing 2.0 kB, 1.0 kB/s"), (200, 100, 2, "packing 200 bytes, 100 bytes/s"),
 ])
-def test_progress_tells_how_far_how_fast_and_how_long(done, total, seconds, line):
+def test_progress_shows_how_far_how_fast_and_how_long(done, total, seconds, line):
     assert summary.progress_line("packing", done, total, seconds) == line
 
 
-def test_what_an_index_names_and_the_archive_lacks_is_told(tmp_path):
+def test_what_an_index_names_and_the_archive_lacks_is_reported(tmp_path):
     images = [samples.sample("a"), samples.sample("b", platform="linux/arm64")]
     archive = samples.write(tmp_path / "multi.tar", samples.multi_platform(images, samples.NAME, left_out=[1]))
     order = builds.order(tmp_path, site=Site("x", expose="nodeport"))._replace(archives=[("", archive)])

@@ -12,7 +12,7 @@ import tempfile
 from typing import BinaryIO, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 from builder.payload.chunks import Chunk, read
-from builder.reading.errors import BuildError
+from builder.reading.errors import BuildError, shown
 from builder.kubernetes import config_maps, file_names, security, workloads
 from builder.kubernetes.manifest import Object
 from builder.kubernetes.workloads import Plan
@@ -52,8 +52,8 @@ undo    kubectl delete --ignore-not-found -f THIS_FOLDER
 Every node can then pull:
 {images}
 The YAML files are to be applied in the order of their names. {pyz} is the program that they carry into the cluster,
-for you to look at (unzip it) or to run by hand. {sums} tells whether the folder was carried over whole: sha256sum -c
-{sums}, or python3 build.py --verify THIS_FOLDER. kubectl passes over all three.
+for you to look at (unzip it) or to run by hand. {sums} shows whether the folder was copied whole: sha256sum -c
+{sums}, or python3 build.py --verify THIS_FOLDER. kubectl ignores all three.
 """
 
 
@@ -90,7 +90,7 @@ def comment_of(plan: Plan, manifest: Object) -> str:
     heal = HEAL[kind].format(namespace=namespace, name=manifest["metadata"]["name"])
     python = ", with the Python of the node" if any("hostPath" in volume for volume in spec["volumes"]) else ""
     return COMMENT.format(port=plan.site.node_port, namespace=namespace, instance=plan.instance, heal=heal,
-                          image=spec["containers"][0]["image"] + ", which is on the nodes already" + python)
+                          image=shown(spec["containers"][0]["image"]) + ", which is on the nodes already" + python)
 
 
 def companions(pyz: bytes, apply: str, site: Site, addresses: Mapping[str, str]) -> List[Tuple[str, Parts]]:
@@ -137,18 +137,20 @@ def write_file(path: str, data: bytes) -> None:
 def check_out(out: str) -> None:
     """BuildError unless OUT can be written: it is not there, or empty, or a build of ours."""
     out = os.path.abspath(out)  # what Folder replaces: "" is a folder, too, and "link/" is a link
+    if not out.isprintable():  # it would stand in the commands to type next
+        raise BuildError("%s: has characters in its name that cannot be shown: name another folder with -o" % out)
     if not os.path.lexists(out):
         return
     advice = "name another folder with -o, or remove it"
     if not os.path.isdir(out) or os.path.islink(out):
-        raise BuildError("%s: is there and is no folder: %s" % (out, advice))
+        raise BuildError("%s: exists and is not a folder: %s" % (out, advice))
     names = sorted(os.listdir(out))
     strange = [name for name in names if not file_names.is_ours(name)]
     if strange or names and not marked(os.path.join(out, README)):
         raise BuildError("%s: holds files that Seedpod did not write (%s): %s"
                          % (out, ascii((strange or names)[0]), advice))
-    if os.path.samefile(out, os.curdir):  # it would be moved away, and the shell would stand in what is no more
-        raise BuildError("%s: is the folder that you are in: name another with -o" % out)
+    if os.path.samefile(out, os.curdir):  # it would be moved away, and the shell left in a folder that is gone
+        raise BuildError("%s: is the current folder: name another with -o" % out)
 
 
 def marked(path: str) -> bool:

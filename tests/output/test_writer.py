@@ -70,7 +70,7 @@ def test_somebody_elses_folder_is_refused_and_untouched(tmp_path, files):
 
 def test_a_file_in_the_place_of_the_folder_is_refused_and_untouched(tmp_path):
     (tmp_path / "out").write_bytes(b"mine")
-    with pytest.raises(BuildError, match="out: is there and is no folder"):
+    with pytest.raises(BuildError, match="out: exists and is not a folder"):
         write(tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == b"mine"
 
@@ -79,14 +79,14 @@ def test_a_file_in_the_place_of_the_folder_is_refused_and_untouched(tmp_path):
 def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path, target):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / target)
-    with pytest.raises(BuildError, match="out: is there and is no folder"):
+    with pytest.raises(BuildError, match="out: exists and is not a folder"):
         write(tmp_path / "out")
 
 
 def test_a_link_is_one_with_a_slash_behind_it_too(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(BuildError, match="out: is there and is no folder"):
+    with pytest.raises(BuildError, match="out: exists and is not a folder"):
         writer.check_out(str(tmp_path / "out") + "/")
 
 
@@ -94,7 +94,7 @@ def test_a_link_is_one_with_a_slash_behind_it_too(tmp_path):
 def test_the_folder_that_one_is_in_is_refused_however_it_is_named(tmp_path, monkeypatch, name):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(BuildError, match="here: is the folder that you are in: name another with -o"):
+    with pytest.raises(BuildError, match="here: is the current folder: name another with -o"):
         writer.check_out(name)
 
 
