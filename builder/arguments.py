@@ -207,6 +207,14 @@ def add_site_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--expose", choices=EXPOSURES, default="", help=(
         "how 127.0.0.1 leads to it on every node: %s (default: %s, or what fits --cluster)" % (
             "; ".join("%s, %s" % (row.name, row.what) for row in EXPOSURES.values()), DEFAULT.name)))
+    group.add_argument("--names", choices=site.NAMES, default=site.SERVED, help=(
+        "how manifests keep the names of their images: not (%(default)s: they name 127.0.0.1:PORT/...), by a policy of "
+        "the API server that rewrites Pods (Kubernetes 1.36), or by containerd on every node, which asks here first"))
+    group.add_argument("--names-kube-system", action="store_true",
+                       help="--names policy rewrites the Pods of kube-system, too")
+    group.add_argument("--containerd-config", type=partial(site.folder, "--containerd-config"), metavar="DIR",
+                       help="where containerd's config.toml lies on the nodes, for --names mirror "
+                       "(default: /etc/containerd, or what --cluster says)")
     group.add_argument("--replicas", type=partial(site.count, "--replicas"), default=0, metavar="N",
                        help="make a Deployment, which heals itself, instead of a bare Pod")
     group.add_argument("--namespace", type=site.namespace, default=site.NAME, help="(default: %(default)s)")

@@ -12,7 +12,7 @@ from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTupl
 
 from builder.payload import chunks
 from builder.payload.addresses import addresses
-from builder.kubernetes import config_maps, persistent_registry, sizes, workloads
+from builder.kubernetes import config_maps, names, persistent_registry, sizes, workloads
 from builder.output import writer
 from builder.rewriting import platforms
 from builder.cluster import preflight
@@ -86,7 +86,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             folder = stack.enter_context(writer.Folder(order.out))
             scratch = folder.scratch
         images, notes, other_bytes = read(order, stack, scratch, progress)
-        names, clashes = addresses(images)
+        served, clashes = addresses(images)
         registry = persistent_registry.image_of(order.registry, images) if order.registry else ""
         command = persistent_registry.command_of(registry, images) if registry else []
         decision = decided(order, images)
@@ -100,15 +100,16 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             plan = workloads.plan_of(decision.site, decision.runners, digest, [part.name for part in parts], code,
                                      payload.blob_bytes + payload.largest_blob_bytes, payload.size)
             check_object_size(plan)
-            result = Result(images, names, payload, digest, parts, chunk_size, decision, plan, len(code),
+            result = Result(images, served, payload, digest, parts, chunk_size, decision, plan, len(code),
                             annotation_bytes(plan, parts), notes + clashes + advice, other_bytes)
             documents = itertools.chain(writer.documents(plan, decision.profile, parts, source, code),
-                                        registry_documents(order, result, names.get(registry, ""), command))
+                                        registry_documents(order, result, served.get(registry, ""), command),
+                                        names_documents(order, result))
             if order.out == STDOUT:
                 writer.write_stream(stdout, documents)
             else:
                 folder.write(documents)
-                folder.write(writer.companions(code, apply_command("THIS_FOLDER", result), decision.site, names))
+                folder.write(writer.companions(code, apply_command("THIS_FOLDER", result), decision.site, served))
                 folder.keep()
     return result
 
@@ -122,6 +123,16 @@ def registry_documents(order: Order, result: Result, address: str, command: Sequ
         found = persistent_registry.objects(result.plan, result.decision.runners[0], image, command,
                                             order.registry.storage, code, writer.DATA)
         yield from writer.with_code(found, code)
+
+
+def names_documents(order: Order, result: Result) -> Iterator[Tuple[str, writer.Parts]]:
+    """(file name, YAML) of what keeps the names of images, if that is wanted."""
+    site, references = result.plan.site, list(result.addresses)
+    whose = names.owner(site, result.plan.instance)
+    if order.registry:
+        whose = persistent_registry.names_owner(site)
+    found = names.objects(site, whose, result.decision.runners[0], references, {}, pyz.read_mirror())
+    yield from writer.with_code(found, b"")
 
 
 class Reading:

@@ -107,7 +107,7 @@ def commands(order: Order, result: Result) -> Dict[str, str]:
     what another build left; "undo" by label where there is no folder that lists the objects."""
     plan, streamed = result.plan, order.out == STDOUT
     kubectl = "kubectl -n %s " % plan.site.namespace
-    ours = "delete %s -l '%s=%s" % (pruned_kinds(), MANAGED_BY, NAME)
+    ours = "delete %s -l '%s=%s" % (pruned_kinds(plan.site), MANAGED_BY, NAME)
     found = {
         "apply": apply_command(order.out, result),
         "wait": kubectl + wait_command(plan),

@@ -18,7 +18,11 @@ REGISTRY_CLAIM = "50-registryclaim.yaml"
 SPOOLER = "51-spooler.yaml"
 REGISTRY_SERVICE = "52-registryservice.yaml"
 REGISTRY = "60-registry.yaml"
-APPLIED = (NAMESPACE, CHUNK, INJECTOR, SERVICE, WORKLOAD, REGISTRY_CLAIM, SPOOLER, REGISTRY_SERVICE, REGISTRY)
+MIRROR = "70-mirror.yaml"
+POLICY = "70-policy-*.yaml"  # last: Pods that it rewrites need all of the above
+BINDING = "71-binding-*.yaml"
+APPLIED = (NAMESPACE, CHUNK, INJECTOR, SERVICE, WORKLOAD, REGISTRY_CLAIM, SPOOLER, REGISTRY_SERVICE, REGISTRY, MIRROR,
+           POLICY, BINDING)
 
 README = "README.txt"  # begins with the mark by which a folder of ours is known
 PYZ = INJECTOR_FILE  # to look at, or to run by hand

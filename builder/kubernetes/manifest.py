@@ -7,7 +7,7 @@ https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
 import hashlib
 from typing import Any, Dict, Mapping, NamedTuple
 
-from builder.kubernetes.site import NAME, Site
+from builder.kubernetes.site import NAME, POLICY, Site
 
 Object = Dict[str, Any]
 
@@ -23,10 +23,13 @@ class Kind(NamedTuple):
     api_version: str
     namespaced: bool = True
     pruned: bool = True  # whether it goes with the build that wrote it
+    names: str = ""  # the way of --names that writes it, where not every cluster knows the kind
 
 
 # In the order in which they are pruned: what uses others first.
 KINDS = {kind.name: kind for kind in (
+    Kind("MutatingAdmissionPolicyBinding", "admissionregistration.k8s.io/v1", namespaced=False, names=POLICY),
+    Kind("MutatingAdmissionPolicy", "admissionregistration.k8s.io/v1", namespaced=False, names=POLICY),
     Kind("DaemonSet", "apps/v1"),
     Kind("Deployment", "apps/v1"),
     Kind("Service", "v1"),
@@ -37,9 +40,9 @@ KINDS = {kind.name: kind for kind in (
 )}
 
 
-def pruned_kinds() -> str:
-    """Every kind that a build leaves behind, as `kubectl delete` takes them."""
-    return ",".join(kind.name.lower() for kind in KINDS.values() if kind.pruned)
+def pruned_kinds(site: Site) -> str:
+    """Every kind that a build leaves behind, as `kubectl delete` takes them: it fails for one that is not known."""
+    return ",".join(kind.name.lower() for kind in KINDS.values() if kind.pruned and kind.names in ("", site.names))
 
 
 def short_hash(data: bytes) -> str:

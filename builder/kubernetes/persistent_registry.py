@@ -18,6 +18,7 @@ from builder.reading.errors import BuildError
 from builder.kubernetes.exposure import NODE_PORT
 from builder.kubernetes.config_maps import file_config_map, program_object_name
 from builder.kubernetes.manifest import Object, labels, manifest, pruned_kinds
+from builder.kubernetes.names import COMPONENT, Owner
 from builder.kubernetes.pod import container, pod_spec, probe
 from builder.kubernetes.runner import Runner, command as start, host_mounts, host_volumes, read_only
 from builder.kubernetes.workloads import READY_TIMEOUT, Plan, controller, node_port_service
@@ -157,6 +158,11 @@ def _volume(place: Storage) -> Object:
     return {"persistentVolumeClaim": {"claimName": place.claim or REGISTRY}}
 
 
+def names_owner(site: Site) -> Owner:
+    """It answers for the names of its images, too, and first: the seed goes."""
+    return Owner(labels(COMPONENT, app=REGISTRY), (ports.IMAGES, site.node_port))
+
+
 def commands(plan: Plan, runner: Runner) -> Dict[str, str]:
     """What to type once OUT is applied, in order: what for -> the command."""
     kubectl = "kubectl -n %s " % plan.site.namespace
@@ -171,5 +177,5 @@ def commands(plan: Plan, runner: Runner) -> Dict[str, str]:
         "bring its own image and all others of the payload into it": spooler + fill,
         "bring more images into it, as often as need be": spooler + "push NAME:TAG < ARCHIVE",
         "remove the seed; the registry and its data stay": "%sdelete %s -l app.kubernetes.io/managed-by=%s"
-                                                           % (kubectl, pruned_kinds(), NAME),
+                                                           % (kubectl, pruned_kinds(plan.site), NAME),
     }

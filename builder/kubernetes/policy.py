@@ -13,7 +13,6 @@ https://kubernetes.io/docs/reference/access-authn-authz/mutating-admission-polic
 import json
 from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
-API_VERSION = "admissionregistration.k8s.io/v1"
 OLDEST_MINOR = 36  # of Kubernetes 1 that serves it without a setting
 # Of one expression: https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/apis/admissionregistration/validation
 EXPRESSION_CHARACTERS = 100_000

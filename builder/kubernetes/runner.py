@@ -27,6 +27,11 @@ def command(runner: Runner, path: str, *arguments: str) -> List[str]:
     return [runner.interpreter, "-I", "-S", path, *arguments]
 
 
+def inline(runner: Runner, source: str, *arguments: str) -> List[str]:
+    """What starts a program whose text stands in the manifest."""
+    return [runner.interpreter, "-I", "-S", "-c", source, *arguments]
+
+
 def read_only(name: str, path: str) -> Object:
     """A mount of a volume."""
     return {"name": name, "mountPath": path, "readOnly": True}

@@ -8,7 +8,7 @@ from typing import Sequence
 from builder.kubernetes.exposure import PRIVILEGED, RESTRICTED
 from builder.kubernetes.manifest import Object, labels, manifest
 from builder.kubernetes.runner import Runner
-from builder.kubernetes.site import Site
+from builder.kubernetes.site import MIRROR, Site
 
 USER = 65532  # nobody's number on any distribution, the one of "distroless nonroot"; the node image's user may be root
 ENFORCE = "pod-security.kubernetes.io/enforce"  # the namespace's label
@@ -17,7 +17,8 @@ PROFILES = (RESTRICTED, "baseline", PRIVILEGED)  # the strictest first
 
 def profile(site: Site, runners: Sequence[Runner]) -> str:
     """The strictest profile that allows the Pods: hostPath, as hostPort and hostNetwork, needs the widest."""
-    return PRIVILEGED if any(runner.host_python for runner in runners) else site.exposure.profile
+    host_path = site.names == MIRROR or any(runner.host_python for runner in runners)
+    return PRIVILEGED if host_path else site.exposure.profile
 
 
 def namespace(site: Site, instance: str, enforce: str) -> Object:

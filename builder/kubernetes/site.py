@@ -15,6 +15,8 @@ from builder.kubernetes.exposure import DEFAULT, EXPOSURES, Exposure
 from builder.kubernetes.quantity import number
 
 NAME = "seedpod"
+SERVED, POLICY, MIRROR = "served", "policy", "mirror"
+NAMES = (SERVED, POLICY, MIRROR)
 INTERPRETER = "python3"
 
 NAME_LETTERS, SUBDOMAIN_LETTERS, PREFIX_LETTERS = 63, 253, 253
@@ -22,6 +24,7 @@ _NAME = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 LABEL_NAME = re.compile(_NAME)  # of a namespace
 SUBDOMAIN = re.compile(r"%s(?:\.%s)*" % (_NAME, _NAME))
 WORD = re.compile("(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")  # a label's value, or its key after the slash
+FOLDER = re.compile("(/[A-Za-z0-9._-]+)+/?")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 OUR_LABELS = "app.kubernetes.io/"  # what ties the objects together; the Service and the prune command select by them
 RESOURCES = ("cpu", "memory", "ephemeral-storage")
@@ -49,6 +52,9 @@ class Site(NamedTuple):
     labels: Pairs = {}
     annotations: Pairs = {}
     priority_class: str = ""
+    names: str = SERVED  # how manifests keep the names of their images: one of NAMES
+    names_kube_system: bool = False  # whether the policy rewrites Pods of kube-system, too
+    containerd_config: str = ""  # folder of containerd's configuration on the nodes; "": to be chosen
 
     @property
     def emits_namespace(self) -> bool:
@@ -73,6 +79,13 @@ def checked(site: Site) -> Site:
     if site.host_python is not None and (site.interpreter or site.tries > 1):
         raise BuildError("--host-python: takes no %s: name the node's Python as --host-python PATH"
                          % ("--interpreter" if site.interpreter else "--try"))
+    if site.names_kube_system and site.names != POLICY:
+        raise BuildError("--names-kube-system: says what --names %s rewrites: add it" % POLICY)
+    if site.containerd_config and site.names != MIRROR:
+        raise BuildError("--containerd-config: says where --names %s writes: add it" % MIRROR)
+    if site.names == MIRROR and site.tries > 1:
+        raise BuildError("--names %s: runs on every node in one image, which --try does not know: name it by --image"
+                         % MIRROR)
     for name, value in site.requests.items():
         if name in site.limits and number(value) > number(site.limits[name]):
             raise BuildError("--requests %s=%s: is more than --limits %s=%s: raise the limit"
@@ -116,6 +129,13 @@ def count(option: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 99):
         raise BuildError("%s %s: is no number from 1 to 99" % (option, ascii(text)))
     return int(text)
+
+
+def folder(option: str, text: str) -> str:
+    """An absolute path of a node without a step back, since it becomes a mount."""
+    if not text.startswith("/") or not FOLDER.fullmatch(text) or {"..", "."} & set(text.split("/")):
+        raise BuildError("%s %s: is not an absolute path of a folder, e.g. /etc/containerd" % (option, ascii(text)))
+    return text.rstrip("/")
 
 
 def path(option: str, text: str) -> str:

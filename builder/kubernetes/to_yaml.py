@@ -1,8 +1,8 @@
 """Plain values (dict, list, str, int, bool) -> YAML text that a person reads and every parser takes the same way.
 
 Block style, keys in the order given, two spaces. A string is written plain only where no YAML version could take it
-for anything else; all others are double-quoted, almost as in JSON. Written by hand because the standard library has
-no YAML, and this subset is smaller than the exceptions of a general one.
+for anything else, and one of several lines line by line; all others are double-quoted, almost as in JSON. Written by
+hand because the standard library has no YAML, and this subset is smaller than the exceptions of a general one.
 
 Spec: https://yaml.org/spec/1.2.2/ (and the words that YAML 1.1 parsers, kubectl's among them, take for booleans)
 """
@@ -30,7 +30,10 @@ def _lines(value: Any) -> Iterator[str]:
         for item in value:
             first, *rest = _lines(item)
             yield "- " + first
-            yield from ("  " + line for line in rest)
+            yield from (_indented(line) for line in rest)
+    elif _is_block(value):
+        yield "|" if value.endswith("\n") else "|-"
+        yield from value.splitlines()
     else:
         yield _scalar(value)
 
@@ -38,9 +41,23 @@ def _lines(value: Any) -> Iterator[str]:
 def _entry(key: str, value: Any, indent: str) -> Iterator[str]:
     if isinstance(value, (dict, list)) and value:
         yield key
-        yield from (indent + line for line in _lines(value))
+        yield from ((indent + line).rstrip() for line in _lines(value))
     else:
-        yield "%s %s" % (key, _scalar(value))
+        first, *rest = _lines(value)
+        yield "%s %s" % (key, first)
+        yield from (_indented(line) for line in rest)
+
+
+def _indented(line: str) -> str:
+    return ("  " + line).rstrip()
+
+
+def _is_block(value: Any) -> bool:
+    """Whether a text of several lines can stand as they are: nothing in them that YAML strips, folds or escapes."""
+    if not isinstance(value, str) or "\n" not in value.rstrip("\n") or value.endswith("\n\n"):
+        return False
+    lines = value.split("\n")
+    return lines[0][:1].strip() != "" and all(line.isprintable() and line == line.rstrip() for line in lines)
 
 
 def _scalar(value: Any) -> str:

@@ -53,6 +53,11 @@ def read_spooler() -> Dict[str, str]:
     return without_unused({path: source.replace("builder.reading", "reading") for path, source in modules.items()})
 
 
+def read_mirror() -> str:
+    """The program that a manifest carries as text."""
+    return (STAGE1 / "mirror" / "__main__.py").read_text(encoding="utf-8")
+
+
 def without_unused(modules: Mapping[str, str]) -> Dict[str, str]:
     """The same modules without the functions that only the builder calls: whose name appears nowhere else in them."""
     words = collections.Counter(word for source in modules.values() for word in re.findall(r"\w+", source))

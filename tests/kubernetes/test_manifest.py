@@ -5,14 +5,18 @@ import pytest
 
 from builder.kubernetes import manifest
 from builder.kubernetes.manifest import KINDS
-from builder.kubernetes.site import Site
+from builder.kubernetes.site import POLICY, Site
 
 SITE = Site(namespace="infra", labels={"team": "a"})
 
 
 def test_pruning_deletes_every_kind_that_is_written_but_what_outlives_a_seed():
     assert set(KINDS) - {"Namespace", "PersistentVolumeClaim"} == {
-        kind for kind in KINDS if kind.lower() in manifest.pruned_kinds().split(",")}
+        kind for kind in KINDS if kind.lower() in manifest.pruned_kinds(Site(names=POLICY)).split(",")}
+
+
+def test_pruning_names_no_kind_that_the_cluster_need_not_know():
+    assert "policy" not in manifest.pruned_kinds(Site())
 
 
 def test_nothing_is_written_of_a_kind_that_pruning_does_not_know():
@@ -23,7 +27,7 @@ def test_nothing_is_written_of_a_kind_that_pruning_does_not_know():
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_object_is_in_the_namespace_unless_its_kind_is_above_namespaces(kind):
     found = manifest.manifest(kind, SITE, "a", manifest.labels("x"))
-    assert found["metadata"].get("namespace") == (None if kind == "Namespace" else "infra")
+    assert found["metadata"].get("namespace") == ("infra" if KINDS[kind].namespaced else None)
     assert found["metadata"]["labels"] == {"team": "a", **manifest.labels("x")}
 
 

@@ -22,6 +22,9 @@ TRAPS = [
     "\xe4\xf6\xfc", "\u65e5\u672c", "\U0001f331", "\U0001f331\n", "a\u200bb\U0001f331",
     "registry.k8s.io/pause:3.10", "example.com:5000/a/b@sha256:" + "0" * 64, "app.kubernetes.io/name", "100m", "64Mi",
     "/usr/bin/python3", "-I", "--listen", "key=value", "a" * 5000,
+    "a\nb\n", "a\n\nb", "a\n  b\n c", "a\nb\n\n", "\na\nb", " a\nb", "a \nb", "a\n \nb", "a\tb\nc", "a\r\nb",
+    "# a\n- b", "---\na", "a\n---\nb", "...\na", "{\n  \"a\": \"b\"\n}", "a: b\nc: d", "a\n\u2028b", "|\na", "%a\nb",
+    "import os\nif os:\n    print('x: y')  # z\n",
 ]
 EMPTY = [{}, [], "", {"a": {}}, {"a": []}, [{}], [[]], {"a": ""}, [""], {"": ""}]
 NESTED = [
@@ -40,6 +43,16 @@ def parsed(needs, text):
 
 def test_every_string_comes_back_as_that_string(needs):
     assert parsed(needs, to_yaml({"values": TRAPS})) == [{"values": TRAPS}]
+
+
+def test_every_string_comes_back_at_any_depth(needs):
+    values = [{"a": [{"b": trap}, [trap], {"c": {"d": trap, "e": 1}}]} for trap in TRAPS]
+    assert parsed(needs, to_yaml({"values": values})) == [{"values": values}]
+
+
+def test_a_text_of_several_lines_stands_line_by_line():
+    assert to_yaml({"a": {"b": "one:\n  two\n\n# three", "c": ["x\ny\n"]}}) == (
+        "a:\n  b: |-\n    one:\n      two\n\n    # three\n  c:\n  - |\n    x\n    y\n")
 
 
 def test_every_string_comes_back_as_a_key(needs):

@@ -1,0 +1,128 @@
+"""How manifests keep the names of their images (`--names`): one row for each way, and the objects that bring it. Pure.
+
+    served   nothing is brought: manifests name 127.0.0.1:PORT/...
+    policy   the API server rewrites the images of Pods (policy.py)
+    mirror   each node's containerd asks the seed first; Pods stay as they are (stage1/mirror)
+
+In:  the references of the seed, a site, a runner. Out: file name -> object, as in the other modules of this folder.
+The objects belong to whoever answers under their port: to the build or, where there is one, to the registry that stays.
+"""
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence
+
+from builder.kubernetes import file_names, policy
+from builder.kubernetes.exposure import LOOPBACK
+from builder.kubernetes.manifest import Object, labels, manifest
+from builder.kubernetes.pod import container, pod_spec
+from builder.kubernetes.quantity import MIB
+from builder.kubernetes.runner import Runner, host_mounts, host_volumes, inline
+from builder.kubernetes.site import MIRROR, NAME, POLICY, TOLERATE_ALL, Site
+from builder.kubernetes.spellings import served_spellings
+from builder.kubernetes.workloads import controller
+from builder.reading.reference import DOCKER_HUB, DOCKER_HUB_ALIASES, PATH, parse
+
+COMPONENT = "names"
+MIRROR_NAME = NAME + "-names"  # fixed: two DaemonSets would remove each other's files
+MIRROR_BYTES = 32 * MIB
+MIRROR_GRACE_SECONDS = 10  # to remove the files: a node's disk may be busy
+CONTAINERD = "/etc/containerd"
+HOST = "/host"  # where the node's folder is mounted; the program's own default
+SYSTEM_NAMESPACE = "kube-system"  # kube-proxy and the CNI of a new node bring up the node port: they cannot wait for it
+
+
+class Owner(NamedTuple):
+    """Whose objects they are, and who answers."""
+    labels: Mapping[str, str]
+    node_ports: Sequence[int]  # of 127.0.0.1, to be asked in this order
+
+
+def owner(site: Site, instance: str) -> Owner:
+    """The build's own."""
+    return Owner(labels(COMPONENT, instance), (site.node_port,))
+
+
+def full_name(reference: str) -> str:
+    """The repository with its host, as both the injector and the registry that stays serve it, and its tag or digest.
+
+    A host with a port has no place in a repository name: it is left out.
+    """
+    parsed = parse(reference)
+    name = "%s/%s" % (parsed.host.lower(), parsed.path)
+    return "%s%s" % (name if PATH.fullmatch(name) else parsed.path,
+                     ":" + parsed.tag if parsed.tag else "@" + parsed.digest)
+
+
+def objects(site: Site, whose: Owner, runner: Runner, references: Iterable[str], digests: Mapping[str, str],
+            source: str) -> Dict[str, Object]:
+    """File name -> object, in the order in which they are to be applied.
+
+    `digests`: reference -> digest of the image where it was published, for those that have it still; `source`: the text
+    of stage1/mirror.
+    """
+    if site.names == POLICY:
+        return _policies(site, whose, references, digests)
+    if site.names == MIRROR:
+        return {file_names.MIRROR: _mirror(site, whose, runner, hosts(references), source)}
+    return {}
+
+
+def _policies(site: Site, whose: Owner, references: Iterable[str], digests: Mapping[str, str]) -> Dict[str, Object]:
+    addresses = {reference: "%s:%d/%s" % (LOOPBACK, whose.node_ports[0], full_name(reference))
+                 for reference in references}
+    left_out = [site.namespace] + ([] if site.names_kube_system else [SYSTEM_NAMESPACE])
+    found: Dict[str, Object] = {}
+    for number, spec in enumerate(policy.specs(served_spellings(addresses, digests), left_out), 1):
+        # Cluster-wide names: a second seed, in another namespace, has its own.
+        name = "%s-%s-%d" % (MIRROR_NAME, site.namespace, number)
+        for row, kind, its_spec in ((file_names.POLICY, "MutatingAdmissionPolicy", spec),
+                                    (file_names.BINDING, "MutatingAdmissionPolicyBinding", {"policyName": name})):
+            found[row.replace("*", str(number))] = manifest(kind, site, name, whose.labels, spec=its_spec)
+    return dict(sorted(found.items()))
+
+
+def hosts(references: Iterable[str]) -> List[str]:
+    """The registry hosts that references name, Docker Hub's other names included."""
+    found: List[str] = []
+    for reference in references:
+        host = parse(reference).host.lower()
+        found += DOCKER_HUB_ALIASES if host == DOCKER_HUB else (host,)
+    return sorted(set(found))
+
+
+def urls(host: str, node_ports: Sequence[int]) -> List[str]:
+    """What to ask for the images of a host. A host with a port has no place in a path: there `?ns=` says it."""
+    path = "" if ":" in host else "/" + (DOCKER_HUB if host in DOCKER_HUB_ALIASES else host)
+    return ["http://%s:%d/v2%s" % (LOOPBACK, port, path) for port in node_ports]
+
+
+def _mirror(site: Site, whose: Owner, runner: Runner, registry_hosts: Sequence[str], source: str) -> Object:
+    """On every node, whatever its taints; root, since containerd's folders are root's, but without a capability."""
+    folder = site.containerd_config or CONTAINERD
+    everywhere = Site(namespace=site.namespace, tolerations=(TOLERATE_ALL,), labels=site.labels,
+                      annotations=site.annotations, requests=site.requests, pull_secrets=site.pull_secrets,
+                      priority_class=site.priority_class)
+    arguments = ["--owner", site.namespace, "--folder", folder]
+    arguments += ["%s=%s" % (host, url) for host in registry_hosts for url in urls(host, whose.node_ports)]
+    program = container(everywhere, runner.image, MIRROR, inline(runner, source, *arguments), MIRROR_BYTES,
+                        [{"name": "containerd", "mountPath": HOST + folder}] + host_mounts(runner))
+    spec = pod_spec(everywhere, runner._replace(nodes=()), [program], [
+        {"name": "containerd", "hostPath": {"path": folder, "type": "Directory"}}, *host_volumes(runner)],
+        grace_seconds=MIRROR_GRACE_SECONDS)
+    # SELinux keeps containers from the node's files but for those of this type.
+    spec["securityContext"] = {"runAsUser": 0, "runAsGroup": 0, "seccompProfile": {"type": "RuntimeDefault"},
+                               "seLinuxOptions": {"type": "spc_t"}}
+    selector = {key: value for key, value in whose.labels.items() if not key.endswith("/instance")}
+    return controller("DaemonSet", site, MIRROR_NAME, whose.labels, selector, spec)
+
+
+def registries_conf(references: Iterable[str], node_port: int) -> str:
+    """What a CRI-O node needs in /etc/containers/registries.conf.d/seedpod.conf: its owner reloads CRI-O then.
+
+    https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md
+    """
+    blocks = []
+    for host in hosts(references):
+        (url,) = urls(host, [node_port])
+        location = url[len("http://"):].replace("/v2", "", 1)
+        blocks.append('[[registry]]\nprefix = "%s"\nlocation = "%s"\n[[registry.mirror]]\nlocation = "%s"\n'
+                      'insecure = true\n' % (host, host, location))
+    return "\n".join(blocks)
