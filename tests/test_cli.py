@@ -408,12 +408,12 @@ def test_every_node_and_image_is_explained_on_demand(tmp_path, archive):
     arguments = "--cluster", dump("mixed-architectures"), "--explain"
     status, page, _ = run(archive, *arguments, "-o", tmp_path / "out")
     assert status == 0
-    assert "\n  arm-1  does not fit: arm64, but the images are for amd64\n" in page
-    assert "\n  apache/airflow:3.1.3-python3.12  not taken: on no node that fits (arm-1, arm-2: arm64" in page
+    assert "\n  arm-1  does not fit: arm64 (the images are for amd64)\n" in page
+    assert "\n  apache/airflow:3.1.3-python3.12  not chosen: is on no node that fits (arm-1, arm-2: arm64" in page
     assert "\n     kubectl apply -f " in page
     facts = json.loads(run(archive, *arguments, "-o", tmp_path / "out", "--json")[1])
-    assert facts["nodes"][1] == {"name": "arm-1", "verdict": "does not fit: arm64, but the images are for amd64"}
-    assert facts["candidates"][0]["verdict"] == "taken: Pod awx/awx-web-6b8c9d5f4-m8k2s runs it"
+    assert facts["nodes"][1] == {"name": "arm-1", "verdict": "does not fit: arm64 (the images are for amd64)"}
+    assert facts["candidates"][0]["verdict"] == "chosen: Pod awx/awx-web-6b8c9d5f4-m8k2s runs it"
 
 
 def test_a_dump_is_explained_without_any_archive(tmp_path):
@@ -423,7 +423,7 @@ def test_a_dump_is_explained_without_any_archive(tmp_path):
 
 
 @pytest.mark.parametrize("name, line", [
-    ("eks-bottlerocket", "no image on its nodes is known to carry Python"),
+    ("eks-bottlerocket", "no image on its nodes is known to contain Python"),
     ("pull-secrets", "--node-port 31999: is taken by"),
     ("all-tainted", "no node fits")])
 def test_what_the_cluster_refuses_is_one_line_and_nothing_is_written(tmp_path, archive, name, line):
@@ -453,7 +453,7 @@ def test_several_pods_are_emitted_to_try(tmp_path, archive):
     assert (status, names) == (0, ["40-pod-1.yaml", "40-pod-2.yaml", "40-pod-3.yaml"])
     assert "see what became of each try, and why\n     kubectl -n seedpod get pods -l app.kubernetes.io/instance=" in page
     status, page, _ = run(archive, "--cluster", dump("gke-cos"), "--try", 3, "-o", tmp_path / "out")
-    assert "why       only 1 of 3 can be tried: there are no more images" in page
+    assert "why       --try 3: tries only 1: all other images on nodes that fit" in page
     assert (tmp_path / "out" / "40-pod.yaml").exists() and not (tmp_path / "out" / "40-pod-1.yaml").exists()
     refused(run(archive, "--cluster", dump("rook-nftables"), "--try", 3), "which rule out --expose hostnetwork")
 

@@ -1,49 +1,83 @@
-"""Where a Python is known to be: names of images and of operating systems -> rows of known_python.json. Pure."""
+"""Where a Python is known to be: images and nodes -> rows of known_python.json. Pure."""
 import functools
 import json
 import pathlib
 import re
 from typing import Any, Dict, List, NamedTuple, Optional
 
+from builder.cluster.objects import Node
 from builder.reading.reference import Reference
 
 FILE = pathlib.Path(__file__).with_name("known_python.json")
 OFFICIAL = "library/"
+_PATTERNS = ("repository", "tags", "runtime", "os", "provider")  # columns that hold one
 
 
 class Known(NamedTuple):
     """A row that fits."""
     interpreter: str  # "": it is known to have none
-    version: str  # for people
+    version: str = ""  # for people
+    why: str = ""  # of an image that has none, for people
     sandbox: bool = False  # the image that is on every node, since every Pod needs it
     never: bool = False  # of a system: not even where a user says so
+    likely: bool = False  # of a system: most nodes have it, but it is not sure
+    what: str = ""  # the kind of node, where its osImage does not say so
+
+
+def known_image(reference: Reference, workload: str = "", runtime: str = "") -> Optional[Known]:
+    """`workload`: what runs it (Pod.workload), or ""; `runtime`: the version of the node's. None: nothing is known."""
+    return _image(_full_path(reference), reference.tag, workload if workload in _workloads() else "", runtime)
+
+
+def hints_at_python(reference: Reference) -> bool:
+    """Whether the name of an image of which nothing is known makes Python likely."""
+    name = "%s:%s" % (_full_path(reference), reference.tag)
+    return any(re.search(hint, name, re.IGNORECASE) for hint in _tables()["hints"])
+
+
+def known_system(node: Node) -> Optional[Known]:
+    """By what a node says of itself, what runs on it and what it lists; None: nothing is known."""
+    for row in _tables()["systems"]:
+        if ("os" in row and row["os"].match(node.os_image)
+                or "provider" in row and row["provider"].match(node.provider)
+                or "label" in row and any(key.startswith(row["label"]) for key in node.labels)
+                or "workload" in row and row["workload"] in node.workloads
+                or "image" in row and any(row["image"] in name for names in node.images for name in names)):
+            return _known(row)
+    return None
 
 
 @functools.lru_cache(maxsize=None)
-def _tables() -> Dict[str, List[Dict[str, Any]]]:
-    return json.loads(FILE.read_text(encoding="utf-8"))
+def _tables() -> Dict[str, List[Any]]:
+    tables = json.loads(FILE.read_text(encoding="utf-8"))
+    for row in tables["images"]:
+        row.update({"repository": "(?:.*/)?(?:%s)" % row["repository"]} if "repository" in row else {})
+    for row in tables["images"] + tables["systems"]:
+        row.update({key: re.compile(row[key], re.IGNORECASE) for key in _PATTERNS if key in row})
+    return tables
 
 
-def known_image(reference: Reference, workload: str, runtime: str) -> Optional[Known]:
-    """`workload`: NAMESPACE/OWNER/CONTAINER that runs it, or ""; `runtime`: version of the node's. None: not known."""
-    path = reference.path if "/" in reference.path else OFFICIAL + reference.path
+@functools.lru_cache(maxsize=None)
+def _workloads() -> frozenset:
+    return frozenset(row["workload"] for row in _tables()["images"] if "workload" in row)
+
+
+@functools.lru_cache(maxsize=None)
+def _image(path: str, tag: str, workload: str, runtime: str) -> Optional[Known]:
     for row in _tables()["images"]:
-        if "workload" in row and row["workload"] != workload:
+        if ("workload" in row and row["workload"] != workload
+                or "repository" in row and not row["repository"].fullmatch(path)
+                or "tags" in row and not row["tags"].match(tag)
+                or "runtime" in row and not row["runtime"].search(runtime)):
             continue
-        if "repository" in row and not re.fullmatch("(?:.*/)?(?:%s)" % row["repository"], path, re.IGNORECASE):
-            continue
-        if re.match(row.get("tags", ""), reference.tag, re.IGNORECASE) and re.search(row.get("runtime", ""), runtime):
-            return _known(row)
+        return _known(row)
     return None
 
 
-def known_system(os_image: str) -> Optional[Known]:
-    """By a node's osImage; None: not known."""
-    for row in _tables()["systems"]:
-        if re.match(row["os"], os_image, re.IGNORECASE):
-            return _known(row)
-    return None
+def _full_path(reference: Reference) -> str:
+    return reference.path if "/" in reference.path else OFFICIAL + reference.path
 
 
 def _known(row: Dict[str, Any]) -> Known:
-    return Known(row["interpreter"] or "", row.get("python", ""), row.get("sandbox", False), row.get("never", False))
+    return Known(row["interpreter"] or "", row.get("python", ""), row.get("why", ""), row.get("sandbox", False),
+                 row.get("never", False), row.get("likely", False), row.get("what", ""))

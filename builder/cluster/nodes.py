@@ -1,84 +1,106 @@
-"""Nodes against what the operator wants: why one cannot run the Pod, and how to say so of many in one line. Pure."""
-from typing import Dict, Iterable, List, Sequence, Tuple
+"""Nodes against what the operator wants: what keeps the Pod off one, and how to say so of many in one line. Pure."""
+from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
 from builder.cluster.objects import Node, Taint
 from builder.kubernetes.exposure import FALLBACK
 from builder.kubernetes.pod import REQUESTS
 from builder.kubernetes.quantity import number
-from builder.kubernetes.site import TOLERATE_ALL, Site, tolerates
+from builder.kubernetes.site import Site, is_key, tolerates
+from builder.reading.errors import shown
 
 NOT_READY = Taint("node.kubernetes.io/not-ready", "", "NoSchedule")
-KEEPING_OFF = ("NoSchedule", "NoExecute")  # effects of taints that matter to a Pod that is new
+CONDITIONS = (NOT_READY.key, "node.kubernetes.io/unreachable")  # taints of a node that is not ready: they say it again
+REPELLING = ("NoSchedule", "NoExecute")  # effects of taints that matter to a new Pod
+SET_BY_KUBERNETES = "node.kubernetes.io/"
 NAMES_SHOWN = 5
-REASON_LETTERS = 70  # of what a node says of itself
+REASON_CHARACTERS = 75  # of a node's own words
 
 
-def why_not(node: Node, site: Site, architectures: Sequence[str]) -> str:
-    """Why a node cannot run the Pod; "" if it can."""
+class Obstacle(NamedTuple):
+    """One thing that keeps the Pod off a node."""
+    text: str  # for people
+    taints: Tuple[Taint, ...] = ()  # which the Pod does not tolerate, if that is all
+    no_network: bool = False  # the node waits for its CNI: only a Pod on the host's network starts there
+
+
+Obstacles = Tuple[Obstacle, ...]
+
+
+def obstacles(node: Node, site: Site, architectures: Sequence[str]) -> Obstacles:
+    """All that keeps the Pod off a node; none: it fits."""
+    found = []
     if node.system.lower() == "windows":
-        return "runs Windows"
+        found.append(Obstacle("Windows"))
     if architectures and node.architecture and node.architecture not in architectures:
-        return "%s, but the images are for %s" % (node.architecture, " and ".join(architectures))
-    if not node.ready and not _waits_for_network(node, site):
-        return "not ready (%s)" % shortened(node.unready)
-    for taint in node.taints:
-        if taint.effect in KEEPING_OFF and not tolerates(site.tolerations, taint._asdict()):
-            return "tainted %s" % str(taint)
-    for key, value in site.node_selector.items():
-        if node.labels.get(key) != value:
-            return "without the label %s=%s" % (key, value)
+        found.append(Obstacle("%s (the images are for %s)" % (node.architecture, " and ".join(architectures))))
+    if not node.ready and not _starts_without_network(node, site):
+        found.append(Obstacle("not ready (%s)" % shown(node.unready, REASON_CHARACTERS), no_network=node.no_network))
+    taints = tuple(taint for taint in node.taints if taint.effect in REPELLING
+                   and not tolerates(site.tolerations, taint._asdict()) and (node.ready or taint.key not in CONDITIONS))
+    if taints:
+        found.append(Obstacle("tainted " + some(list(map(str, taints))), taints))
+    found += [Obstacle("without the label %s=%s" % item) for item in site.node_selector.items()
+              if node.labels.get(item[0]) != item[1]]
     for key, value in dict(REQUESTS, pods="1", **site.requests).items():
         if key in node.free and node.free[key] < number(value):
-            return "full (too little %s left, %s is asked for)" % (key, value) if key != "pods" \
-                else "full (it takes no more Pods)"
-    return ""
+            found.append(Obstacle("full (it takes no more Pods)" if key == "pods" else
+                                  "full (less than the requested %s=%s is free)" % (key, value)))
+    return tuple(found)
 
 
-def _waits_for_network(node: Node, site: Site) -> bool:
-    """A node without a CNI yet: a Pod on the host's network starts there if it tolerates that."""
-    return (site.exposure.host_network and tolerates(site.tolerations, NOT_READY._asdict())
-            and any(word in node.unready.lower() for word in ("cni", "network plugin", "networkpluginnotready")))
+def _starts_without_network(node: Node, site: Site) -> bool:
+    """Whether the Pod starts on this node, which has no CNI yet: it uses the host's network and tolerates the taint."""
+    return node.no_network and site.exposure.host_network and tolerates(site.tolerations, NOT_READY._asdict())
+
+
+def as_text(found: Obstacles) -> str:
+    """The obstacles of a node in one line; "" without any."""
+    return ", ".join(obstacle.text for obstacle in found)
 
 
 def in_groups(reasons: Iterable[Tuple[str, str]]) -> str:
-    """`a, b: tainted ...; c: full`, so that a hundred nodes still make one line."""
+    """(name, reason) -> `a, b: tainted ...; c: full`, so that a hundred nodes still make one line."""
     groups: Dict[str, List[str]] = {}
     for name, reason in reasons:
         if reason:
             groups.setdefault(reason, []).append(name)
-    return "; ".join("%s: %s" % (some(names), reason) for reason, names in groups.items())
+    texts = ["%s: %s" % (some(names), reason) for reason, names in groups.items()]
+    more = ["%d more reasons" % (len(texts) - NAMES_SHOWN)] if len(texts) > NAMES_SHOWN else []
+    return "; ".join(texts[:NAMES_SHOWN] + more)
 
 
 def some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
     more = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (" and %d more" % more if more > 0 else "")
 
 
-def shortened(text: str) -> str:
-    return text if len(text) <= REASON_LETTERS else text[:REASON_LETTERS].rstrip() + "..."
+def advice(nodes: Sequence[Obstacles]) -> str:
+    """What to add where no node fits: tolerations for nodes that only taints keep the Pod off, and the host's network
+    for those that have no other yet. "": no option helps."""
+    ways = []
+    wanted = sorted({taint.key for found in nodes for taint in _only_taints(found)})
+    if wanted:
+        ways.append("add " + " ".join("--tolerate " + key for key in wanted))
+    if any(any(one.no_network for one in found) and all(one.no_network or one.taints for one in found)
+           for found in nodes):
+        ways.append("add --expose %s --tolerate-all, which needs no network of Pods" % FALLBACK.name)
+    return ": " + ", or ".join(ways) if ways else ""
 
 
-def advice(nodes: Iterable[Node], site: Site) -> str:
-    """What to add where no node fits: tolerations, and where there is no network yet, the node's own."""
-    early = Site(expose=FALLBACK.name, tolerations=(TOLERATE_ALL,))
-    if any(not node.ready and _waits_for_network(node, early) and not _waits_for_network(node, site) for node in nodes):
-        return taint_advice(nodes, site) + (
-            ", or --expose %s --tolerate-all, which needs no network of Pods" % FALLBACK.name)
-    return taint_advice(nodes, site)
-
-
-def taint_advice(nodes: Iterable[Node], site: Site) -> str:
-    """What to add, if taints are what keeps the Pod off."""
-    keys = {taint.key for node in nodes for taint in node.taints
-            if taint.effect in KEEPING_OFF and not tolerates(site.tolerations, taint._asdict())}
-    wanted = sorted(key for key in keys if not key.startswith("node.kubernetes.io/"))
-    return ": add %s" % " ".join("--tolerate " + key for key in wanted) if wanted else ""
+def _only_taints(found: Obstacles) -> Tuple[Taint, ...]:
+    """The taints of a node that fits once they are tolerated, if somebody set them: what Kubernetes itself sets has
+    its reason, and a cordoned node is to be left alone."""
+    taints = tuple(taint for obstacle in found for taint in obstacle.taints)
+    return taints if all(obstacle.taints for obstacle in found) and all(
+        is_key(taint.key) and not taint.key.startswith(SET_BY_KUBERNETES) for taint in taints) else ()
 
 
 def systems(nodes: Iterable[Node]) -> str:
     """The operating systems of nodes, each once."""
-    return some(list(dict.fromkeys(node.os_image or "of unknown system" for node in nodes)))
+    return some(list(dict.fromkeys(node.os_image or "an unknown system" for node in nodes)))
 
 
 def host_names(nodes: Iterable[Node]) -> Tuple[str, ...]:
+    """The values of their host name labels, sorted."""
     return tuple(sorted({node.host_name for node in nodes}))

@@ -2,10 +2,8 @@
 
 Each finding is one line that says what to change. What the chooser could avoid, it has avoided already (choice.py).
 """
-import re
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional
 
-from builder.cluster.candidates import TAKEN
 from builder.cluster.choice import Decision, Refused, is_openshift
 from builder.cluster.objects import Cluster
 from builder.cluster.nodes import some
@@ -15,72 +13,85 @@ from builder.kubernetes.security import ENFORCE, PROFILES
 from builder.kubernetes.site import Site
 from builder.kubernetes.persistent_registry import REGISTRY
 
-CRIO_STRICT = (1, 35)  # from here on CRI-O takes HTTP on loopback only where it is told to
+CRI_O = "cri-o"
+CRIO_STRICT = (1, 35)  # from here on CRI-O takes plain HTTP on loopback only from registries it is configured for
 SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it
 
 REGISTRIES_CONF = """\
-CRI-O from 1.35 on ({nodes}) takes plain HTTP on loopback only where it is told to.
+CRI-O 1.35 and newer ({nodes}) refuses plain HTTP on loopback unless it is configured.
 Write to /etc/containers/registries.conf.d/seedpod.conf of each node, then systemctl reload crio:
   [[registry]]
   location = "127.0.0.1:{port}"
   insecure = true"""
 IMAGE_CONFIG = """
-On OpenShift tell the cluster instead (with what is listed there already; the nodes are updated one by one):
+On OpenShift configure the cluster instead (keep what is listed there already; nodes are updated one by one):
   oc patch image.config.openshift.io/cluster --type merge -p \\
     '{{"spec":{{"registrySources":{{"insecureRegistries":["127.0.0.1:{port}"]}}}}}}'"""
+
+
+class PortUser(NamedTuple):
+    """What has a port of every node."""
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return "%s %s/%s" % self
 
 
 def check(decision: Decision, cluster: Optional[Cluster], with_registry: bool = False) -> Decision:
     """The same with its warnings; raises Refused, with a line for each error. Without a cluster, options alone."""
     site, cluster = decision.site, cluster or Cluster()
-    errors = port_errors(site, cluster) + namespace_errors(decision, cluster)
+    errors = _port_errors(site, cluster) + _namespace_errors(decision, cluster)
     if with_registry:
-        errors += registry_errors(site, cluster)
-    warnings = (port_warnings(site) + namespace_warnings(decision, cluster) + runtime_warnings(site, cluster)
-                + pull_warnings(decision, cluster) + network_warnings(site, cluster)
-                + constraint_warnings(decision, cluster))
+        errors += _registry_errors(site, cluster)
+    warnings = (_port_warnings(site) + _namespace_warnings(decision, cluster) + _runtime_warnings(site, cluster)
+                + _pull_warnings(decision, cluster) + _network_warnings(site, cluster)
+                + _constraint_warnings(decision, cluster))
     decision = decision._replace(warnings=decision.warnings + tuple(warnings))
     if errors:
         raise Refused(errors, decision)
     return decision
 
 
-def port_errors(site: Site, cluster: Cluster) -> List[str]:
+def _port_errors(site: Site, cluster: Cluster) -> List[str]:
     """Somebody else's node port or host port; one of ours is replaced."""
-    users = port_users(site, cluster)
+    users = _port_users(site, cluster)
     if site.node_port not in users:
         return []
-    free = min(set(ports.NODE_PORTS) - set(users), key=lambda port: (abs(port - site.node_port), port))
-    return ["--node-port %d: is taken by %s: use --node-port %d" % (site.node_port, users[site.node_port], free)]
+    free = min(set(ports.NODE_PORTS) - set(users), key=lambda port: (abs(port - site.node_port), port), default=None)
+    return ["--node-port %d: is taken by %s: %s" % (
+        site.node_port, users[site.node_port], "free one, all are taken" if free is None
+        else "use --node-port %d" % free)]
 
 
-def registry_errors(site: Site, cluster: Cluster) -> List[str]:
+def _registry_errors(site: Site, cluster: Cluster) -> List[str]:
     """Somebody else on the port of the registry that stays; an older build of it is replaced."""
-    user = port_users(site, cluster).get(ports.IMAGES)
-    if user in (None, "Service %s/%s" % (site.namespace, REGISTRY)):
+    user = _port_users(site, cluster).get(ports.IMAGES)
+    if user in (None, PortUser("Service", site.namespace, REGISTRY)):
         return []
     return ["--with-registry: its node port %d is taken by %s: move that one to another port first"
             % (ports.IMAGES, user)]
 
 
-def port_users(site: Site, cluster: Cluster) -> Dict[int, str]:
+def _port_users(site: Site, cluster: Cluster) -> Dict[int, PortUser]:
     """Port of every node -> who has it, but for an older injector of ours."""
-    users = {port: "Service %s/%s" % (service.namespace, service.name) for service in cluster.services
+    users = {port: PortUser("Service", service.namespace, service.name) for service in cluster.services
              if not (service.ours and service.namespace == site.namespace) for port in service.node_ports}
-    users.update({port: "Pod %s/%s" % (pod.namespace, pod.name) for pod in cluster.pods
+    users.update({port: PortUser("Pod", pod.namespace, pod.name) for pod in cluster.pods
                   if not (pod.ours and pod.namespace == site.namespace) for port in pod.host_ports})
     return users
 
 
-def port_warnings(site: Site) -> List[str]:
+def _port_warnings(site: Site) -> List[str]:
     if not site.exposure.service or site.node_port in ports.NODE_PORTS:
         return []
-    return ["--node-port %d: is outside %d to %d, the node ports that clusters have unless told otherwise"
+    return ["--node-port %d: is outside %d to %d, the range of node ports by default"
             % (site.node_port, ports.NODE_PORTS[0], ports.NODE_PORTS[-1])]
 
 
-def namespace_errors(decision: Decision, cluster: Cluster) -> List[str]:
-    """A namespace that is not there, that goes, or that refuses the Pod. One that is emitted gets the right label."""
+def _namespace_errors(decision: Decision, cluster: Cluster) -> List[str]:
+    """A namespace that is missing, is being deleted, or refuses the Pod. One that is emitted gets the right label."""
     name, emitted, wanted = decision.site.namespace, decision.site.emits_namespace, decision.profile
     found = {namespace.name: namespace for namespace in cluster.namespaces}
     if not found or emitted and name not in found:
@@ -88,7 +99,7 @@ def namespace_errors(decision: Decision, cluster: Cluster) -> List[str]:
     if name not in found:
         return ["--namespace %s: does not exist: create it, or add --create-namespace" % name]
     if found[name].ending:
-        return ["--namespace %s: is being deleted: wait until it is gone, or take another" % name]
+        return ["--namespace %s: is being deleted: wait until it is gone, or choose another" % name]
     enforced = found[name].labels.get(ENFORCE, "")
     if emitted or enforced not in PROFILES or PROFILES.index(enforced) >= PROFILES.index(wanted):
         return []
@@ -96,7 +107,7 @@ def namespace_errors(decision: Decision, cluster: Cluster) -> List[str]:
             % (name, enforced, wanted, name, ENFORCE, wanted)]
 
 
-def namespace_warnings(decision: Decision, cluster: Cluster) -> List[str]:
+def _namespace_warnings(decision: Decision, cluster: Cluster) -> List[str]:
     site = decision.site
     for namespace in cluster.namespaces:
         if namespace.name != site.namespace:
@@ -110,53 +121,46 @@ def namespace_warnings(decision: Decision, cluster: Cluster) -> List[str]:
     return []
 
 
-def runtime_warnings(site: Site, cluster: Cluster) -> List[str]:
+def _runtime_warnings(site: Site, cluster: Cluster) -> List[str]:
     """CRI-O, which refuses plain HTTP on loopback."""
     strict = [node.name for node in cluster.nodes
-              if node.runtime.startswith("cri-o://") and version(node.runtime) >= CRIO_STRICT]
+              if node.runtime_name == CRI_O and node.runtime_version >= CRIO_STRICT]
     if not strict:
         return []
     text = REGISTRIES_CONF + (IMAGE_CONFIG if is_openshift(cluster) else "")
     return [text.format(nodes=some(strict), port=site.node_port)]
 
 
-def constraint_warnings(decision: Decision, cluster: Cluster) -> List[str]:
-    """OpenShift has a second guard beside Pod Security."""
+def _constraint_warnings(decision: Decision, cluster: Cluster) -> List[str]:
+    """OpenShift's own admission, beside Pod Security."""
     if decision.profile == RESTRICTED or not is_openshift(cluster):
         return []
     return ["OpenShift's security context constraints refuse paths, ports and the network of a node: oc adm policy "
             "add-scc-to-user privileged -z default -n %s" % decision.site.namespace]
 
 
-def pull_warnings(decision: Decision, cluster: Cluster) -> List[str]:
+def _pull_warnings(decision: Decision, cluster: Cluster) -> List[str]:
     """Who may use an image that is there already."""
     warnings = []
-    secret = [candidate.image for candidate in decision.candidates
-              if candidate.pull_secret and candidate.verdict.startswith(TAKEN)]
-    newest = max((version(node.kubelet) for node in cluster.nodes), default=(0, 0))
+    secret = [candidate.image for candidate in decision.candidates if candidate.chosen and candidate.pull_secret]
+    newest = max((node.kubelet_version for node in cluster.nodes), default=(0, 0))
     if secret and newest >= SECRETS_CHECKED and not decision.site.pull_secrets and not is_openshift(cluster):
         warnings.append("%s: all its Pods have a pull secret, and kubelets since 1.33 may keep it from others: if so, "
                         "copy the secret into namespace %s and add --pull-secret NAME"
-                        % (secret[0], decision.site.namespace))
+                        % (some(secret), decision.site.namespace))
     if cluster.always_pull:
         warnings.append("the API server runs the admission plug-in AlwaysPullImages: the node must be able to pull the "
                         "injector's image, even though it has it")
     return warnings
 
 
-def network_warnings(site: Site, cluster: Cluster) -> List[str]:
-    """Networks of which users tell both."""
+def _network_warnings(site: Site, cluster: Cluster) -> List[str]:
+    """Networks of which users report success and failure."""
     remedy = "if pulls are refused, use --expose " + FALLBACK.name
-    if site.exposure.portmap and any(node.runtime.startswith("cri-o://") for node in cluster.nodes):
+    if site.exposure.portmap and any(node.runtime_name == CRI_O for node in cluster.nodes):
         return ["CRI-O's own bridge does not lead 127.0.0.1 to host ports: " + remedy]
     names = {container.name for pod in cluster.pods for container in pod.containers if pod.running}
     if site.exposure.host_network or not names & {"cilium-agent", "anetd"} or "kube-proxy" in names:
         return []
     return ["Cilium takes the place of kube-proxy: most such clusters serve %s at 127.0.0.1, some do not: %s"
             % (site.exposure.ports, remedy)]
-
-
-def version(text: str) -> Tuple[int, ...]:
-    """`cri-o://1.35.1-2.rhaos`, `v1.36.2` -> (1, 35), (1, 36); (0, 0) where there is none."""
-    match = re.search(r"(\d+)\.(\d+)", text)
-    return tuple(map(int, match.groups())) if match else (0, 0)

@@ -1,7 +1,10 @@
-from builder.cluster.candidates import candidates_of, judged, parsed, why
+from builder.cluster.candidates import (HAS_PYTHON, LIKELY, NO_PYTHON, UNKNOWN, candidates_of, judged, parsed, spread,
+                                        why)
+from builder.kubernetes.site import Site
 from tests.support import dumps
 
-SIDECAR, PYTHON, UNKNOWN = "quay.io/kiwigrid/k8s-sidecar:1.30.0", "docker.io/library/python:3.12", "example.com/app:1"
+SIDECAR, PYTHON = "quay.io/kiwigrid/k8s-sidecar:1.30.0", "docker.io/library/python:3.12"
+UNKNOWN_IMAGE = "example.com/app:1"
 DIGEST = "@sha256:" + "0" * 64
 
 
@@ -14,7 +17,7 @@ def images(*objects, fitting=None):
     return [candidate.image for candidate in candidates(*objects, fitting=fitting)]
 
 
-def test_what_carries_python_comes_first():
+def test_what_contains_python_comes_first():
     assert images(dumps.node(images=["a/a:1", PYTHON, "b/b:1"])) == [PYTHON, "a/a:1", "b/b:1"]
 
 
@@ -44,13 +47,36 @@ def test_what_runs_on_more_nodes_comes_first():
 
 
 def test_what_is_on_no_node_that_fits_comes_after_what_is():
-    objects = [dumps.node("n1", images=[PYTHON]), dumps.node("n2", images=[UNKNOWN])]
-    assert images(*objects, fitting=["n2"]) == [UNKNOWN, PYTHON]
+    objects = [dumps.node("n1", images=[PYTHON]), dumps.node("n2", images=[UNKNOWN_IMAGE])]
+    assert images(*objects, fitting=["n2"]) == [UNKNOWN_IMAGE, PYTHON]
     assert [[node.name for node in one.nodes] for one in candidates(*objects, fitting=["n2"])] == [["n2"], []]
 
 
-def test_of_unknown_images_those_with_a_telling_name_come_first():
-    assert images(dumps.node(images=["a/a:1", "b/my-python-app:1"])) == ["b/my-python-app:1", "a/a:1"]
+def test_of_unknown_images_those_whose_names_hint_at_python_come_first_and_those_without_it_last():
+    found = candidates(dumps.node(images=["a/a:1", "b/my-python-app:1", "nginx:1", PYTHON]))
+    assert [(one.image, one.python) for one in found] == [
+        (PYTHON, HAS_PYTHON), ("b/my-python-app:1", LIKELY), ("a/a:1", UNKNOWN), ("nginx:1", NO_PYTHON)]
+
+
+def tried(count, *objects):
+    return [one.image for one in spread(candidates(*objects), count)]
+
+
+def test_what_is_tried_has_the_best_prospects_and_never_what_has_no_python():
+    objects = dumps.node(images=["a/a:1", "b/my-python-app:1", "nginx:1", PYTHON, "busybox:1", "alpine:3"])
+    assert tried(9, objects) == [PYTHON, "b/my-python-app:1", "a/a:1"]
+    assert tried(2, objects) == [PYTHON, "b/my-python-app:1"]
+
+
+def test_what_is_tried_is_spread_over_nodes():
+    one, two = dumps.node("n1", images=["a:1", "b:1", "c:1"]), dumps.node("n2", images=["d:1", "e:1", "c:1"])
+    assert tried(4, one, two) == ["c:1", "d:1", "a:1", "e:1"]  # c:1, on both, counts for n1
+    assert tried(3, one, dumps.node("n2", images=["z-py:1"])) == ["z-py:1", "a:1", "b:1"]
+
+
+def test_what_needs_a_pull_secret_is_tried_last_on_whatever_node():
+    objects = [dumps.node("n1", images=["a:1", "b:1"]), dumps.node("n2"), dumps.pod("c:1", "n2", secrets=["s"])]
+    assert tried(3, *objects) == ["a:1", "b:1", "c:1"]
 
 
 def test_the_same_image_under_two_names_is_one_and_keeps_the_name_of_its_pod():
@@ -84,32 +110,48 @@ def test_an_image_that_did_not_get_to_the_node_is_none():
 
 
 def test_init_containers_count_since_their_image_was_pulled():
-    assert images(dumps.node(), dumps.pod(UNKNOWN, initContainers=[{"name": "i", "image": PYTHON}])) == [PYTHON,
-                                                                                                         UNKNOWN]
+    pod = dumps.pod(UNKNOWN_IMAGE, initContainers=[{"name": "i", "image": PYTHON}])
+    assert images(dumps.node(), pod) == [PYTHON, UNKNOWN_IMAGE]
 
 
-def test_the_sentence_for_what_is_taken_tells_where_and_what_for():
+def test_the_sentence_for_what_is_chosen_says_where_it_is_and_what_is_known_of_it():
     (candidate,) = candidates(dumps.node(), dumps.pod(PYTHON))
     assert why(candidate) == (
-        "image docker.io/library/python:3.12: Pod default/p1 runs it without a pull secret; it is known to carry "
-        "Python "
-        "as its tag says at /usr/local/bin/python3; on n1")
-    (candidate,) = candidates(dumps.node(images=[UNKNOWN]))
-    assert why(candidate) == "image example.com/app:1: node n1 lists it; whether it carries Python is not known; on n1"
+        "image docker.io/library/python:3.12: Pod default/p1 runs it without a pull secret; it contains Python as its "
+        "tag says at /usr/local/bin/python3; on n1")
+    (candidate,) = candidates(dumps.node(images=[UNKNOWN_IMAGE]))
+    assert why(candidate) == "image example.com/app:1: node n1 lists it; whether it contains Python is unknown; on n1"
+    (candidate,) = candidates(dumps.node(images=["example.com/py-app:1"]))
+    assert why(candidate) == "image example.com/py-app:1: node n1 lists it; its name hints at Python; on n1"
+
+
+def verdicts(found, chosen, site=Site()):
+    return {one.image: (one.chosen, one.verdict) for one in judged(found, chosen, {"n1": "", "n2": "full"}, site)}
 
 
 def test_every_image_is_judged():
-    found = candidates(dumps.node("n1", images=[PYTHON, UNKNOWN, "registry.k8s.io/pause:3.10", "python:3.9"]),
+    found = candidates(dumps.node("n1", images=[PYTHON, UNKNOWN_IMAGE, "app-ubi:1", "registry.k8s.io/pause:3.10",
+                                                "python:3.9"]),
                        dumps.node("n2", images=["python:3.11"]), dumps.pod(SIDECAR, name="a"),
                        dumps.pod("python:3.8", name="b"), dumps.pod("python:3.7", name="c", secrets=["s"]),
                        fitting=["n1"])
-    told = {one.image: one.verdict for one in judged(found, found[:1], {"n2": "full"})}
-    assert told == {
-        "python:3.8": "taken: Pod default/b runs it",
-        SIDECAR: "not taken: others come before it, being on more nodes or first by name",
-        PYTHON: "not taken: node n1 lists it, but no Pod runs it",
-        "python:3.9": "not taken: node n1 lists it, but no Pod runs it",
-        "python:3.7": "not taken: its Pods have a pull secret, others come before it",
-        UNKNOWN: "not taken: not known to carry Python",
-        "registry.k8s.io/pause:3.10": "not taken: has no Python",
-        "python:3.11": "not taken: on no node that fits (n2: full)"}
+    assert verdicts(found, found[:1]) == {
+        "python:3.8": (True, "chosen: Pod default/b runs it"),
+        SIDECAR: (False, "not chosen: others come before it, being on more nodes or first by name"),
+        PYTHON: (False, "not chosen: node n1 lists it, but no Pod runs it"),
+        "python:3.9": (False, "not chosen: node n1 lists it, but no Pod runs it"),
+        "python:3.7": (False, "not chosen: all its Pods have a pull secret, and others come before it"),
+        UNKNOWN_IMAGE: (False, "not chosen: whether it contains Python is unknown"),
+        "app-ubi:1": (False, "not chosen: whether it contains Python is unknown, but its name hints at it"),
+        "registry.k8s.io/pause:3.10": (False, "not chosen: has no Python (one static program)"),
+        "python:3.11": (False, "not chosen: is on no node that fits (n2: full)")}
+
+
+def test_an_image_is_judged_by_what_was_asked_for():
+    found = candidates(dumps.node("n1", images=["a:1", "nginx:1"]))
+    assert verdicts(found, found[:1], Site(image="docker.io/library/a:1")) == {
+        "a:1": (True, "chosen: node n1 lists it"), "nginx:1": (False, "not chosen: --image names another")}
+    assert verdicts(found, [], Site(image="nginx:1"))["nginx:1"] == (
+        False, "not chosen: has no Python (its own program and little else)")
+    assert verdicts(found, found[:1], Site(host_python=""))["nginx:1"] == (
+        False, "not chosen: any image will do, and others come before it, being surer to stay on the nodes")

@@ -52,7 +52,7 @@ def test_without_a_cluster_the_nodes_python_is_that_of_one_architecture(platform
 # --- images
 
 def test_a_dump_without_nodes_is_refused():
-    assert refused(Site(), dumps.pod("x")).startswith("--cluster: holds no Node: make it by kubectl get nodes")
+    assert refused(Site(), dumps.pod("x")).startswith("--cluster: holds no Node: make it with kubectl get nodes")
 
 
 def test_the_best_image_is_taken_with_its_interpreter_on_the_nodes_that_hold_it():
@@ -89,36 +89,33 @@ def test_the_architecture_fits_the_images():
     assert choose(Site(), *objects).runners[0].image == PYTHON
     assert choose(Site(), *objects, platforms=("linux/arm64/v8",)).runners[0].image == SIDECAR
     assert choose(Site(), *objects).warnings == (
-        "n1 (arm64): the images that this brings are for amd64 alone, and cannot run there",)
+        "n1 (arm64): the images of this seed are for amd64 alone, and cannot run there",)
     assert choose(Site(), *objects, platforms=AMD64 + ("linux/arm64",)).warnings == ()
 
 
 def test_nodes_of_64_bits_run_images_of_32():
     assert choose(Site(), dumps.node(images=[PYTHON]), platforms=("linux/386",)).warnings == ()
     assert choose(Site(), dumps.node(images=[PYTHON], architecture="arm64"), platforms=("linux/arm/v6",)).runners
-    assert "amd64, but the images are for arm and arm64" in refused(
+    assert "amd64 (the images are for arm and arm64)" in refused(
         Site(), dumps.node(images=[PYTHON]), platforms=("linux/arm/v6",))
 
 
 def test_where_no_node_fits_the_line_says_why_of_each():
     objects = [dumps.node("n1", taints=[{"key": "a", "effect": "NoSchedule"}]), dumps.node("n2", architecture="arm64")]
     assert refused(Site(), *objects) == (
-        "--cluster: no node fits: n1: tainted a:NoSchedule; n2: arm64, but the images are for amd64: add --tolerate a")
+        "--cluster: no node fits: n1: tainted a:NoSchedule; n2: arm64 (the images are for amd64): add --tolerate a")
 
 
 def test_where_no_image_has_python_the_line_says_what_else_there_is():
     line = refused(Site(), dumps.node(images=["app:1"]), dumps.pod("app:1"))
-    assert line == ("--cluster: no image on its nodes is known to carry Python: use --host-python (1 of 1 nodes have "
-                    "Python "
-                    "themselves: Ubuntu 24.04.3 LTS), or --try 5, which tries images of which nothing is known, or "
-                    "--image, "
-                    "to name one that has Python")
+    assert line == ("--cluster: no image on its nodes is known to contain Python: use --host-python (1 of 1 nodes "
+                    "should have Python: Ubuntu 24.04.3 LTS), or --try 5, which tries images whose content is unknown, "
+                    "or --image, to name one that has Python")
     line = refused(Site(), dumps.node(images=[PAUSE], os_image="Talos (v1.12.0)"), dumps.pod(PAUSE))
-    assert line == ("--cluster: no image on its nodes is known to carry Python: use --image, to name one that has "
-                    "Python "
-                    "(Talos (v1.12.0) has none of its own that is sure)")
-    assert "tells no image of its nodes: use a dump with Pods (kubectl get nodes" in refused(Site(), dumps.node())
-    assert "python:3.12 carries Python, but is only on nodes that do not fit (n2)" in refused(
+    assert line == ("--cluster: no image on its nodes is known to contain Python: use --image, to name one that has "
+                    "Python (the nodes themselves are not known to have one: Talos (v1.12.0))")
+    assert "names no image on its nodes: use a dump with Pods (kubectl get nodes" in refused(Site(), dumps.node())
+    assert "python:3.12 contains Python, but is only on nodes that do not fit (n2)" in refused(
         Site(), dumps.node("n1"), dumps.node("n2", ready=False, images=[PYTHON]))
 
 
@@ -126,11 +123,12 @@ def test_a_refusal_carries_all_that_was_looked_at():
     with pytest.raises(Refused) as refusal:
         choose(Site(), dumps.node(images=["app:1"]))
     assert refusal.value.decision.nodes == (("n1", ""),)
-    assert [one.verdict for one in refusal.value.decision.candidates] == ["not taken: not known to carry Python"]
+    assert [one.verdict for one in refusal.value.decision.candidates] == [
+        "not chosen: whether it contains Python is unknown"]
 
 
 def test_an_image_that_is_known_to_have_no_python_is_refused_unless_a_path_is_given():
-    line = "--image %s: is known to have no Python: name another, or add --host-python" % PAUSE
+    line = "--image %s: has no Python (one static program): name another, or add --host-python" % PAUSE
     assert refused(Site(PAUSE)) == refused(Site(PAUSE), dumps.node()) == line
     assert refused(Site(PAUSE), dumps.node(images=[PAUSE])) == line
     assert choose(Site(PAUSE, "/p")).runners == (Runner(PAUSE, "/p"),)
@@ -144,17 +142,18 @@ def test_several_are_tried_the_known_ones_first_and_never_what_has_none():
     assert tried.runners == (Runner(PYTHON, "/usr/local/bin/python3", nodes=("n1",)),
                              Runner(SIDECAR, "/usr/local/bin/python3", nodes=("n2",)), Runner("app:1", nodes=("n1",)))
     assert choose(Site(tries=2), *objects).runners == tried.runners[:2]
-    assert [one.verdict.startswith("taken") for one in tried.candidates].count(True) == 3
+    assert [one.chosen for one in tried.candidates].count(True) == 3
 
 
 def test_unknown_images_are_tried_with_whatever_python_they_find():
     decision = choose(Site(tries=2), dumps.node(images=["app:1"]))
     assert decision.runners == (Runner("app:1", "python3", nodes=("n1",)),)
-    assert decision.reasons[1].startswith("only 1 of 2 can be tried")
+    assert decision.reasons[1] == (
+        "--try 2: tries only 1: all other images on nodes that fit are known to have no Python")
 
 
 def test_nothing_is_tried_where_there_is_nothing_to_try():
-    assert "no image on its nodes is known to carry Python" in refused(Site(tries=3), dumps.node(images=[PAUSE]))
+    assert "no image on its nodes is known to contain Python" in refused(Site(tries=3), dumps.node(images=[PAUSE]))
 
 
 # --- the node's own Python
@@ -164,7 +163,7 @@ def test_the_nodes_python_runs_in_the_pause_image():
                       dumps.node("n2", images=["app:1"]))
     assert decision.runners == (Runner(PAUSE, "/usr/bin/python3", True, "amd64", ("n1",)),)
     assert decision.reasons[:2] == (
-        "the Python of the node: /usr/bin/python3, as Ubuntu 24.04.3 LTS has it",
+        "the node's own Python: /usr/bin/python3, which nodes with Ubuntu 24.04.3 LTS should have",
         "image registry.k8s.io/pause:3.10.1, which only has to be there: every Pod of the node needs it; on n1")
     assert decision.profile == "privileged"
 
@@ -186,11 +185,37 @@ def test_a_path_that_is_given_counts_unless_the_system_has_no_python_at_all():
     unsure = dumps.node("n1", [PAUSE], "Red Hat Enterprise Linux CoreOS 418.94")
     line = refused(Site(host_python=""), unsure)
     assert line == ("--host-python: no node that fits is known to have a Python of its own (Red Hat Enterprise Linux "
-                    "CoreOS "
-                    "418.94): use an image with Python, or give the path: --host-python PATH")
+                    "CoreOS 418.94): use an image with Python, or give the path if you know that they have one: "
+                    "--host-python PATH")
     assert choose(Site(host_python="/p"), unsure).runners == (Runner(PAUSE, "/p", True, "amd64", ("n1",)),)
     line = refused(Site(host_python="/p"), dumps.node("n1", [PAUSE], "Talos (v1.12.0)"))
     assert line.endswith("(Talos (v1.12.0)): use an image with Python")
+
+
+def test_a_path_that_is_given_is_not_explained_by_what_the_system_has():
+    for os_image in ("Ubuntu 24.04.3 LTS", EL8, "Some Linux 1"):
+        decision = choose(Site(host_python="/opt/python"), dumps.node("n1", [PAUSE], os_image))
+        assert decision.reasons[0] == "the node's own Python: /opt/python, as asked for"
+
+
+def test_what_has_python_for_sure_and_what_should_have_it_differ():
+    objects = [dumps.node("n1", [PAUSE]), dumps.node("n2", [PAUSE], "Rocky Linux 9.6 (Blue Onyx)")]
+    assert choose(Site(host_python=""), *objects).reasons[0] == (
+        "the node's own Python: /usr/bin/python3, which nodes with Rocky Linux 9.6 (Blue Onyx) have, which nodes with "
+        "Ubuntu 24.04.3 LTS should have")
+    assert ("--host-python (1 of 2 nodes have Python: Rocky Linux 9.6 (Blue Onyx), 1 of 2 nodes should have Python: "
+            "Ubuntu 24.04.3 LTS)") in refused(Site(), *objects)
+
+
+KIND = dumps.node("n1", [PAUSE], "Debian GNU/Linux 12 (bookworm)", providerID="kind://docker/kind/kind-control-plane")
+
+
+def test_a_node_of_kind_or_minikube_has_no_python_unless_the_user_knows_better():
+    assert refused(Site(host_python=""), KIND) == (
+        "--host-python: no node that fits is known to have a Python of its own (Debian GNU/Linux 12 (bookworm) on a "
+        "kind node): use an image with Python, or give the path if you know that they have one: --host-python PATH")
+    assert "--host-python" not in refused(Site(), KIND)
+    assert choose(Site(host_python="/p"), KIND).runners == (Runner(PAUSE, "/p", True, "amd64", ("n1",)),)
 
 
 def test_the_image_for_the_nodes_python_may_be_named():
@@ -201,7 +226,7 @@ def test_the_image_for_the_nodes_python_may_be_named():
 
 
 def test_without_any_image_the_nodes_python_has_nothing_to_run_in():
-    assert "tells no image of n1: name one that is there with --image" in refused(Site(host_python=""), dumps.node())
+    assert "names no image on n1: name one that is there with --image" in refused(Site(host_python=""), dumps.node())
 
 
 # --- exposure
@@ -233,7 +258,7 @@ def test_where_they_do_it_is_by_node_port():
     assert decision.site.expose == "nodeport"
     assert decision.reasons[1] == (
         "exposed by nodeport: kube-proxy in iptables mode (its ConfigMap) serves node ports at 127.0.0.1")
-    assert choose(Site(), ON).reasons[1] == "exposed by nodeport: nothing in the dump speaks against it"
+    assert choose(Site(), ON).reasons[1] == "exposed by nodeport: nothing in the dump rules it out"
 
 
 def test_an_exposure_that_is_asked_for_is_taken():
@@ -262,7 +287,8 @@ def test_what_is_only_presumed_is_a_warning_to_those_who_decide_otherwise():
 def test_a_daemon_set_tells_which_nodes_it_leaves_out():
     decision = choose(Site(expose="hostport"), ON, dumps.node("n2"), dumps.node("n3", ready=False, message="gone"))
     assert decision.warnings == (
-        "n2, n3 gets no Pod, so 127.0.0.1:31999 answers nothing there (n2: without the image; n3: not ready (gone))",)
+        "no Pod runs on n2, n3, so nothing answers at 127.0.0.1:31999 there (n2: without the image; n3: not ready "
+        "(gone))",)
 
 
 # --- user

@@ -15,9 +15,9 @@ WORKERS = ("ip-10-3-1-21.eu-central-1.compute.internal", "ip-10-3-2-22.eu-centra
 TUNED = "quay.io/openshift-release-dev/ocp-v4.0-art-dev@" \
     "sha256:d99c515a43b6efb97a823947b67947b995235e2c89e1df7ee62ea8cc0208b071"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
-NO_PYTHON = "--cluster: no image on its nodes is known to carry Python: use "
+NO_PYTHON = "--cluster: no image on its nodes is known to contain Python: use "
 NAME_ONE = "--image, to name one that has Python"
-TRY = "--try 5, which tries images of which nothing is known, or " + NAME_ONE
+TRY = "--try 5, which tries images whose content is unknown, or " + NAME_ONE
 LOOPBACK = "which serves no node port at 127.0.0.1"
 
 
@@ -33,24 +33,24 @@ DECISIONS = [
      ("worker-2",),
      "nodeport", [
          "image quay.io/kiwigrid/k8s-sidecar:1.30.10: Pod monitoring/kps-grafana-7d9c8b7f5d-q2w8r runs it without a "
-         "pull "
-         "secret; it is known to carry Python 3.7 to 3.13 at /usr/local/bin/python3; on worker-2",
+         "pull secret; it contains Python 3.7 to 3.13 at /usr/local/bin/python3; on worker-2",
          "exposed by nodeport: kube-proxy in iptables mode (its ConfigMap) serves node ports at 127.0.0.1"]),
     ("kubeadm-bare", {"host_python": ""}, "registry.k8s.io/pause:3.10.1", "/usr/bin/python3", ("node-b",), "nodeport", [
-        "the Python of the node: /usr/bin/python3, as Debian GNU/Linux 13 (trixie) has it",
+        "the node's own Python: /usr/bin/python3, which nodes with Debian GNU/Linux 13 (trixie) should have",
         "image registry.k8s.io/pause:3.10.1, which only has to be there: every Pod of the node needs it; on node-b"]),
     ("k3s", {"host_python": ""}, "docker.io/rancher/mirrored-pause:3.6", "/usr/bin/python3",
      ("k3s-agent", "k3s-server"),
-     "nodeport", ["the Python of the node: /usr/bin/python3, as Ubuntu 24.04.3 LTS, openSUSE Leap 15.6 has it"]),
+     "nodeport", ["the node's own Python: /usr/bin/python3, which nodes with Ubuntu 24.04.3 LTS, openSUSE Leap 15.6 "
+                  "should have"]),
     ("rke2", {"host_python": ""}, "docker.io/rancher/mirrored-pause:3.6", "/usr/bin/python3", ("rke2-server",),
      "nodeport", [
-        "the Python of the node: /usr/bin/python3, as Rocky Linux 9.6 (Blue Onyx) has it",
+        "the node's own Python: /usr/bin/python3, which nodes with Rocky Linux 9.6 (Blue Onyx) have",
         "exposed by nodeport: kube-proxy in iptables mode (the command line of Pod kube-proxy-rke2-server) serves node "
         "ports at 127.0.0.1"]),
     ("eks-al2023", {}, EKS + "/aws-efs-csi-driver:v2.1.15", "/usr/bin/python3", WORKERS, "nodeport", [
-        "exposed by nodeport: nothing in the dump speaks against it"]),
+        "exposed by nodeport: nothing in the dump rules it out"]),
     ("eks-al2023", {"host_python": ""}, EKS + "/pause:3.10", "/usr/bin/python3", WORKERS, "nodeport", [
-        "the Python of the node: /usr/bin/python3, as Amazon Linux 2023.9.20251117 has it"]),
+        "the node's own Python: /usr/bin/python3, which nodes with Amazon Linux 2023.9.20251117 have"]),
     ("gke-cos", {"tries": 2}, "gke.gcr.io/fluent-bit:v4.0.8-gke.5", "python3",
      ("gke-one-default-pool-5c1d2f3a-b7x1", "gke-one-default-pool-5c1d2f3a-k2p9"), "nodeport", [
          "Cilium takes the place of kube-proxy: most such clusters serve node ports at 127.0.0.1, some do not: if "
@@ -58,33 +58,28 @@ DECISIONS = [
          "refused, use --expose hostnetwork"]),
     ("aks-ubuntu", {"host_python": ""}, "mcr.microsoft.com/oss/v2/kubernetes/pause:3.10.1", "/usr/bin/python3",
      ("aks-nodepool1-31467201-vmss000000", "aks-nodepool1-31467201-vmss000001"), "nodeport", [
-         "the Python of the node: /usr/bin/python3, as Ubuntu 22.04.5 LTS has it"]),
+         "the node's own Python: /usr/bin/python3, which nodes with Ubuntu 22.04.5 LTS should have"]),
     ("openshift-4.22", {}, TUNED, "/usr/bin/python3", ("ocp-worker-0", "ocp-worker-1"), "nodeport", [
         "image " + TUNED + ": Pod openshift-cluster-node-tuning-operator/tuned-50afa runs it with a pull secret; it "
-                           "is known "
-        "to carry Python 3.9 at /usr/bin/python3; on ocp-worker-0, ocp-worker-1",
+        "contains Python 3.9 at /usr/bin/python3; on ocp-worker-0, ocp-worker-1",
         "names no user: OpenShift assigns one by its security context constraints",
-        "CRI-O from 1.35 on (ocp-master-0, ocp-worker-0, ocp-worker-1) takes plain HTTP on loopback only where it is "
-        "told to."
-        "\nWrite to /etc/containers/registries.conf.d/seedpod.conf of each node, then systemctl reload crio:\n  "
-        "[[registry]]"
-        "\n  location = \"127.0.0.1:31999\"\n  insecure = true\nOn OpenShift tell the cluster instead (with what is "
-        "listed "
-        "there already; the nodes are updated one by one):\n  oc patch image.config.openshift.io/cluster --type merge "
-        "-p \\\n"
+        "CRI-O 1.35 and newer (ocp-master-0, ocp-worker-0, ocp-worker-1) refuses plain HTTP on loopback unless it is "
+        "configured.\nWrite to /etc/containers/registries.conf.d/seedpod.conf of each node, then systemctl reload "
+        "crio:\n  [[registry]]\n  location = \"127.0.0.1:31999\"\n  insecure = true\nOn OpenShift configure the "
+        "cluster instead (keep what is listed there already; nodes are updated one by one):\n  oc patch "
+        "image.config.openshift.io/cluster --type merge -p \\\n"
         "    '{\"spec\":{\"registrySources\":{\"insecureRegistries\":[\"127.0.0.1:31999\"]}}}'"]),
     ("all-tainted", {"tolerations": (site.toleration(CONTROL_PLANE),)},
      "harbor.edge.example/dockerhub/library/python:3.12-slim",
      "/usr/local/bin/python3", ("edge-1",), "nodeport", [
-         "image harbor.edge.example/dockerhub/library/python:3.12-slim: node edge-1 lists it; it is known to carry "
-         "Python as "
+         "image harbor.edge.example/dockerhub/library/python:3.12-slim: node edge-1 lists it; it contains Python as "
          "its tag says at /usr/local/bin/python3; on edge-1"]),
     ("all-tainted", {"tolerations": (site.TOLERATE_ALL,), "expose": "hostnetwork", "host_python": ""},
      "registry.k8s.io/pause:3.10.1", "/usr/libexec/platform-python", ("edge-1", "edge-2"), "hostnetwork", [
-         "the Python of the node: /usr/libexec/platform-python, as Rocky Linux 8.10 (Green Obsidian) has it",
+         "the node's own Python: /usr/libexec/platform-python, which nodes with Rocky Linux 8.10 (Green Obsidian) have",
          "exposed by hostnetwork, as asked for"]),
     ("mixed-architectures", {}, "quay.io/ansible/awx:24.6.1", "/usr/bin/python3", ("amd-1",), "nodeport", [
-        "arm-1 (arm64), arm-2 (arm64): the images that this brings are for amd64 alone, and cannot run there"]),
+        "arm-1 (arm64), arm-2 (arm64): the images of this seed are for amd64 alone, and cannot run there"]),
     ("ipv6-only", {}, "docker.io/library/python:3.13-alpine", "/usr/local/bin/python3", ("six-1", "six-2"),
      "hostnetwork", [
         "exposed by hostnetwork: the cluster is IPv6 only, where kube-proxy serves no node port at 127.0.0.1"]),
@@ -102,27 +97,28 @@ DECISIONS = [
 ]
 REFUSALS = [
     ("kubeadm-bare", {},
-     NO_PYTHON + "--host-python (1 of 1 nodes have Python themselves: Debian GNU/Linux 13 (trixie)), or "
+     NO_PYTHON + "--host-python (1 of 1 nodes should have Python: Debian GNU/Linux 13 (trixie)), or "
      + NAME_ONE),
     ("k3s", {},
-     NO_PYTHON + "--host-python (2 of 2 nodes have Python themselves: Ubuntu 24.04.3 LTS, openSUSE Leap 15.6), or "
+     NO_PYTHON + "--host-python (2 of 2 nodes should have Python: Ubuntu 24.04.3 LTS, openSUSE Leap 15.6), or "
      + TRY),
     ("rke2", {},
-     NO_PYTHON + "--host-python (2 of 2 nodes have Python themselves: Rocky Linux 9.6 (Blue Onyx), Rocky Linux "
+     NO_PYTHON + "--host-python (2 of 2 nodes have Python: Rocky Linux 9.6 (Blue Onyx), Rocky Linux "
      "8.10 (Green Obsidian)), or " + TRY),
     ("eks-bottlerocket", {},
-     NO_PYTHON + NAME_ONE + " (Bottlerocket OS 1.51.0 (aws-k8s-1.34) has none of its own that is "
-     "sure)"),
+     NO_PYTHON + NAME_ONE + " (the nodes themselves are not known to have one: Bottlerocket OS 1.51.0 (aws-k8s-1.34))"),
     ("eks-bottlerocket", {"host_python": ""}, "--host-python: no node that fits is known to have a Python of its own "
      "(Bottlerocket OS 1.51.0 (aws-k8s-1.34)): use an image with Python"),
-    ("gke-cos", {}, NO_PYTHON + TRY + " (Container-Optimized OS from Google has none of its own that is sure)"),
+    ("gke-cos", {},
+     NO_PYTHON + TRY + " (the nodes themselves are not known to have one: Container-Optimized OS from Google)"),
     ("aks-ubuntu", {},
-     NO_PYTHON + "--host-python (2 of 2 nodes have Python themselves: Ubuntu 22.04.5 LTS), or " + TRY),
-    ("talos", {}, NO_PYTHON + NAME_ONE + " (Talos (v1.12.0) has none of its own that is sure)"),
+     NO_PYTHON + "--host-python (2 of 2 nodes should have Python: Ubuntu 22.04.5 LTS), or " + TRY),
+    ("talos", {}, NO_PYTHON + NAME_ONE + " (the nodes themselves are not known to have one: Talos (v1.12.0))"),
     ("all-tainted", {},
      "--cluster: no node fits: edge-1: tainted node-role.kubernetes.io/control-plane:NoSchedule; edge-2: "
-     "not ready (container runtime network not ready: NetworkReady=false reason:Network...): add --tolerate "
-     "node-role.kubernetes.io/control-plane, or --expose hostnetwork --tolerate-all, which needs no network of Pods"),
+     "not ready (container runtime network not ready ... s error: cni plugin not initialized), tainted "
+     "node-role.kubernetes.io/control-plane:NoSchedule: add --tolerate node-role.kubernetes.io/control-plane, or add "
+     "--expose hostnetwork --tolerate-all, which needs no network of Pods"),
     ("rook-nftables", {"expose": "nodeport"}, "--expose nodeport: kube-proxy runs in nftables mode (its ConfigMap), "
      + LOOPBACK + ": use --expose hostnetwork"),
     ("ipv6-only", {"expose": "nodeport"},

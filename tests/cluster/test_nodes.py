@@ -11,31 +11,36 @@ TAINT = {"key": "dedicated", "value": "infra", "effect": "NoSchedule"}
 
 def why_not(asked=Site(), architectures=("amd64",), pods=(), **given):
     (node,) = dumps.cluster(dumps.node(**given), *pods).nodes
-    return nodes.why_not(node, asked, architectures)
+    return nodes.as_text(nodes.obstacles(node, asked, architectures))
+
+
+def advice(cluster, asked=Site(), architectures=("amd64",)):
+    return nodes.advice([nodes.obstacles(node, asked, architectures) for node in cluster.nodes])
 
 
 def test_a_node_that_is_ready_and_free_fits():
     assert why_not() == why_not(allocatable={"cpu": "1", "memory": "1Gi", "pods": "110"}) == ""
 
 
-def test_a_node_of_which_little_is_told_fits():
+def test_a_node_of_which_little_is_known_fits():
     (node,) = dumps.cluster({"kind": "Node", "metadata": {"name": "n"}}).nodes
-    assert nodes.why_not(node, Site(), ("amd64",)) == ""
+    assert nodes.obstacles(node, Site(), ("amd64",)) == ()
 
 
 @pytest.mark.parametrize("given, reason", [
-    ({"architecture": "arm64"}, "arm64, but the images are for amd64"),
+    ({"architecture": "arm64"}, "arm64 (the images are for amd64)"),
     ({"ready": False, "message": "Kubelet stopped posting node status."},
      "not ready (Kubelet stopped posting node status.)"),
     ({"ready": False, "message": CNI},
-     "not ready (container runtime network not ready: NetworkReady=false reason:Network...)"),
+     "not ready (container runtime network not ready ... otReady message: cni plugin missing)"),
     ({"taints": [TAINT]}, "tainted dedicated=infra:NoSchedule"),
     ({"taints": [{"key": "a", "effect": "NoExecute"}]}, "tainted a:NoExecute"),
     ({"unschedulable": True}, "tainted node.kubernetes.io/unschedulable:NoSchedule"),
-    ({"allocatable": {"cpu": "49m"}}, "full (too little cpu left, 50m is asked for)"),
-    ({"allocatable": {"memory": "47Mi"}}, "full (too little memory left, 48Mi is asked for)"),
+    ({"allocatable": {"cpu": "49m"}}, "full (less than the requested cpu=50m is free)"),
+    ({"allocatable": {"memory": "47Mi"}}, "full (less than the requested memory=48Mi is free)"),
     ({"allocatable": {"pods": "1"}, "pods": [dumps.pod("x")]}, "full (it takes no more Pods)"),
-    ({"asked": Site(requests={"cpu": "2"}), "allocatable": {"cpu": "1"}}, "full (too little cpu left, 2 is asked for)"),
+    ({"asked": Site(requests={"cpu": "2"}), "allocatable": {"cpu": "1"}},
+     "full (less than the requested cpu=2 is free)"),
     ({"asked": Site(node_selector={"disk": "ssd"}), "labels": {"disk": "hdd"}}, "without the label disk=ssd"),
 ])
 def test_a_node_that_does_not_fit_says_why(given, reason):
@@ -45,7 +50,7 @@ def test_a_node_that_does_not_fit_says_why(given, reason):
 def test_a_windows_node_does_not_fit():
     whole = dumps.node()
     whole["status"]["nodeInfo"]["operatingSystem"] = "windows"
-    assert nodes.why_not(dumps.cluster(whole).nodes[0], Site(), ()) == "runs Windows"
+    assert nodes.as_text(nodes.obstacles(dumps.cluster(whole).nodes[0], Site(), ())) == "Windows"
 
 
 @pytest.mark.parametrize("given", [
@@ -75,18 +80,49 @@ def test_many_nodes_make_one_line():
     assert nodes.in_groups([("n%d" % number, "full") for number in range(7)]) == "n0, n1, n2, n3, n4 and 2 more: full"
 
 
+def test_all_that_keeps_the_pod_off_a_node_is_said_at_once():
+    assert why_not(Site(node_selector={"disk": "ssd"}), architecture="arm64", ready=False, message="gone",
+                   taints=[TAINT, {"key": "a", "effect": "NoExecute"}], allocatable={"cpu": "1m", "pods": "0"}) == (
+        "arm64 (the images are for amd64), not ready (gone), tainted dedicated=infra:NoSchedule, a:NoExecute, without "
+        "the label disk=ssd, full (less than the requested cpu=50m is free), full (it takes no more Pods)")
+
+
+def test_the_taints_of_a_node_that_is_not_ready_say_nothing_new():
+    taints = [{"key": "node.kubernetes.io/unreachable", "effect": effect} for effect in nodes.REPELLING]
+    assert why_not(ready=False, message="gone", taints=taints) == "not ready (gone)"
+    assert why_not(taints=taints[:1]) == "tainted node.kubernetes.io/unreachable:NoSchedule"
+
+
+def test_many_reasons_make_one_line_too():
+    line = nodes.in_groups([("n%d" % number, "reason %d" % number) for number in range(9)])
+    assert line.startswith("n0: reason 0; n1: reason 1; ") and line.endswith("n4: reason 4; 4 more reasons")
+
+
 def test_the_advice_names_what_to_tolerate():
     cluster = dumps.cluster(dumps.node("a", taints=[TAINT]),
-                            dumps.node("b", taints=[{"key": "x", "effect": "NoExecute"}]),
-                            dumps.node("c", unschedulable=True))
-    assert nodes.advice(cluster.nodes, Site()) == ": add --tolerate dedicated --tolerate x"
-    assert nodes.advice(cluster.nodes, Site(tolerations=(site.toleration("x"),))) == ": add --tolerate dedicated"
-    assert nodes.advice(cluster.nodes, Site(tolerations=(site.TOLERATE_ALL,))) == ""
+                            dumps.node("b", taints=[{"key": "x", "effect": "NoExecute"}]))
+    assert advice(cluster) == ": add --tolerate dedicated --tolerate x"
+    assert advice(dumps.cluster(dumps.node(taints=[TAINT, {"key": "x", "effect": "NoExecute"}])),
+                  Site(tolerations=(site.toleration("x"),))) == ": add --tolerate dedicated"
+
+
+@pytest.mark.parametrize("other", [
+    {"architecture": "arm64"}, {"ready": False}, {"allocatable": {"pods": "0"}}, {"unschedulable": True}])
+def test_the_advice_is_to_tolerate_only_where_taints_are_all_that_keeps_the_pod_off(other):
+    assert advice(dumps.cluster(dumps.node(taints=[TAINT], **other))) == ""
+
+
+@pytest.mark.parametrize("key", ["node.kubernetes.io/disk-pressure", "x; rm -rf ~", "", "a\x1b[2J"])
+def test_what_kubernetes_sets_and_what_is_not_a_key_is_not_to_be_tolerated(key):
+    assert advice(dumps.cluster(dumps.node(taints=[{"key": key, "effect": "NoSchedule"}]))) == ""
 
 
 def test_the_advice_for_a_cluster_without_network_is_the_network_of_the_node():
-    cluster = dumps.cluster(dumps.node(ready=False, message=CNI))
-    assert "--expose hostnetwork --tolerate-all" in nodes.advice(cluster.nodes, Site())
+    waiting = dumps.cluster(dumps.node(ready=False, message=CNI, taints=[TAINT]))
+    assert "--expose hostnetwork --tolerate-all" in advice(waiting)
+    assert advice(waiting, architectures=("arm64",)) == ""
+    early = Site(expose="hostnetwork", tolerations=(site.TOLERATE_ALL,))
+    assert advice(waiting, early) == ""
 
 
 def test_nodes_are_named_by_the_label_that_affinities_are_written_with():

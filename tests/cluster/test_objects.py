@@ -158,6 +158,25 @@ def test_architectures_have_the_names_that_images_use():
     assert [node.architecture for node in nodes] == ["amd64", "arm64", "s390x"]
 
 
+@pytest.mark.parametrize("text, name, version", [
+    ("containerd://2.1.5", "containerd", (2, 1)), ("cri-o://1.35.1-2.rhaos4.22.el9", "cri-o", (1, 35)),
+    ("docker://19.3.13", "docker", (19, 3)), ("", "", (0, 0)), ("x", "x", (0, 0))])
+def test_a_nodes_runtime_is_a_name_and_a_version(text, name, version):
+    (node,) = dumps.cluster(dumps.node(runtime=text)).nodes
+    assert (node.runtime_name, node.runtime_version) == (name, version)
+
+
+@pytest.mark.parametrize("text, version", [("v1.36.2", (1, 36)), ("v1.21.2-13+d2965f", (1, 21)), ("", (0, 0))])
+def test_a_nodes_kubelet_has_a_version(text, version):
+    assert dumps.cluster(dumps.node(kubelet=text)).nodes[0].kubelet_version == version
+
+
+def test_a_node_knows_what_runs_on_it():
+    node, other = dumps.cluster(dumps.node("n1"), dumps.node("n2"),
+                                dumps.pod("x", "n1", namespace="a", owner="b", container="c")).nodes
+    assert (node.workloads, other.workloads) == ({"a/b/c"}, frozenset())
+
+
 @pytest.mark.parametrize("phase, status, present", [
     ("Running", None, True), ("Running", {"imageID": "sha256:1"}, True), ("Running", {"ready": True}, True),
     ("Running", {"imageID": "x", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}, True),

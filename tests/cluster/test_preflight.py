@@ -1,7 +1,7 @@
 import pytest
 
 from builder.cluster.choice import Refused, decide
-from builder.cluster.preflight import check, version
+from builder.cluster.preflight import check
 from builder.kubernetes.site import Site
 from tests.support import dumps
 
@@ -48,6 +48,12 @@ def test_a_free_port_is_free_of_all():
     assert errors(Site(), NODE, *services)[0].endswith("use --node-port 32001")
 
 
+def test_where_every_node_port_is_taken_there_is_none_to_name():
+    services = [dumps.service("s%d" % port, port) for port in range(30000, 32768)]
+    assert errors(Site(), NODE, *services) == [
+        "--node-port 31999: is taken by Service default/s31999: free one, all are taken"]
+
+
 def test_our_own_earlier_build_does_not_count():
     assert warnings(Site(), NODE, dumps.service("seedpod", 31999, "seedpod", labels=OURS)) == ()
     pod = dumps.pod("x", namespace="seedpod", labels=OURS, ports=[{"containerPort": 1, "hostPort": 31999}])
@@ -69,7 +75,7 @@ def test_a_namespace_must_be_there_or_be_made():
 
 def test_a_namespace_that_goes_is_refused():
     assert errors(Site(), NODE, dumps.namespace("seedpod", phase="Terminating")) == [
-        "--namespace seedpod: is being deleted: wait until it is gone, or take another"]
+        "--namespace seedpod: is being deleted: wait until it is gone, or choose another"]
 
 
 @pytest.mark.parametrize("level, asked, refused", [
@@ -165,12 +171,6 @@ def test_all_errors_are_told_and_the_warnings_with_them():
     with pytest.raises(Refused) as refusal:
         checked(Site(namespace="x"), *objects)
     assert len(refusal.value.decision.warnings) == 1
-
-
-@pytest.mark.parametrize("text, value",
-                         [("v1.36.2", (1, 36)), ("cri-o://1.35.1-2.rhaos", (1, 35)), ("", (0, 0)), ("x", (0, 0))])
-def test_versions_are_read(text, value):
-    assert version(text) == value
 
 
 def with_registry(*objects):
