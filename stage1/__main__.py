@@ -1,39 +1,43 @@
-"""injector.pyz: the stages and their arguments. `python injector.pyz --help` tells both.
+"""injector.pyz: the stages and their arguments. `python injector.pyz --help` prints both.
 
 With no stage named, they run one after the other in one process. A stage is a module with OPTIONS, rows of (flag,
-default or "" for a must, help), and run(**options), and one row in STAGES; nothing else knows of it. Its module is
-imported only when it runs, for a quick start and little memory.
+default or "" where it must be given, help), and run(), which takes their values in that order; and one row in STAGES.
+Nothing else knows of it. What only one stage needs of the library is imported by its functions, for a quick start.
 
 Exit status: 0 done, 1 damage or the machine failed (one line), 2 usage, 143 ended by SIGTERM. A traceback is a bug.
 """
 import argparse
-import importlib
 import signal
 import sys
+from typing import List
+
+import server
+import unpack
 
 STAGES = (
-    ("unpack", "unpack"),
-    ("serve", "server"),
+    ("unpack", unpack.OPTIONS, unpack.run),
+    ("serve", server.OPTIONS, server.run),
 )
 
 
-def main(arguments):
-    names = [name for name, _ in STAGES]
-    if arguments[:1] and arguments[0] in names:
-        names = [arguments.pop(0)]
-    modules = [importlib.import_module(module) for name, module in STAGES if name in names]
+def main(arguments: List[str]) -> None:
+    """`arguments`: the command line without the program. Exits with a status other than 0 where a stage fails."""
+    stages = [stage for stage in STAGES if stage[0] in arguments[:1]]
+    if stages:
+        del arguments[0]
+    stages = stages or STAGES
     parser = argparse.ArgumentParser(
-        "injector.pyz [%s]" % "|".join(name for name, _ in STAGES),
-        description="Stages: %s. Without one: one after the other." % ", ".join(name for name, _ in STAGES),
+        "injector.pyz [%s]" % "|".join(name for name, _, _ in STAGES),
+        description="Without a stage: one after the other.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False)
-    for flag, default, text in sorted({option for module in modules for option in module.OPTIONS}):
+    for flag, default, text in sorted({option for _, options, _ in stages for option in options}):
         parser.add_argument(flag, default=default, required=not default, help=text)
-    options = vars(parser.parse_args(arguments))
+    values = vars(parser.parse_args(arguments))
     # As PID 1 a process has no default action for SIGTERM: without this it would wait out the whole grace period.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    for module in modules:
+    for _, options, run in stages:
         try:
-            module.run(**{flag[2:]: options[flag[2:]] for flag, _, _ in module.OPTIONS})
+            run(*[values[flag[2:]] for flag, _, _ in options])
         except OSError as error:
             sys.exit("error: %s" % error)
 

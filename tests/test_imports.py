@@ -34,8 +34,8 @@ FLAT = ("stage1", "stage1/spooler", "stage1/mirror")  # their modules import eac
 OLDEST = (3, 6)
 
 # Everything that stage 1 may need. Each is a file more to import before the first answer: add with care.
-STAGE1_MAY_IMPORT = {"argparse", "collections", "errno", "gzip", "hashlib", "http", "importlib", "io", "json", "lzma",
-                     "os", "re", "resource", "selectors", "signal", "socket", "sys", "tarfile", "time", "traceback"}
+STAGE1_MAY_IMPORT = {"argparse", "collections", "errno", "gzip", "hashlib", "http", "io", "json", "lzma",
+                     "os", "re", "resource", "selectors", "signal", "socket", "sys", "tarfile", "time", "traceback", "typing"}
 STAGE1_ON_DEMAND = {"gzip", "lzma"}  # not every image's Python has them, and not every payload needs them
 REGISTRY_MAY_IMPORT = {"collections", "hashlib", "json", "re"}  # no socket, no disk, no clock
 

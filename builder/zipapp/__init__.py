@@ -1,5 +1,7 @@
-"""Source -> smaller source, compared with what went in -> one zip that Python runs.
+"""Source of a program's modules -> one smaller module, compared with what went in -> a zip that Python runs.
 
-In:  path in the zip -> source text. Out: bytes, the same for the same input.
+In:  path of each module -> its text. Out: bytes, the same for the same input.
 Imports the standard library alone.
+
+    pyz.py  ->  bundle.py: the modules become one  ->  minify.py: needless.py, unused.py, names.py, printer.py  ->  zip
 """

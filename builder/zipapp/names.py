@@ -1,48 +1,55 @@
-"""Who binds which name: the scopes of a module, and new names for what only the module itself can see.
+"""Who binds which name: the scopes of a program that is one module, and shorter names.
 
 A binding is a scope and a name; its places are all identifiers in the tree that mean it. `Bindings` finds them by the
 rules of the language (a class body is not seen by its functions, the first iterable of a comprehension is evaluated
 outside, global and nonlocal, `except ... as`). Nothing is renamed that anything else than these places could spell:
-attributes, keywords of calls, names that other modules use, names in a class body, names of builtins, `__names__`.
+attributes, keywords of calls, imports, names in a class body, names of builtins, `__names__`.
 
-One thing is taken for granted: a library that is handed a plain function calls it by position, or by the keywords that
-some module of the pack spells.
+One thing is taken for granted: a library that is handed a plain function calls it by position, or by keywords that the
+program spells somewhere.
 """
 import ast
 import builtins
 import itertools
 import keyword
 import string
-from typing import Dict, FrozenSet, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-FUNCTION_LIKE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_FUNCTION_LIKE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # With these a program reads its own names; with the second ones only if they are called without arguments.
-REFLECTION = {"exec", "eval", "locals", "globals", "__code__", "modules", "signature", "currentframe", "_getframe"}
-LISTING = {"vars", "dir"}
-NAME_OF = {"__name__", "__qualname__"}  # of functions and classes
-# Letters that are frequent in the rest of the text come first, so that deflate needs fewer bits for all.
-LETTERS = "erastinodlcpmuhfgbyvkwxjqz" + string.ascii_uppercase
-RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | {"async", "await", "print", "exec"}
+_REFLECTION = {"exec", "eval", "locals", "globals", "__code__", "_getframe"}
+_LISTING = {"vars", "dir"}
+_REFLECTING_IMPORTS = {"inspect", "sys.modules"}
+_NAME_OF = {"__name__", "__qualname__"}  # of functions and classes
+# Characters that are frequent in the rest of the text come first, so that deflate needs fewer bits for all.
+_CHARACTERS = "erastinodlcpmuhfgbyvkwxjqz" + string.ascii_uppercase
+_RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | {"async", "await", "print", "exec"}
 
 
 class Place(NamedTuple):
-    """An identifier that can be changed: `getattr(node, field)`, or the item `index` of it."""
+    """An identifier: `getattr(node, field)`, or the item `index` of it."""
     node: ast.AST
-    field: str
+    field: str  # "": the name of an import without `as`, which is the name of what is imported
     index: int  # -1: the field itself
 
     def put(self, name: str) -> None:
-        if self.index < 0:
-            setattr(self.node, self.field, name)
-        else:
+        """Change it, where it can be changed."""
+        if self.index >= 0:
             getattr(self.node, self.field)[self.index] = name
+        elif self.field:
+            setattr(self.node, self.field, name)
+
+
+def is_read(place: Place) -> bool:
+    """Whether it takes the value of a binding, and cannot make or delete it."""
+    return isinstance(getattr(place.node, "ctx", None), ast.Load)
 
 
 class Scope:
     """A module, class, function, lambda or comprehension. `fixed`: names that must stay as they are."""
 
-    def __init__(self, node, parent):
+    def __init__(self, node: ast.AST, parent: Optional["Scope"]) -> None:
         self.node = node
         self.parent = parent
         self.is_class = isinstance(node, ast.ClassDef)
@@ -70,127 +77,116 @@ class Scope:
         return [self] if self is owner else [self] + self.parent.up_to(owner)
 
 
-Groups = Dict[Tuple[Scope, str], List[Tuple[Optional[Place], Scope]]]
+Binding = Tuple[Scope, str]
+Groups = Dict[Binding, List[Tuple[Place, Scope]]]
 
 
 class Bindings(ast.NodeVisitor):
-    """`found`: (place, or None in an import, name, scope) of each identifier in the tree, in a fixed order."""
+    """`found`: (place, name, scope) of each identifier in the tree, in a fixed order; `scope`: the module's."""
 
-    def __init__(self, tree):
-        self.found: List[Tuple[Optional[Place], str, Scope]] = []
+    def __init__(self, tree: ast.Module) -> None:
+        self.found: List[Tuple[Place, str, Scope]] = []
         self.scope = Scope(tree, None)
+        self._augmented: Set[ast.expr] = set()
         self.generic_visit(tree)
 
-    def groups(self) -> "Groups":
+    def groups(self) -> Groups:
         """Binding -> its places and their scopes; bindings in the order in which they appear."""
         groups: Groups = {}
         for place, name, scope in self.found:
             groups.setdefault((scope.owner(name), name), []).append((place, scope))
-            if scope.is_class and name in scope.bound:
+            if scope.is_class and name in scope.bound and (is_read(place) or place.node in self._augmented):
                 scope.module().fixed.add(name)  # `x = x` in a class body reads the module's x
         return groups
 
-    def see(self, node, field, name, bind=True, index=-1):
-        self.found.append((Place(node, field, index) if field else None, name, self.scope))
+    def _see(self, node, field, name, bind=True, index=-1):
+        self.found.append((Place(node, field, index), name, self.scope))
         if bind:
             self.scope.bound.add(name)
 
-    def inside(self, node, visit):
+    def _inside(self, node, visit):
         self.scope = Scope(node, self.scope)
         visit()
         self.scope = self.scope.parent
 
-    def visit_all(self, *nodes):
+    def _visit_all(self, *nodes):
         for node in nodes:
             if isinstance(node, list):
-                self.visit_all(*node)
+                self._visit_all(*node)
             elif node is not None:
                 self.visit(node)
 
     def visit_Name(self, node):
-        self.see(node, "id", node.id, not isinstance(node.ctx, ast.Load))
+        self._see(node, "id", node.id, not isinstance(node.ctx, ast.Load))
+
+    def visit_AugAssign(self, node):
+        self._augmented.add(node.target)
+        self.generic_visit(node)
 
     def visit_FunctionDef(self, node):
-        self.see(node, "name", node.name)
-        self.visit_all(node.decorator_list)
+        self._see(node, "name", node.name)
+        self._visit_all(node.decorator_list)
         self.visit_Lambda(node)
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_Lambda(self, node):
         arguments = node.args
-        self.visit_all(arguments.defaults, arguments.kw_defaults)
+        self._visit_all(arguments.defaults, arguments.kw_defaults)
 
         def visit():
             for argument in arguments.args + arguments.kwonlyargs + [arguments.vararg, arguments.kwarg]:
                 if argument:
-                    self.see(argument, "arg", argument.arg)
-            self.visit_all(node.body)
-        self.inside(node, visit)
+                    self._see(argument, "arg", argument.arg)
+            self._visit_all(node.body)
+        self._inside(node, visit)
 
     def visit_ClassDef(self, node):
-        self.see(node, "name", node.name)
-        self.visit_all(node.decorator_list, node.bases, node.keywords)
-        self.inside(node, lambda: self.visit_all(node.body))
+        self._see(node, "name", node.name)
+        self._visit_all(node.decorator_list, node.bases, node.keywords)
+        self._inside(node, lambda: self._visit_all(node.body))
 
-    def visit_comprehension_scope(self, node):
+    def _visit_comprehension(self, node):
         first = node.generators[0]
         self.visit(first.iter)
 
         def visit():
             for part in node.generators:
-                self.visit_all(part.target, part.ifs, None if part is first else part.iter)
-            self.visit_all(*(getattr(node, field, None) for field in ("key", "value", "elt")))
-        self.inside(node, visit)
+                self._visit_all(part.target, part.ifs, None if part is first else part.iter)
+            self._visit_all(*(getattr(node, field, None) for field in ("key", "value", "elt")))
+        self._inside(node, visit)
 
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_comprehension_scope
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _visit_comprehension
 
     def visit_ExceptHandler(self, node):
         if node.name:
-            self.see(node, "name", node.name)
+            self._see(node, "name", node.name)
         self.generic_visit(node)
 
     def visit_alias(self, node):
-        # An import keeps its name: "as a" costs more than it saves.
-        self.see(node, "", node.asname or node.name.partition(".")[0])
+        self._see(node, "asname" if node.asname else "", node.asname or node.name.partition(".")[0])
 
     def visit_Global(self, node):
         getattr(self.scope, type(node).__name__.lower() + "s").update(node.names)
         for index, name in enumerate(node.names):
-            self.see(node, "names", name, index=index)
+            self._see(node, "names", name, index=index)
             if isinstance(node, ast.Global):
                 self.scope.module().bound.add(name)
 
     visit_Nonlocal = visit_Global
 
 
-class Mentions(NamedTuple):
-    """What the modules of a pack spell, by which a name of another module or an argument could be meant."""
-    names: FrozenSet[str]  # attributes, imported names, strings
+class _Calls(NamedTuple):
+    """The words in the calls of a program by which an argument could be meant."""
     keywords: FrozenSet[str]
     unpacked: FrozenSet[str]  # functions called with **, which may name any argument; "": who knows which function
     defined: FrozenSet[str]  # functions and classes; what else is called with ** may hand it on to any of them
 
-    def __or__(self, other):
-        return Mentions(*(mine | its for mine, its in zip(self, other)))
 
-
-NO_MENTIONS = Mentions(*[frozenset()] * 4)
-
-
-def mentions(tree: ast.AST) -> Mentions:
-    """What one module spells."""
-    names, keywords, unpacked, defined = set(), set(), set(), set(dir(builtins))
-    of_typing = {alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "typing"
-                 for alias in node.names}  # says nothing of a name in another module of the pack
+def _calls(tree: ast.Module) -> _Calls:
+    keywords, unpacked, defined = set(), set(), set(dir(builtins))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            names.add(node.attr)
-        elif isinstance(node, ast.alias) and node not in of_typing:
-            names.add(node.name)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names.add(node.value)
-        elif isinstance(node, DEFINITIONS):
+        if isinstance(node, _DEFINITIONS):
             defined.add(node.name)
         elif isinstance(node, ast.Call):
             for word in node.keywords:
@@ -198,59 +194,72 @@ def mentions(tree: ast.AST) -> Mentions:
                     keywords.add(word.arg)
                 if not word.arg or word.arg == "kwargs":  # Thread(target=f, kwargs={...})
                     unpacked.add("" if word.arg else spelling(node.func))
-    return Mentions(*map(frozenset, (names, keywords, unpacked, defined)))
+    return _Calls(*map(frozenset, (keywords, unpacked, defined)))
 
 
-def kept_arguments(scope: Scope, pack: Mentions) -> Set[str]:
+def _kept_arguments(scope: Scope, calls: _Calls) -> Set[str]:
     """The arguments of a function that someone may name in a call."""
     node, parent = scope.node, scope.parent
-    if not isinstance(node, FUNCTION_LIKE):
+    if not isinstance(node, _FUNCTION_LIKE):
         return set()
     plain = [argument.arg for argument in node.args.args + node.args.kwonlyargs]
     callees = {getattr(node, "name", "")} | ({parent.node.name} if parent.is_class else set())
-    if callees & pack.unpacked or pack.unpacked - pack.defined:
+    if callees & calls.unpacked or calls.unpacked - calls.defined:
         return set(plain)
     if parent.is_class and (parent.node.bases or parent.node.keywords):
         return set(plain[1:])  # a method that a library may call; the first argument is self
-    return pack.keywords & set(plain)
+    return calls.keywords & set(plain)
 
 
-def reads_own_names(tree: ast.Module) -> bool:
-    """Whether a module may spell its names in other ways than as identifiers."""
+def reflection(tree: ast.Module) -> Optional[ast.AST]:
+    """The first place where a program may spell its names in other ways than as identifiers."""
     harmless = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args}
-    return any(spelling(node) in REFLECTION or spelling(node) in LISTING and node not in harmless
-               for node in ast.walk(tree))
+    return next((node for node in ast.walk(tree)
+                 if spelling(node) in _REFLECTION or spelling(node) in _LISTING and node not in harmless
+                 or _REFLECTING_IMPORTS & set(_imported(node))), None)
 
 
-def is_private(name: str) -> bool:
+def _imported(node: ast.AST) -> List[str]:
+    """What an import imports, as dotted names; `a.b` is taken for such a name, too."""
+    if isinstance(node, ast.Attribute):
+        return ["%s.%s" % (spelling(node.value), node.attr)]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""] + ["%s.%s" % (node.module, alias.name) for alias in node.names]
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+
+
+def _is_private(name: str) -> bool:
     return name.startswith("__") and not name.endswith("__")
 
 
 def spelling(node: ast.AST) -> str:
+    """The word of a name or an attribute; "" for all else."""
     return getattr(node, "id", getattr(node, "attr", ""))
 
 
-def renamable(tree: ast.Module, groups: Groups, kept: FrozenSet[str], pack: Mentions):
+def renamable(tree: ast.Module, groups: Groups) -> List[Binding]:
     """The bindings of `groups` whose name nothing else can spell."""
-    if reads_own_names(tree):
+    if reflection(tree):
         return []
+    calls = _calls(tree)
     # The name of a class is also part of its private attributes: two classes of one name would share them.
-    reads_definitions = any(isinstance(node, ast.Attribute) and (node.attr in NAME_OF or is_private(node.attr))
+    reads_definitions = any(isinstance(node, ast.Attribute) and (node.attr in _NAME_OF or _is_private(node.attr))
                             for node in ast.walk(tree))
     return [
         (owner, name) for (owner, name), places in groups.items()
         if name in owner.bound and name not in owner.fixed and not owner.is_class and not name.startswith("__")
-        and all(place for place, _ in places)
-        and not (owner.parent is None and (name in kept or name in RESERVED))
-        and not (reads_definitions and any(isinstance(place.node, DEFINITIONS) for place, _ in places))
-        and name not in kept_arguments(owner, pack)
+        # An import keeps its name: "as a" costs more than it saves.
+        and not any(isinstance(place.node, ast.alias) for place, _ in places)
+        and not (owner.parent is None and name in _RESERVED)
+        and not (reads_definitions and any(isinstance(place.node, _DEFINITIONS) for place, _ in places))
+        and name not in _kept_arguments(owner, calls)
     ]
 
 
-def rename(tree: ast.Module, kept: FrozenSet[str], pack: Mentions) -> None:
+def rename(tree: ast.Module) -> None:
     """Give every name that nothing else can spell a short one, in place."""
     groups = Bindings(tree).groups()
-    free = renamable(tree, groups, kept, pack)
+    free = renamable(tree, groups)
     taken: Dict[Scope, Set[str]] = {}
     seen_in = {}  # where a binding is alive: its name must mean nothing else there
     for binding, places in groups.items():
@@ -261,17 +270,17 @@ def rename(tree: ast.Module, kept: FrozenSet[str], pack: Mentions) -> None:
                 taken[scope].add(binding[1])
     # The module's own names last: its functions then begin with the same letters, which saves 20 bytes in all.
     for binding in sorted(free, key=lambda binding: binding[0].parent is None):
-        new = next(name for name in short_names() if not any(name in taken[scope] for scope in seen_in[binding]))
+        new = next(name for name in _short_names() if not any(name in taken[scope] for scope in seen_in[binding]))
         for scope in seen_in[binding]:
             taken[scope].add(new)
         for place, _ in groups[binding]:
             place.put(new)
 
 
-def short_names():
-    """One letter, then two: the same in the same order in every scope, which is what deflate likes."""
+def _short_names() -> Iterator[str]:
+    """One character, then two: the same in the same order in every scope, which is what deflate likes."""
     for length in (1, 2):
-        for letters in itertools.product(LETTERS, repeat=length):
-            name = "".join(letters)
-            if name not in RESERVED:
+        for characters in itertools.product(_CHARACTERS, repeat=length):
+            name = "".join(characters)
+            if name not in _RESERVED:
                 yield name

@@ -1,33 +1,32 @@
 """Syntax tree -> the tree without what the program does not need. Behaviour stays.
 
-Gone are docstrings, annotations, what only those use from typing, statements that do nothing, `import` before each of
-several names. f-strings become calls of format: how they are printed differs from version to version.
+Gone are docstrings, annotations, statements that do nothing, `import` before each of several names. f-strings become
+calls of format: how they are printed differs from version to version.
 
 Each pass is here because it pays in the packed size of stage1; folding `64 * 1024`, bases `object` and a `return` at
-the end of a function do not. What a running program can see: docstrings are gone (kept in a module that reads
+the end of a function do not. What a running program can see: docstrings are gone (kept in a program that reads
 __doc__), and annotations, too (in a class with bases, such as a NamedTuple, they become `int`).
 """
 import ast
-from typing import FrozenSet
 
+from builder.zipapp.names import spelling
 from builder.zipapp.printer import NewSyntax
+from builder.zipapp.syntax import in_place_of
 
 
-def drop_needless(tree: ast.Module, kept: FrozenSet[str]) -> None:
-    """Change the tree in place; `kept`: names of the module that others may use. Raises NewSyntax."""
-    reads_docstrings = "__doc__" in {getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(tree)}
-    Dropper(reads_docstrings).visit(tree)
-    drop_typing(tree, kept)
+def drop_needless(tree: ast.Module) -> None:
+    """Change the tree in place. Raises NewSyntax."""
+    _Dropper("__doc__" in map(spelling, ast.walk(tree))).visit(tree)
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):
             body = getattr(node, field, None)
             if isinstance(body, list):
-                body[:] = joined_imports(body)
+                body[:] = _joined_imports(body)
     ast.fix_missing_locations(tree)
 
 
-class Dropper(ast.NodeTransformer):
-    """Everything that a single node tells."""
+class _Dropper(ast.NodeTransformer):
+    """Everything that a single node shows."""
 
     def __init__(self, reads_docstrings):
         self.reads_docstrings = reads_docstrings
@@ -41,7 +40,7 @@ class Dropper(ast.NodeTransformer):
         for field in ("body", "orelse", "finalbody"):
             body = getattr(node, field, None)
             if isinstance(body, list):
-                body[:] = [inner for inner in body if inner is first or not is_idle(inner)]
+                body[:] = [inner for inner in body if inner is first or not _is_idle(inner)]
                 needed = field == "body" or field == "finalbody" and not node.handlers
                 if not body and needed and not isinstance(node, ast.Module):
                     body.append(ast.Expr(ast.Constant(0)))  # shorter than pass
@@ -72,7 +71,7 @@ class Dropper(ast.NodeTransformer):
             return self.generic_visit(node)
         if not node.value:
             return None
-        return self.generic_visit(ast.copy_location(ast.Assign([node.target], node.value, lineno=node.lineno), node))
+        return self.generic_visit(in_place_of(node, ast.Assign([node.target], node.value)))
 
     def visit_Return(self, node):
         self.generic_visit(node)
@@ -89,9 +88,9 @@ class Dropper(ast.NodeTransformer):
         values = []
         template = self.template(node, values, nested=False)
         if not values:
-            return ast.copy_location(ast.Constant(template.format()), node)
+            return in_place_of(node, ast.Constant(template.format()))
         call = ast.Call(ast.Attribute(ast.Constant(template), "format", ast.Load()), values, [])
-        return ast.copy_location(call, node)
+        return in_place_of(node, call)
 
     def template(self, node, values, nested):
         """An f-string, or the format spec in one, as str.format takes it; appends the arguments to `values`."""
@@ -110,44 +109,12 @@ class Dropper(ast.NodeTransformer):
         return text
 
 
-def is_idle(node):
+def _is_idle(node):
     """Whether a statement does nothing: pass, a constant."""
     return isinstance(node, ast.Pass) or isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-def drop_typing(tree, kept):
-    """Imports from typing, and module-level aliases of types, that only annotations used."""
-    typing = {alias.asname or alias.name for node in tree.body if is_typing(node) for alias in node.names}
-    if not typing:
-        return
-    changed = True
-    while changed:
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-        body = [node for node in tree.body if not is_alias(node, typing) or node.targets[0].id in used | kept]
-        changed = len(body) < len(tree.body)
-        tree.body = body
-    for node in tree.body:
-        if is_typing(node):
-            node.names = [alias for alias in node.names if (alias.asname or alias.name) in used | kept]
-    tree.body = [node for node in tree.body if not is_typing(node) or node.names]
-
-
-def is_typing(node):
-    return (isinstance(node, ast.ImportFrom) and node.module == "typing" and not node.level
-            or isinstance(node, ast.Import) and all(alias.name == "typing" for alias in node.names))
-
-
-def is_alias(node, typing):
-    """Whether a statement is such as `Headers = Dict[str, str]`."""
-    if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
-            and isinstance(node.value, ast.Subscript)):
-        return False
-    root = node.value.value
-    root = root.value if isinstance(root, ast.Attribute) else root
-    return isinstance(root, ast.Name) and root.id in typing
-
-
-def joined_imports(body):
+def _joined_imports(body):
     """Statements -> the same with neighbouring imports as one."""
     joined = []
     for node in body:

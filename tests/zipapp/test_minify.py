@@ -9,14 +9,19 @@ import pytest
 
 from builder.zipapp import minify as minify_module
 from builder.zipapp import names, printer
-from builder.zipapp.minify import UnfitSource, WrongResult, minify, minify_all
+from builder.zipapp.bundle import bundle
+from builder.zipapp.minify import minify
+from builder.zipapp.syntax import UnfitSource, WrongResult, parse
 
 from tests.support.interpreters import interpreters
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILDER_OLDEST = (3, 9)
-MINIFY_STDIN = "import sys; from builder.zipapp.minify import minify; sys.stdout.buffer.write(" \
-               "minify(sys.stdin.buffer.read().decode('utf-8')).encode('utf-8'))"
+MINIFY_STDIN = """import sys
+from builder.zipapp.minify import minify
+from builder.zipapp.syntax import parse
+tree = parse(sys.stdin.buffer.read().decode("utf-8"), "module.py")
+sys.stdout.buffer.write("".join(minify(tree).values()).encode("utf-8"))"""
 
 DROPPED = [
     ("a docstring", '"""Doc."""\nx = 1', "x=1"),
@@ -31,11 +36,8 @@ DROPPED = [
      "def f(x=3,*y,z='',**w):return g(z=x)\nf()"),
     ("annotations of variables", "x: int = 3\ny: str\nx.z: int = 4", "x=3\nx.z=4"),
     ("annotations in a plain class", "class A:\n  x: int = 3\n  y: int", "class A:x=3"),
-    ("imports from typing", "from typing import List, Dict\nimport typing\ndef f(x: List[int]): 0", "def f(x):0"),
-    ("aliases of types", "from typing import Dict\nA = Dict[str, str]\nB = Dict[str, A]\ndef f(x: B): 0", "def f(x):0"),
     ("the types of a NamedTuple",
-     "from typing import List, NamedTuple\nclass A(NamedTuple):\n  '''Doc.'''\n  x: List[str] = 1",
-     "from typing import NamedTuple\nclass A(NamedTuple):x:int=1"),
+     "class A(NamedTuple):\n  '''Doc.'''\n  x: List[str] = 1", "class A(NamedTuple):x:int=1"),
     ("words between imports", "import a\nimport b.c as d\nfrom e import f\nfrom e import g",
      "import a,b.c as d\nfrom e import f,g"),
     ("the u of a string", "f(u'x')", "f('x')"),
@@ -100,8 +102,8 @@ RENAMED = [
      "try:unicode\nexcept NameError:str=1\nprint(str)"),
     ("not what a class body reads from outside under its own name", "x_y = 1\nclass A: x_y = x_y\nprint(A)",
      "x_y=1\nclass e:x_y=x_y\nprint(e)"),
-    ("not names with two underscores", "__version__ = 1\nclass A:\n  def f(self, __x): return __x\nA()",
-     "__version__=1\nclass e:\n def f(e,__x):return __x\ne()"),
+    ("not names with two underscores", "__version__ = 1\nclass A:\n  def f(self, __x): return __x\nA(__version__)",
+     "__version__=1\nclass e:\n def f(e,__x):return __x\ne(__version__)"),
     ("not imports", "import os\nimport a as bee\nos, bee", "import os,a as bee\nos,bee"),
     ("nothing where names are read", "size = 1\ndef f(more): return locals()\nf(2)",
      "size=1\ndef f(more):return locals()\nf(2)"),
@@ -292,49 +294,39 @@ if __name__ == '__main__':
 
 @pytest.mark.parametrize("source, wanted", [row[1:] for row in DROPPED], ids=[row[0] for row in DROPPED])
 def test_what_the_program_does_not_need_is_dropped(source, wanted, monkeypatch):
-    monkeypatch.setattr(minify_module, "rename", lambda *_: None)
-    assert minify(source) == wanted + "\n"
+    monkeypatch.setattr(minify_module, "rename", lambda tree: None)
+    monkeypatch.setattr(minify_module, "drop_unused", lambda tree: None)
+    assert minified(source) == wanted + "\n"
 
 
 @pytest.mark.parametrize("source, wanted", [row[1:] for row in RENAMED], ids=[row[0] for row in RENAMED])
 def test_what_only_the_module_can_spell_gets_a_short_name(source, wanted):
-    assert dump(minify(source)) == dump(wanted)
+    assert dump(minified(source)) == dump(wanted)
 
 
 @pytest.mark.parametrize("text", PRINTED)
 def test_a_statement_is_printed_with_no_more_brackets_and_blanks_than_it_needs(text):
     tree = ast.parse(text)
-    assert printer.text_of(tree) == text + "\n"
+    assert printer.text_of(tree.body) == text + "\n"
 
 
 @pytest.mark.parametrize("source, line", REFUSED)
 def test_syntax_newer_than_python_3_6_is_refused_by_path_and_line(source, line):
     with pytest.raises(UnfitSource, match="^some.py:" + line):
-        minify(source, "some.py")
+        minified(source)
 
 
 @pytest.mark.parametrize("source", ["f'{a:{b:{c}}}'", r"f'{a:\x7b}'"])
 def test_a_format_spec_that_str_format_does_not_take_is_refused(source):
-    with pytest.raises(UnfitSource):
-        minify(source)
+    with pytest.raises(UnfitSource, match="^some.py:1: "):
+        minified(source)
 
 
 def test_an_annotated_field_keeps_the_tuple_as_it_was():
     space = {}
-    exec(minify("from typing import NamedTuple, List\nclass A(NamedTuple):\n  x: List[str]\n  y: str = 'b'\n"
+    exec(minified("from typing import NamedTuple, List\nclass A(NamedTuple):\n  x: List[str]\n  y: str = 'b'\n"
                 "__made__ = A(1)"), space)
     assert space["__made__"] == (1, "b") and space["__made__"].x == 1
-
-
-def test_a_name_that_another_module_spells_stays():
-    modules = {
-        "one.py": "TABLE = 1\nPRIVATE = TABLE\nfrom two import taken\ndef called(size): return size + PRIVATE",
-        "two.py": "import one\ntaken = one.TABLE\nlocal = 1\nprint(taken, getattr(one, 'called')(size=local))",
-    }
-    minified = minify_all(modules)
-    assert dump(minified["one.py"]) == dump("TABLE=1\ne=TABLE\nfrom two import taken\ndef called(size):return size+e")
-    assert dump(minified["two.py"]) == dump(
-        "import one\ntaken=one.TABLE\ne=1\nprint(taken,getattr(one,'called')(size=e))")
 
 
 @pytest.mark.parametrize("source, find, put", [
@@ -352,31 +344,31 @@ def test_a_name_that_another_module_spells_stays():
 ])
 def test_a_wrong_result_is_caught(source, find, put, monkeypatch):
     """Each row spoils the text that the printer makes; the last one changes nothing that counts."""
-    def spoiled(tree):
-        text = printer.text_of(tree)
+    def spoiled(body):
+        text = printer.text_of(body)
         assert find in text
         return text.replace(find, put, 1)
 
     monkeypatch.setattr(minify_module, "text_of", spoiled)
+    monkeypatch.setattr(minify_module, "drop_unused", lambda tree: None)
     if put.isspace():
-        minify(source)
+        minified(source)
     else:
         with pytest.raises(WrongResult, match="^some.py:"):
-            minify(source, "some.py")
+            minified(source)
 
 
 def test_renaming_two_variables_to_one_is_caught(monkeypatch):
-    monkeypatch.setattr(names, "short_names", lambda: iter(["same"]))
+    monkeypatch.setattr(names, "_short_names", lambda: iter(["same"]))
     monkeypatch.setattr(names.Scope, "up_to", lambda scope, owner: [])
     with pytest.raises(WrongResult, match="some.py:1: was changed"):
-        minify("def f(one, two):\n  return one, two", "some.py")
+        minified("def f(one, two):\n  return one, two\nprint(f(1, 2))")
 
 
 def test_renaming_what_must_stay_is_caught(monkeypatch):
-    free = names.renamable
-    monkeypatch.setattr(names, "renamable", lambda tree, groups, kept, pack: free(tree, groups, frozenset(), pack))
-    with pytest.raises(WrongResult, match="one.py: TABLE must not become"):
-        minify_all({"one.py": "TABLE = 1", "two.py": "from one import TABLE"})
+    monkeypatch.setattr(minify_module, "renamable", lambda tree, groups: [])
+    with pytest.raises(WrongResult, match="^some.py:2: table must not become e"):
+        minified("import sys\ntable = 1\nprint(table)")
 
 
 def test_the_scopes_found_are_those_of_pythons_own_compiler():
@@ -421,12 +413,15 @@ def test_a_minified_program_prints_the_same_on_every_python(tmp_path):
 def test_a_minified_textwrap_behaves_as_the_original():
     import textwrap
     source = pathlib.Path(textwrap.__file__).read_text(encoding="utf-8")
-    use = "import textwrap\nwrapped = textwrap.fill(text, width=30, initial_indent='* ') + textwrap.dedent('  a\\n  b')"
-    small = type(textwrap)("small")
-    exec(minify_all({"textwrap.py": source, "use.py": use})["textwrap.py"], vars(small))
+    use = "import textwrap\n__made__ = [textwrap.fill(__text__, 30, initial_indent='* '), textwrap.dedent('  a\\n   b')]"
     text = " ".join(textwrap.__doc__.split() * 20)
-    assert small.fill(text, width=30, initial_indent="* ") == textwrap.fill(text, width=30, initial_indent="* ")
-    assert small.dedent("  a\n   b") == "a\n b"
+    space = {"__text__": text}
+    exec("".join(minify(bundle({"textwrap.py": source, "__main__.py": use})).values()), space)
+    assert space["__made__"] == [textwrap.fill(text, 30, initial_indent="* "), "a\n b"]
+
+
+def minified(source):
+    return "".join(minify(parse(source, "some.py")).values())
 
 
 def dump(source):

@@ -1,0 +1,286 @@
+"""The modules of a program -> one module that does the same.
+
+In:  path -> source, as the modules lie beside each other: `__main__.py`, `server.py`, `builder/reading/oci.py`.
+Out: one tree: __main__ and the modules that it needs, each behind those that it imports.
+
+    parse -> link: every use of a module's own name says whose name it is -> name -> link again, and compare
+
+An import of one of the modules is only a way to name what is in it: `import x` may be used as `x.attr`, `from x import
+a as b` as `b`, at the top of a module or in a function. Whatever else a program can do with a module (hand it around,
+set its attributes, import it by a string, read `__name__`) cannot be followed and is refused.
+
+What changes: a module that is imported only in a function runs at the start all the same, the body of `if __name__ ==
+"__main__"` runs in __main__ without the question and in no other module, and a function or class bears another name in
+tracebacks where its own is not the only one of its kind.
+"""
+import ast
+import copy
+from typing import Dict, List, Mapping, NamedTuple, Set, Tuple
+
+from builder.zipapp.names import Bindings, Groups, Scope, is_read, reflection, spelling
+from builder.zipapp.syntax import Position, UnfitSource, WrongResult, difference, in_place_of, parse, position_of
+
+MAIN = "__main__"
+# What a module knows of itself: in a bundle it would read that of __main__.
+_OF_A_MODULE = {"__name__", "__doc__", "__file__", "__package__", "__spec__", "__loader__", "__path__", "__cached__"}
+_IMPORTERS = {"import_module", "__import__"}
+_LINK, _LIBRARY = "#", "import "
+_MAIN_GUARD = ast.dump(ast.parse("__name__ == '__main__'", mode="eval").body)
+
+
+class _Target(NamedTuple):
+    """What an import of one of the program's modules means."""
+    module: str
+    name: str  # in the module; "": the module itself
+
+
+class _Module:
+    """One module: its tree, its bindings, and what it imports of the program."""
+
+    def __init__(self, name: str, tree: ast.Module) -> None:
+        self.name = name
+        self.tree = tree
+        self.position: Position = (tree.path, 1)
+        tree.body = [statement for node in tree.body for statement in _without_guard(node, name == MAIN)]
+        bindings = Bindings(tree)
+        self.scope: Scope = bindings.scope
+        self.groups: Groups = bindings.groups()
+        self.imports: Dict[ast.alias, _Target] = {}
+        self.library: Dict[ast.alias, str] = {}  # what the other imports mean
+        self.needs: List[str] = []  # modules, in the order of their imports
+
+    def find_imports(self, modules: Mapping[str, "_Module"]) -> None:
+        """Fill `imports`, `library` and `needs`. Raises UnfitSource."""
+        for node in ast.walk(self.tree):
+            if not isinstance(node, (ast.Import, ast.ImportFrom)):
+                continue
+            if isinstance(node, ast.ImportFrom) and node.level:
+                raise UnfitSource(position_of(node), "a relative import cannot be followed")
+            for alias in node.names:
+                dotted = alias.name if isinstance(node, ast.Import) else "%s.%s" % (node.module, alias.name)
+                if dotted in modules:
+                    target = _Target(dotted, "")
+                elif isinstance(node, ast.ImportFrom) and node.module in modules:
+                    target = _Target(node.module, alias.name)
+                else:
+                    self.library[alias] = (
+                        "%s %s" % (node.module, alias.name) if isinstance(node, ast.ImportFrom)
+                        else alias.name if alias.asname else alias.name.partition(".")[0])
+                    continue
+                if isinstance(node, ast.Import) and "." in dotted and not alias.asname:
+                    raise UnfitSource(position_of(node), "import %s cannot be followed: add `as`" % dotted)
+                self.imports[alias] = target
+                words = target.module.split(".")
+                self.needs += filter(modules.__contains__, (".".join(words[:end]) for end in range(1, len(words) + 1)))
+
+
+def bundle(sources: Mapping[str, str]) -> ast.Module:
+    """Raises UnfitSource, WrongResult, both with path and line."""
+    modules = {}
+    for path, source in sources.items():
+        name = path[:-len(".py")].replace("/", ".")
+        name = name[:-len(".__init__")] if name.endswith(".__init__") else name
+        modules[name] = _Module(name, parse(source, path))
+    for module in modules.values():
+        module.find_imports(modules)
+    order = _in_order(modules)
+    kept = _kept_names(order, modules)
+    statements = [statement for module in order for statement in _linked(module, modules)]
+    linked = ast.Module(_without_repeated_imports(statements), [])
+    names = _names(linked, kept)
+    tree = copy.deepcopy(linked)
+    for place, name, _ in Bindings(tree).found:
+        place.put(names.get(name, name))
+    _compare(linked, tree, {name: link for link, name in names.items()})
+    return tree
+
+
+def _without_guard(node: ast.stmt, is_main: bool) -> List[ast.stmt]:
+    """A statement -> what runs of it, where it is under the question whether this is __main__."""
+    if isinstance(node, ast.If) and not node.orelse and ast.dump(node.test) == _MAIN_GUARD:
+        return node.body if is_main else []
+    return [node]
+
+
+def _in_order(modules: Mapping[str, _Module]) -> List[_Module]:
+    """__main__ and what it needs, each module behind those that it needs. Raises UnfitSource for a circle."""
+    if MAIN not in modules:
+        raise UnfitSource((MAIN + ".py", 0), "is missing")
+    order: List[_Module] = []
+
+    def add(name: str, above: Tuple[str, ...]) -> None:
+        if name in above:
+            raise UnfitSource(modules[name].position, "imports itself in a circle: " + " -> ".join(above + (name,)))
+        if modules[name] not in order:
+            for other in modules[name].needs:
+                add(other, above + (name,))
+            order.append(modules[name])
+    add(MAIN, ())
+    return order
+
+
+# A link says what a name stands for, and is itself a name that no source can spell.
+
+def _link(owner: str, name: str) -> str:
+    """To a name of the module `owner`; to what an import gives, where owner begins with _LIBRARY."""
+    return "%s%s:%s" % (_LINK, owner, name)
+
+
+def _linked(module: _Module, modules: Mapping[str, _Module]) -> List[ast.stmt]:
+    """The statements of a module without imports from the program, its own names and theirs as links."""
+    _check_reflection(module, modules)
+    attributes = {node.value: node for node in ast.walk(module.tree)
+                  if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+    linker = _Linker(module.imports)
+    for (scope, name), places in module.groups.items():
+        if any(place.node in module.imports for place, _ in places):
+            target = _target_of(module, scope, name)
+            owner = modules[target.module]
+            if any(isinstance(place.node, ast.Global) for place, _ in owner.groups.get((owner.scope, target.name), ())):
+                raise UnfitSource(owner.position, "%s is rebound by global: import the module instead" % target.name)
+            for place, _ in places:
+                if place.node in module.imports:
+                    continue
+                if target.name:
+                    place.put(_resolved(target, modules, position_of(place.node)))
+                elif place.node in attributes:
+                    attribute = attributes[place.node]
+                    found = _resolved(_Target(target.module, attribute.attr), modules, position_of(attribute))
+                    linker.names[attribute] = found
+                else:
+                    raise UnfitSource(position_of(place.node), "module %s is used as a value" % name)
+        elif scope is module.scope and name in scope.bound:
+            for place, _ in places:
+                place.put(_resolved(_Target(module.name, name), modules, module.position))
+        elif scope is module.scope and name in _OF_A_MODULE and module.name != MAIN:
+            raise UnfitSource(position_of(places[0][0].node), "%s is that of __main__ in a bundle" % name)
+    return linker.visit(module.tree).body
+
+
+class _Linker(ast.NodeTransformer):
+    """Puts names in the place of attributes of modules, and takes out imports of the program."""
+
+    def __init__(self, imports: Mapping[ast.alias, _Target]) -> None:
+        self.imports = imports
+        self.names: Dict[ast.Attribute, str] = {}
+
+    def visit_Attribute(self, node):
+        if node in self.names:
+            return in_place_of(node, ast.Name(self.names[node], node.ctx))
+        return self.generic_visit(node)
+
+    def visit_Import(self, node):
+        node.names = [alias for alias in node.names if alias not in self.imports]
+        return node if node.names else in_place_of(node, ast.Pass())
+
+    visit_ImportFrom = visit_Import
+
+
+def _target_of(module: _Module, scope: Scope, name: str) -> _Target:
+    """What the name of an import from the program means. Raises UnfitSource where that is not all it means."""
+    places = [place for place, _ in module.groups[scope, name]]
+    position = position_of(next(place.node for place in places if place.node in module.imports))
+    targets = {module.imports.get(place.node) for place in places if not is_read(place)}
+    if len(targets) > 1:
+        raise UnfitSource(position, "%s is imported and bound to something else, too" % name)
+    if scope.is_class or name in scope.fixed:
+        raise UnfitSource(position, "%s is imported and named in a class body" % name)
+    return targets.pop()
+
+
+def _resolved(target: _Target, modules: Mapping[str, _Module], position: Position) -> str:
+    """What an import means -> the link to what that is in the end: modules may hand on what they import."""
+    module = modules[target.module]
+    places = [place for place, _ in module.groups.get((module.scope, target.name), ())]
+    if target.name not in module.scope.bound:
+        raise UnfitSource(position, "%s has no %s" % target)
+    if any(place.node in module.imports for place in places):
+        return _resolved(_target_of(module, module.scope, target.name), modules, position)
+    if not any(isinstance(place.node, ast.alias) for place in places):
+        return _link(*target)
+    origins = {module.library.get(place.node) for place in places if not is_read(place)}
+    if len(origins) > 1:
+        raise UnfitSource(position_of(places[0].node), "%s is imported and bound to something else, too" % target.name)
+    return _link(_LIBRARY + origins.pop(), target.name)
+
+
+def _check_reflection(module: _Module, modules: Mapping[str, _Module]) -> None:
+    """Raises UnfitSource if a module may name things in other ways than those that are followed."""
+    node = reflection(module.tree)
+    if node:
+        raise UnfitSource(position_of(node), "a program that reads its own names cannot be followed")
+    calls = {node.func: node for node in ast.walk(module.tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.alias) and node.name in _IMPORTERS:
+            raise UnfitSource(position_of(node), "%s cannot be followed: use it as importlib.import_module" % node.name)
+        if spelling(node) in _IMPORTERS:
+            words = _words(calls[node].args[0]) if node in calls and calls[node].args else {""}
+            if not all(words) or words & set(modules):
+                raise UnfitSource(position_of(node), "an import by a string cannot be followed")
+
+
+def _words(node: ast.expr) -> Set[str]:
+    """The strings that an expression may be; "" for one that nobody knows."""
+    if isinstance(node, ast.IfExp):
+        return _words(node.body) | _words(node.orelse)
+    return {node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""}
+
+
+def _without_repeated_imports(body: List[ast.stmt]) -> List[ast.stmt]:
+    seen = set()
+    for node in body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            keys = [(getattr(node, "module", ""), alias.name, alias.asname) for alias in node.names]
+            node.names = [alias for alias, key in zip(node.names, keys) if key not in seen]
+            seen.update(keys)
+    return [node for node in body if getattr(node, "names", True)]
+
+
+def _kept_names(order: List[_Module], modules: Mapping[str, _Module]) -> Dict[str, str]:
+    """Link -> name, for names that must stay: of imports, and what a class body reads. Raises UnfitSource."""
+    links: Dict[str, str] = {}
+    builtins = []
+    for module in order:
+        for (scope, name), places in module.groups.items():
+            position = position_of(places[0][0].node)
+            if scope is module.scope and name not in scope.bound:
+                builtins.append((name, position))
+            elif scope is module.scope and not any(place.node in module.imports for place, _ in places):
+                link = _resolved(_Target(module.name, name), modules, position)
+                if link.startswith(_LINK + _LIBRARY) or name in scope.fixed or name.startswith("__"):
+                    if links.setdefault(name, link) != link:
+                        raise UnfitSource(position, "%s means something else in another module" % name)
+    for name, position in builtins:
+        if name in links:
+            raise UnfitSource(position, "%s means something else in another module" % name)
+    return {link: name for name, link in links.items()}
+
+
+def _names(linked: ast.Module, kept: Mapping[str, str]) -> Dict[str, str]:
+    """Link -> name: its own where nothing else has it, else one with its module's."""
+    names = dict(kept)
+    found = [name for _, name in Bindings(linked).groups()]
+    taken = {name for name in found if not name.startswith(_LINK)} | set(kept.values())
+    for link in found:
+        if link.startswith(_LINK) and link not in names:
+            owner, _, name = link[len(_LINK):].rpartition(":")
+            if name in taken:
+                name = "%s_%s" % (owner.strip("_").replace(".", "_"), name)
+            while name in taken:
+                name += "_"
+            names[link] = name
+            taken.add(name)
+    return names
+
+
+def _compare(linked: ast.Module, tree: ast.Module, links: Mapping[str, str]) -> None:
+    """Raise WrongResult unless `tree` is the linked one under other names: where each name leads is found again."""
+    again = copy.deepcopy(tree)
+    bindings = Bindings(again)
+    for (scope, name), places in bindings.groups().items():
+        if scope is bindings.scope:
+            for place, _ in places:
+                place.put(links.get(name, name))
+    position = difference(linked, again)
+    if position:
+        raise WrongResult("%s:%d: means something else in the bundle" % position)
