@@ -175,7 +175,9 @@ def add_registry_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--registry-image", default="", metavar="REF",
                        help="which of the images it is (default: the only one with such a name)")
     group.add_argument("--registry-storage", type=persistent_registry.storage, default=persistent_registry.Storage(),
-                       metavar="STORAGE", help="emptydir (default), claim:NAME or new:SIZE[:CLASS]")
+                       metavar="STORAGE",
+                       help="emptydir[:SIZE] (default, %s), claim:NAME or new:SIZE[:CLASS]"
+                            % persistent_registry.DATA_SIZE)
 
 
 def registry_of(options: argparse.Namespace) -> Optional[persistent_registry.Wanted]:

@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 from builder.kubernetes import persistent_registry
 from builder.cluster.choice import Decision
 from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
-from builder.kubernetes.exposure import EXPOSURES, RESTRICTED
+from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED
 from builder.kubernetes.manifest import LABELS, pruned_kinds
 from builder.kubernetes.site import NAME
 from builder.kubernetes.workloads import READY_TIMEOUT, Plan, workloads
@@ -167,6 +167,9 @@ def limits(annotation: Facts) -> List[str]:
 def placed(found: Facts) -> List[str]:
     """What follows from how it is exposed and from what it needs of the node."""
     notes = []
+    if EXPOSURES[found["expose"]].service:
+        notes.append("a node port answers on every address of a node: whoever reaches a node can pull: --expose %s "
+                     "opens it at 127.0.0.1 alone" % HOST_PORT.name)
     if found["pod_security"] != RESTRICTED:
         notes.append("namespace %s admits any Pod (pod-security.kubernetes.io/enforce=%s), since every stricter "
                      "profile forbids paths, ports and the network of a node"

@@ -66,7 +66,7 @@ def site(tmp_path_factory):
     for name in ("build.py", "builder", "stage1"):
         (folder / name).symlink_to(ROOT / name)
     archive = folder / "saved.tar"
-    archive.write_bytes(samples.tar_of(samples.crane(samples.sample("a"), "registry:2")))
+    archive.write_bytes(samples.tar_of(samples.crane(samples.sample("a", command=["registry", "serve"]), "registry:2")))
     (folder / "app.tar").write_bytes(archive.read_bytes())
     (folder / "chart.tgz").write_bytes(samples.gzipped(b"a chart"))
     (folder / "registry.yaml").write_text(REGISTRY)

@@ -76,6 +76,13 @@ def test_a_daemon_set_shows_what_it_costs_the_api_server(tmp_path):
     assert "each, %s for 3 nodes" % summary.human(3 * result.payload.size) in summary.summary(found)
 
 
+def test_an_open_node_port_is_noted_with_the_way_to_close_it(tmp_path):
+    found, _ = facts_of(tmp_path)
+    assert "whoever reaches a node can pull: --expose hostport opens it at 127.0.0.1 alone" in summary.summary(found)
+    found, _ = facts_of(tmp_path, asked=Site("x", expose="hostport"))
+    assert "whoever reaches" not in summary.summary(found)
+
+
 @pytest.mark.parametrize("asked", [Site("x", expose="hostnetwork"), Site("x", expose="hostport"),
                                    Site("x", expose="nodeport", host_python="")])
 def test_a_namespace_that_takes_any_pod_is_reported(tmp_path, asked):

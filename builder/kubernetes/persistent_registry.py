@@ -1,4 +1,10 @@
-"""The registry that stays: its image of the payload, a place for its data, the spooler beside it. Pure.
+"""The registry that stays: one Pod of three containers on the same data. Pure.
+
+- `registry` takes pushes, and listens on the Pod's loopback alone, where the kubelet's probes do not reach it.
+- `serve` is the same image, which refuses every write; the node port leads to it.
+- `spooler` pushes to loopback what comes by `kubectl exec` or `kubectl cp`.
+
+So whoever reaches a node can pull, and who may push is who may `kubectl exec`: no password, no open door.
 
 In: what the operator wants of it, the plan of the build; out: Kubernetes objects as plain dicts, as in workloads.py.
 
@@ -10,12 +16,13 @@ Rules for editors:
 
 https://distribution.github.io/distribution/about/configuration/ (its options as variables)
 """
-from typing import Dict, List, NamedTuple, Sequence
+import re
+from typing import Dict, List, Mapping, NamedTuple, Sequence
 
 from builder.kubernetes import file_names, ports
 from builder.reading.documents import field, parse_object, strings
 from builder.reading.errors import BuildError
-from builder.kubernetes.exposure import NODE_PORT
+from builder.kubernetes.exposure import LOOPBACK, NODE_PORT
 from builder.kubernetes.config_maps import file_config_map, program_object_name
 from builder.kubernetes.manifest import Object, labels, manifest, pruned_kinds
 from builder.kubernetes.names import COMPONENT, Owner
@@ -30,17 +37,30 @@ from builder.kubernetes.site import NAME, Site, subdomain
 REGISTRY, SPOOLER = NAME + "-registry", "spooler"
 SPOOLER_FILE = "spooler.pyz"
 DATA, SPOOL, CODE = "/var/lib/registry", "/spool", "/spooler"  # mount paths
-KNOWN = ("registry", "distribution", "zot")  # last words of repositories that hold a registry
 
 REGISTRY_BYTES = 512 * MIB  # it answers hundreds of pulls at once; pages of files it may give back
 SPOOLER_BYTES = 128 * MIB  # 25 MiB, and pages of the archives that it writes
-ENVIRONMENT = {
-    "REGISTRY_HTTP_ADDR": ":%d" % ports.REGISTRY,
+# A Pod that exceeds the limit of an emptyDir is evicted; without one it fills the node's disk, and others are evicted.
+DATA_SIZE = "20Gi"  # unless the operator says more
+SPOOL_SIZE = "20Gi"  # an archive of 10 GB, and once more for it unpacked
+
+_BOTH = {
     "REGISTRY_HTTP_SECRET": NAME,  # signs where an upload stands: without one, a restart forgets it. Guards nothing
+    "REGISTRY_HTTP_DEBUG_ADDR": "",  # two of them would fight for the port that an image may set for it
     "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": DATA,
-    "REGISTRY_STORAGE_DELETE_ENABLED": "true",
     "OTEL_TRACES_EXPORTER": "none",  # version 3 would look for a collector for ever
 }
+WRITABLE = dict(_BOTH, REGISTRY_HTTP_ADDR="%s:%d" % (LOOPBACK, ports.REGISTRY), REGISTRY_STORAGE_DELETE_ENABLED="true")
+READ_ONLY = dict(
+    _BOTH, REGISTRY_HTTP_ADDR=":%d" % ports.SERVE,
+    REGISTRY_STORAGE_MAINTENANCE_READONLY='{"enabled": true}',  # 405 for POST, PUT, PATCH and DELETE
+    REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING='{"enabled": false}')  # the other's work; here it would log failures
+
+# CNCF distribution and its predecessor, the ones that are known to obey these variables: what their images are called,
+# and what they run, e.g. `/entrypoint.sh /etc/docker/registry/config.yml` or `registry serve ...`.
+_REPOSITORIES = ("registry", "distribution")
+_PROGRAM = re.compile(r"(?:.*/)?(?:docker-)?registry")
+_SETTINGS = re.compile(r"/etc/(?:docker/registry|distribution)/[^/]+\.ya?ml")
 
 # Never changes, with the selectors made of it. No build's `instance`, and a `managed-by` of its own: what prunes or
 # deletes a seed passes over it.
@@ -52,8 +72,8 @@ class Storage(NamedTuple):
     """Where the registry's data lie."""
     kind: str = EMPTY_DIR
     claim: str = ""  # name of one that is there
-    size: str = ""  # of a new one
-    storage_class: str = ""  # of a new one; "": the cluster's default
+    size: str = DATA_SIZE  # of an emptyDir or a new claim
+    storage_class: str = ""  # of a new claim; "": the cluster's default
 
 
 class Wanted(NamedTuple):
@@ -63,20 +83,20 @@ class Wanted(NamedTuple):
 
 
 def storage(text: str) -> Storage:
-    """`emptydir`, `claim:NAME` or `new:SIZE[:CLASS]`."""
-    kind, _, rest = text.partition(":")
+    """`emptydir[:SIZE]`, `claim:NAME` or `new:SIZE[:CLASS]`."""
+    kind, colon, rest = text.partition(":")
     if text == EMPTY_DIR:
         return Storage()
     if kind == CLAIM and rest:
         return Storage(CLAIM, claim=subdomain("--registry-storage", rest))
-    size, _, storage_class = rest.partition(":")
-    if kind == NEW_CLAIM and QUANTITY.fullmatch(size):
+    size, more, storage_class = rest.partition(":")
+    if QUANTITY.fullmatch(size) and (kind == NEW_CLAIM or kind == EMPTY_DIR and not more):
         if number(size) < MIB:
-            raise BuildError("--registry-storage %s: is smaller than any image: write 20Gi" % text)
-        return Storage(NEW_CLAIM, size=size,
+            raise BuildError("--registry-storage %s: is smaller than any image: write %s:%s" % (text, kind, DATA_SIZE))
+        return Storage(kind, size=size,
                        storage_class=subdomain("--registry-storage", storage_class) if storage_class else "")
-    raise BuildError("--registry-storage %s: is none: write %s, %s:NAME or %s:20Gi[:CLASS]"
-                     % (ascii(text)[1:-1], EMPTY_DIR, CLAIM, NEW_CLAIM))
+    raise BuildError("--registry-storage %s: is not a storage: write %s[:SIZE], %s:NAME or %s:SIZE[:CLASS], e.g. %s:%s"
+                     % (text, EMPTY_DIR, CLAIM, NEW_CLAIM, NEW_CLAIM, DATA_SIZE))
 
 
 def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
@@ -85,25 +105,35 @@ def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
     if wanted.image:
         reference = str(parse(wanted.image))
         if reference not in references:
-            raise BuildError("--registry-image %s: is in none of the archives: pass its archive, too" % wanted.image)
+            raise BuildError("--registry-image %s: is in none of the archives: pass its archive as well" % wanted.image)
         return reference
-    found = [reference for reference in references if parse(reference).path.rpartition("/")[2] in KNOWN]
+    found = [reference for reference in references if parse(reference).path.rpartition("/")[2] in _REPOSITORIES]
     if len(found) != 1:
-        raise BuildError("--with-registry: %s of the images is a registry%s: name it by --registry-image REF" % (
-            "none" if not found else "more than one", ": " + ", ".join(found) if found else ""))
+        raise BuildError("--with-registry: %s of the images has a repository that ends in %s%s: name the registry by "
+                         "--registry-image REF" % ("none" if not found else "more than one", " or ".join(_REPOSITORIES),
+                                                   ": " + ", ".join(found) if found else ""))
     return found[0]
 
 
 def command_of(reference: str, images: Sequence[Image]) -> List[str]:
-    """What an image of the payload runs by itself: its entrypoint with its arguments."""
+    """What the registry's image runs by itself: its entrypoint with its arguments. BuildError unless it is a registry
+    that can be made to refuse every write."""
     (image,) = [image for image in images if reference in image.references]
     for blob in image.configs:
         with blob.open() as reader:
             config = field(parse_object(reader.read(), reference), "config", dict, reference)
         words = field(config, "Entrypoint", list, reference) + field(config, "Cmd", list, reference)
         if words:
-            return list(strings(words, reference))
+            return _checked(list(strings(words, reference)), reference)
     raise BuildError("--registry-image %s: does not say what it runs: name an image of a registry" % reference)
+
+
+def _checked(command: List[str], reference: str) -> List[str]:
+    if any(_PROGRAM.fullmatch(word) or _SETTINGS.fullmatch(word) for word in command):
+        return command
+    raise BuildError("--with-registry: %s runs %s, which is not known to be CNCF distribution (registry:2, registry:3) "
+                     "and might take pushes from anybody: deploy it by the manifest in README.md instead"
+                     % (reference, " ".join(command)))
 
 
 def objects(plan: Plan, runner: Runner, image: str, command: Sequence[str], place: Storage, code: bytes, data: str) \
@@ -117,17 +147,43 @@ def objects(plan: Plan, runner: Runner, image: str, command: Sequence[str], plac
     found[file_names.SPOOLER] = file_config_map(plan.site, name, _LABELS, SPOOLER_FILE, data)
     found[file_names.REGISTRY_SERVICE] = node_port_service(
         plan.site, REGISTRY, _LABELS, _LABELS, ports.REGISTRY, ports.IMAGES)
-    registry = container(plan.site, image, "registry", list(command), REGISTRY_BYTES,
-                         [{"name": "data", "mountPath": DATA}])
-    # No liveness probe: by HTTP it would kill a busy registry.
-    registry.update(ports=[{"name": "registry", "containerPort": ports.REGISTRY}],
-                    readinessProbe=probe("/v2/", "registry", 5),
-                    env=[{"name": name, "value": value} for name, value in ENVIRONMENT.items()])
+    # What the site says of the injector alone does not hold here; above all, its loopback is not that of the node.
+    site = plan.site._replace(expose=NODE_PORT.name, replicas=0, tries=1)
+    containers = [*_registries(site, image, command), _spooler(site, runner)]
+    spec = pod_spec(site, runner, containers, [
+        {"name": "code", "configMap": {"name": name}},
+        {"name": "spool", "emptyDir": {"sizeLimit": SPOOL_SIZE}},
+        dict({"name": "data"}, **_volume(place)),
+        *host_volumes(runner)])
     # One at a time: two would write into the same data, and a volume is attached to one node.
     found[file_names.REGISTRY] = controller(
-        "Deployment", plan.site, REGISTRY, _LABELS, _LABELS, _pod_spec(plan, runner, registry, place, name),
-        replicas=1, strategy={"type": "Recreate"})
+        "Deployment", site, REGISTRY, _LABELS, _LABELS, spec, replicas=1, strategy={"type": "Recreate"})
     return found
+
+
+def _registries(site: Site, image: str, command: Sequence[str]) -> List[Object]:
+    """The one that takes pushes and the one that serves. No liveness probe: by HTTP it would kill a busy registry."""
+    data = {"name": "data", "mountPath": DATA}
+    registry = container(site, image, "registry", list(command), REGISTRY_BYTES, [data])
+    serve = container(site, image, "serve", list(command), REGISTRY_BYTES, [dict(data, readOnly=True)])
+    registry.update(env=_environment(WRITABLE))
+    serve.update(env=_environment(READ_ONLY), ports=[{"name": "registry", "containerPort": ports.SERVE}],
+                 readinessProbe=probe("/v2/", "registry", 5))
+    return [registry, serve]
+
+
+def _environment(variables: Mapping[str, str]) -> List[Object]:
+    return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def _spooler(site: Site, runner: Runner) -> Object:
+    """Ready while the registry answers on loopback."""
+    spooler = container(
+        site, runner.image, SPOOLER, start(runner, "%s/%s" % (CODE, SPOOLER_FILE), "spool"), SPOOLER_BYTES,
+        [read_only("code", CODE), {"name": "spool", "mountPath": SPOOL}] + host_mounts(runner))
+    spooler.update(ports=[{"name": "health", "containerPort": ports.HEALTH}],
+                   readinessProbe=probe("/ready", "health", 5), livenessProbe=probe("/live", "health", 30))
+    return spooler
 
 
 def _claim(site: Site, place: Storage) -> Object:
@@ -137,24 +193,9 @@ def _claim(site: Site, place: Storage) -> Object:
     return manifest("PersistentVolumeClaim", site, REGISTRY, _LABELS, spec=spec)
 
 
-def _pod_spec(plan: Plan, runner: Runner, registry: Object, place: Storage, config_map: str) -> Object:
-    """The container of the registry and the spooler; neither knows a secret or the API server."""
-    site = plan.site._replace(expose=NODE_PORT.name, replicas=0, tries=1)  # which speak of the injector
-    spooler = container(
-        site, runner.image, SPOOLER, start(runner, "%s/%s" % (CODE, SPOOLER_FILE), "spool"), SPOOLER_BYTES,
-        [read_only("code", CODE), {"name": "spool", "mountPath": SPOOL}] + host_mounts(runner))
-    spooler.update(ports=[{"name": "health", "containerPort": ports.HEALTH}],
-                   readinessProbe=probe("/ready", "health", 5), livenessProbe=probe("/live", "health", 30))
-    return pod_spec(site, runner, [registry, spooler], [
-        {"name": "code", "configMap": {"name": config_map}},
-        {"name": "spool", "emptyDir": {}},
-        dict({"name": "data"}, **_volume(place)),
-        *host_volumes(runner)])
-
-
 def _volume(place: Storage) -> Object:
     if place.kind == EMPTY_DIR:
-        return {"emptyDir": {}}
+        return {"emptyDir": {"sizeLimit": place.size}}
     return {"persistentVolumeClaim": {"claimName": place.claim or REGISTRY}}
 
 

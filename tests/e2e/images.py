@@ -32,6 +32,7 @@ http: {addr: ":5000"}
 
 class Saved(NamedTuple):
     """`registry:2`."""
+    root: pathlib.Path  # what is in it
     image_id: str  # digest of the config, the same in all forms
     archives: Dict[str, str]  # form -> what build.py takes, with a name if the form has none
 
@@ -39,9 +40,11 @@ class Saved(NamedTuple):
 def save_registry(sandbox, folder: pathlib.Path) -> Saved:
     buildah = buildah_in(folder)
     root = folder / "registry" / "root"
-    program = shutil.which("docker-registry")
-    libraries = re.findall(r"/\S+", sandbox.run("ldd", program))
-    for source, target in [(program, "/bin/registry")] + [(library, library) for library in libraries]:
+    programs = [(shutil.which("docker-registry"), "/bin/registry")] + [
+        (shutil.which(name), "/bin/" + name) for name in ("setpriv", "env")]  # pod.py starts containers by them
+    libraries = sorted({library for source, _ in programs
+                        for library in re.findall(r"(?:^|=> |\t)(/\S+)", sandbox.run("ldd", source))})
+    for source, target in programs + [(library, library) for library in libraries]:
         path = root / target.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, path)
@@ -61,7 +64,7 @@ def save_registry(sandbox, folder: pathlib.Path) -> Saved:
     archives = {form: str(path) for form, path in paths.items()}
     archives["dir"] = "%s=%s" % (NAME, paths["dir"])
     manifest = json.loads((paths["dir"] / "manifest.json").read_text())
-    return Saved(manifest["config"]["digest"], archives)
+    return Saved(root, manifest["config"]["digest"], archives)
 
 
 def write_as_crane(saved: pathlib.Path, target: pathlib.Path) -> None:

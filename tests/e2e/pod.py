@@ -21,17 +21,18 @@ UNPRIVILEGED = ["--clear-groups", "--no-new-privs", "--bounding-set", "-all", "-
 
 
 class Pod:
-    """The Pod in `out`, its volumes laid out under `folder`."""
+    """The Pod in `out`, or that of a Deployment, its volumes laid out under `folder`."""
 
-    def __init__(self, sandbox, out: pathlib.Path, folder: pathlib.Path) -> None:
+    def __init__(self, sandbox, out: pathlib.Path, folder: pathlib.Path, kind: str = "Pod") -> None:
         self.sandbox = sandbox
         self.out = out
         self.folder = folder
         text = sandbox.run("yq", "-c", ".", *sorted(out.glob("*.yaml")))
         objects = [json.loads(line) for line in text.splitlines()]
         self.config_maps = {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
-        (self.spec,) = [item["spec"] for item in objects if item["kind"] == "Pod"]
-        (self.service,) = [item["spec"] for item in objects if item["kind"] == "Service"]
+        (self.spec,) = [item["spec"] if kind == "Pod" else item["spec"]["template"]["spec"]
+                        for item in objects if item["kind"] == kind]
+        self.services = {item["metadata"]["name"]: item["spec"] for item in objects if item["kind"] == "Service"}
         for volume in self.spec["volumes"]:
             self.lay_out(volume)
 
@@ -49,10 +50,12 @@ class Pod:
                 (data / name).write_bytes(base64.b64decode(text, validate=True))
                 (path / name).symlink_to("..data/" + name)
 
-    def root(self, container) -> str:
-        """Shell code that mounts the container's root; its folder is the working directory afterwards."""
+    def root(self, container, image=None) -> str:
+        """Shell code that mounts the container's root; its folder is the working directory afterwards. `image`: a
+        folder with what is in its image; None: this machine's programs."""
         root = self.folder / ("root-" + container["name"])
-        binds = [("/" + name, name, "ro") for name in PROGRAMS if os.path.isdir("/" + name)]
+        names = [name for name in PROGRAMS if os.path.isdir("/" + name)] if image is None else os.listdir(image)
+        binds = [(str(image or "/") + "/" + name, name, "ro") for name in names]
         binds += [(str(self.folder / mount["name"]), mount["mountPath"].strip("/"),
                    "ro" if mount.get("readOnly") else "rw") for mount in container["volumeMounts"]]
         lines = ["mkdir -p %s" % shlex.quote(str(root)), "mount -t tmpfs tmpfs %s" % shlex.quote(str(root)),
@@ -65,24 +68,28 @@ class Pod:
             lines.append("mount -o remount,ro .")
         return "\n".join(lines + [""])
 
-    def started(self, container, port: int):
-        """Context manager: the container as a Daemon, listening at 127.0.0.1:`port` if it listens at all."""
-        node_port = ":%d" % self.service["ports"][0]["nodePort"]
-        command = ["127.0.0.1:%d" % port if word == node_port else word for word in container["command"]]
+    def started(self, container, ports, image=None):
+        """Context manager: the container as a Daemon. `ports`: what is written of an address, e.g. `:31999`, and what
+        it listens on in place of it."""
+        command = [ports.get(word, word) for word in container["command"]]
+        variables = ["%s=%s" % (item["name"], ports.get(item["value"], item["value"]))
+                     for item in container.get("env", ())]
         user = self.spec["securityContext"]
         return self.sandbox.daemon(
             self.folder / (container["name"] + ".log"), "chroot", ".", "setpriv", "--reuid", user["runAsUser"],
-            "--regid", user["runAsGroup"], *UNPRIVILEGED, *command, mounts=self.root(container))
+            "--regid", user["runAsGroup"], *UNPRIVILEGED, *(["env", *variables] if variables else ()),
+            *command, mounts=self.root(container, image))
 
     @contextlib.contextmanager
     def running(self):
         """(Daemon of the serving container, address) once it is ready."""
-        port = free_port()
-        address = "127.0.0.1:%d" % port
+        address = "127.0.0.1:%d" % free_port()
+        (service,) = self.services.values()
+        ports = {":%d" % service["ports"][0]["nodePort"]: address}
         for container in self.spec["initContainers"]:
-            with self.started(container, port) as daemon:
+            with self.started(container, ports) as daemon:
                 assert daemon.process.wait(COMMAND_SECONDS) == 0, daemon.log.read_text()
         (container,) = self.spec["containers"]
-        with self.started(container, port) as daemon:
+        with self.started(container, ports) as daemon:
             daemon.wait_until(lambda: is_registry(address))
             yield daemon, address

@@ -19,6 +19,11 @@ def test_pruning_names_no_kind_that_the_cluster_need_not_know():
     assert "policy" not in manifest.pruned_kinds(Site())
 
 
+def test_the_readme_deletes_the_same_kinds():
+    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert "delete %s -l app.kubernetes.io/managed-by=seedpod" % manifest.pruned_kinds(Site()) in readme
+
+
 def test_nothing_is_written_of_a_kind_that_pruning_does_not_know():
     with pytest.raises(KeyError):
         manifest.manifest("Secret", SITE, "a", {})

@@ -1,5 +1,5 @@
-"""builder/with_registry: the registry that stays, as Kubernetes objects."""
 import copy
+import json
 
 import pytest
 
@@ -31,7 +31,7 @@ def pod_of(found):
 
 
 @pytest.mark.parametrize("text, place", (
-    ("emptydir", Storage()),
+    ("emptydir", Storage()), ("emptydir:50Gi", Storage(size="50Gi")),
     ("claim:data", Storage("claim", claim="data")),
     ("new:20Gi", Storage("new", size="20Gi")),
     ("new:20Gi:fast", Storage("new", size="20Gi", storage_class="fast")),
@@ -41,7 +41,7 @@ def test_storage_is_read(text, place):
 
 
 @pytest.mark.parametrize("text", ("", "claim", "claim:", "claim:A_b", "new", "new:", "new:much", "new:1",
-                                  "new:20Gi:A b", "nfs:x", "emptydir:1Gi"))
+                                  "new:20Gi:A b", "nfs:x", "emptydir:", "emptydir:1", "emptydir:1Gi:fast"))
 def test_storage_that_is_none_is_refused(text):
     with pytest.raises(BuildError, match="^--registry-storage "):
         persistent_registry.storage(text)
@@ -54,7 +54,7 @@ def images_of(tmp_path, *names):
 
 @pytest.mark.parametrize("names, wanted, found", (
     (("docker.io/library/registry:2", "quay.io/a/b:1"), "", "docker.io/library/registry:2"),
-    (("ghcr.io/project-zot/zot:1", "quay.io/a/b:1"), "", "ghcr.io/project-zot/zot:1"),
+    (("quay.io/distribution/distribution:3", "quay.io/a/b:1"), "", "quay.io/distribution/distribution:3"),
     (("quay.io/my/own:2", "quay.io/a/b:1"), "quay.io/my/own:2", "quay.io/my/own:2"),
 ))
 def test_the_registrys_image_is_found_or_named(names, wanted, found, tmp_path):
@@ -62,7 +62,8 @@ def test_the_registrys_image_is_found_or_named(names, wanted, found, tmp_path):
 
 
 @pytest.mark.parametrize("names, wanted, words", (
-    (("quay.io/a/b:1",), "", "none of the images is a registry"),
+    (("quay.io/a/b:1",), "", "none of the images has a repository that ends in registry or distribution"),
+    (("ghcr.io/project-zot/zot:1",), "", "none of the images"),
     (("quay.io/a/registry:1", "quay.io/b/registry:1"), "", "more than one"),
     (("quay.io/a/registry:1",), "registry:2", "is in none of the archives"),
 ))
@@ -73,20 +74,39 @@ def test_a_registry_that_cannot_be_told_is_asked_for(names, wanted, words, tmp_p
 
 def test_the_registry_runs_what_its_image_says(tmp_path):
     silent = samples.Sample(samples.to_json({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": []}}), ())
-    path = samples.write(tmp_path / "two.tar", samples.joined(
-        samples.crane(samples.sample(), "docker.io/library/registry:2"), samples.crane(silent, "quay.io/a/b:1")))
+    path = samples.write(tmp_path / "one.tar", samples.crane(silent, "quay.io/a/b:1"))
     with open_archive(path) as archive:
-        images = read_images(archive)
-        assert persistent_registry.command_of("docker.io/library/registry:2", images) == ["/file-0"]
         with pytest.raises(BuildError, match="does not say what it runs"):
-            persistent_registry.command_of("quay.io/a/b:1", images)
+            persistent_registry.command_of("quay.io/a/b:1", read_images(archive))
+
+
+def command_of(tmp_path, *command):
+    path = samples.write(tmp_path / "one.tar", samples.crane(samples.sample(command=command), "quay.io/a/registry:1"))
+    with open_archive(path) as archive:
+        return persistent_registry.command_of("quay.io/a/registry:1", read_images(archive))
+
+
+@pytest.mark.parametrize("command", (
+    ["/entrypoint.sh", "/etc/docker/registry/config.yml"],  # registry:2
+    ["/entrypoint.sh", "/etc/distribution/config.yml"],  # registry:3
+    ["registry", "serve", "/config.yml"], ["/usr/bin/docker-registry", "serve", "/config.yml"]))
+def test_distribution_is_known_by_what_it_runs(command, tmp_path):
+    assert command_of(tmp_path, *command) == command
+
+
+@pytest.mark.parametrize("command", (
+    ["/usr/local/bin/zot-linux-amd64", "serve", "/etc/zot/config.json"], ["/file-0"], ["sh", "-c", "run registry"],
+    ["registry.py"], ["/etc/docker/registry/../zot.yml"]))
+def test_a_registry_that_might_take_pushes_from_anybody_is_refused_with_the_way(command, tmp_path):
+    with pytest.raises(BuildError, match="not known to be CNCF distribution .*: deploy it by the manifest in README"):
+        command_of(tmp_path, *command)
 
 
 def test_the_pod_passes_restricted():
     pod = pod_of(objects())
     assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
                                       "seccompProfile": {"type": "RuntimeDefault"}}
-    assert [container["securityContext"] for container in pod["containers"]] == [RESTRICTED] * 2
+    assert [container["securityContext"] for container in pod["containers"]] == [RESTRICTED] * 3
     assert not pod["automountServiceAccountToken"] and not pod["enableServiceLinks"]
     assert {"hostPath", "hostNetwork"} & (set(pod) | {key for volume in pod["volumes"] for key in volume}) == set()
     for container in pod["containers"]:
@@ -95,11 +115,47 @@ def test_the_pod_passes_restricted():
 
 
 def test_the_registry_comes_from_the_injector_and_deletes():
-    registry, spooler = pod_of(objects())["containers"]
-    assert (registry["image"], spooler["image"]) == (IMAGE, PYTHON.image)
-    assert registry["command"] == ["/entrypoint.sh", "serve"]
-    assert {item["name"]: item["value"] for item in registry["env"]}["REGISTRY_STORAGE_DELETE_ENABLED"] == "true"
+    registry, serve, spooler = pod_of(objects())["containers"]
+    assert (registry["image"], serve["image"], spooler["image"]) == (IMAGE, IMAGE, PYTHON.image)
+    assert registry["command"] == serve["command"] == ["/entrypoint.sh", "serve"]
+    assert environment(registry)["REGISTRY_STORAGE_DELETE_ENABLED"] == "true"
     assert spooler["command"] == ["python3", "-I", "-S", "/spooler/spooler.pyz", "spool"]
+
+
+def environment(container):
+    return {item["name"]: item["value"] for item in container["env"]}
+
+
+def test_who_reaches_a_node_reaches_only_what_refuses_every_write():
+    found = objects()
+    registry, serve, spooler = pod_of(found)["containers"]
+    assert environment(registry)["REGISTRY_HTTP_ADDR"] == "127.0.0.1:5000" and "ports" not in registry
+    assert environment(serve)["REGISTRY_HTTP_ADDR"] == ":5002"
+    assert json.loads(environment(serve)["REGISTRY_STORAGE_MAINTENANCE_READONLY"]) == {"enabled": True}
+    assert "REGISTRY_STORAGE_DELETE_ENABLED" not in environment(serve)
+    (port,) = found["52-registryservice.yaml"]["spec"]["ports"]
+    assert [item for container in (serve, spooler) for item in container["ports"]
+            if item["name"] == port["targetPort"]] == [{"name": "registry", "containerPort": 5002}]
+
+
+def test_both_registries_have_the_same_data_which_one_of_them_cannot_write():
+    data = [[mount for mount in container["volumeMounts"] if mount["name"] == "data"]
+            for container in pod_of(objects())["containers"]]
+    mount = {"name": "data", "mountPath": "/var/lib/registry"}
+    assert data == [[mount], [dict(mount, readOnly=True)], []]
+
+
+def test_what_listens_on_loopback_has_no_probe_as_none_would_reach_it():
+    registry, serve, spooler = pod_of(objects())["containers"]
+    assert not {"readinessProbe", "livenessProbe", "startupProbe"} & set(registry)
+    assert serve["readinessProbe"]["httpGet"] == {"path": "/v2/", "port": "registry"} and "livenessProbe" not in serve
+    assert {"readinessProbe", "livenessProbe"} < set(spooler)
+
+
+def test_no_folder_of_a_node_grows_without_a_limit():
+    for place in (Storage(), Storage("claim", claim="data")):
+        found = [volume["emptyDir"] for volume in pod_of(objects(place=place))["volumes"] if "emptyDir" in volume]
+        assert found and all(volume == {"sizeLimit": "20Gi"} for volume in found)
 
 
 def test_all_that_is_mounted_is_there():
@@ -110,7 +166,7 @@ def test_all_that_is_mounted_is_there():
 
 
 @pytest.mark.parametrize("place, volume, claims", (
-    (Storage(), {"emptyDir": {}}, 0),
+    (Storage(size="50Gi"), {"emptyDir": {"sizeLimit": "50Gi"}}, 0),
     (Storage("claim", claim="data"), {"persistentVolumeClaim": {"claimName": "data"}}, 0),
     (Storage("new", size="20Gi", storage_class="fast"),
      {"persistentVolumeClaim": {"claimName": "seedpod-registry"}}, 1),
@@ -133,7 +189,7 @@ def test_the_service_leads_to_the_pod_on_the_usual_port():
     for selector in (service["selector"], deployment["selector"]["matchLabels"]):
         assert selector.items() <= labels.items()
     assert service["ports"][0]["targetPort"] in [port["name"] for container in pod_of(found)["containers"]
-                                                 for port in container["ports"]]
+                                                 for port in container.get("ports", ())]
 
 
 def test_pruning_the_seed_spares_the_registry():

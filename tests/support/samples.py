@@ -40,18 +40,20 @@ class Sample(NamedTuple):
         return [oci.digest_of(layer) for layer in self.layers]
 
 
-def sample(marker: str = "a", layer_count: int = 2, platform: str = "linux/amd64") -> Sample:
+def sample(marker: str = "a", layer_count: int = 2, platform: str = "linux/amd64",
+           command: Sequence[str] = ("/file-0",)) -> Sample:
     """An image of `layer_count` layers; another `marker` gives another image."""
     layers = tuple(tar_of([("file-%d" % number, ("%s %d\n" % (marker, number)).encode() * 40)])
                    for number in range(layer_count))
-    return with_layers(layers, platform)
+    return with_layers(layers, platform, command)
 
 
-def with_layers(layers: Iterable[bytes], platform: str = "linux/amd64") -> Sample:
+def with_layers(layers: Iterable[bytes], platform: str = "linux/amd64",
+                command: Sequence[str] = ("/file-0",)) -> Sample:
     """An image of these plain tars."""
     layers = tuple(layers)
     parts = dict(zip(("os", "architecture", "variant"), platform.split("/")))
-    config = dict(parts, config={"Cmd": ["/file-0"]},
+    config = dict(parts, config={"Cmd": list(command)},
                   rootfs={"type": "layers", "diff_ids": [oci.digest_of(layer) for layer in layers]})
     return Sample(to_json(config), layers)
 
