@@ -16,7 +16,7 @@ from builder.kubernetes import ports, site, persistent_registry
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES
 from builder.cluster.objects import COMMAND, Cluster
 from builder.reading.errors import BuildError
-from builder.pipeline import STDIN, Order
+from builder.pipeline import STDIN, STDOUT, Order
 from builder.reading.reference import ARCHIVE_SUFFIX, parse
 from builder.rewriting.platforms import checked_platform
 
@@ -33,16 +33,18 @@ class Mode(NamedTuple):
 
 
 MODES = {
-    "--verify": Mode(("--json", "--quiet")),
+    "--verify": Mode(("--signers", "--json", "--quiet")),
     "--split": Mode(("--out", "--platform", "--json", "--quiet"), archives=True),
     "--demo": Mode(),
     "--sizes": Mode(),
     "--pyz": Mode(),
     "--spooler": Mode(),
 }
-NEEDS = {"--explain": "--cluster", "--registry-image": "--with-registry", "--registry-storage": "--with-registry"}
+NEEDS = {"--explain": "--cluster", "--signers": "--verify", "--registry-image": "--with-registry",
+         "--registry-storage": "--with-registry"}
 EXCLUDE = (("--quiet", "--json"), ("--quiet", "--explain"), ("--tolerate", "--tolerate-all"))
-OF_ARCHIVES = ("--out", "--compression", "--chunk-size", "--squeeze", "--with-registry")  # nothing to explain alone
+# Without archives there is nothing that these mean.
+OF_ARCHIVES = ("--out", "--compression", "--chunk-size", "--squeeze", "--sign", "--with-registry")
 
 EPILOG = """\
 examples:
@@ -149,6 +151,8 @@ def parser() -> argparse.ArgumentParser:
                         "manifest digests change")
     result.add_argument("--json", action="store_true", help="print the summary, or the error, as JSON")
     result.add_argument("--quiet", action="store_true", help="print errors only: no summary, no progress")
+    result.add_argument("--sign", default="", metavar="KEY",
+                        help="sign SHA256SUMS with this private key, by ssh-keygen")
     add_runner_options(result.add_argument_group("what runs the injector"))
     add_site_options(result.add_argument_group("how it fits into the cluster"))
     add_registry_options(result.add_argument_group("a persistent registry"))
@@ -158,6 +162,8 @@ def parser() -> argparse.ArgumentParser:
 
 def add_modes(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--verify", metavar="OUT", help="read a folder back, check every digest, list what it serves")
+    group.add_argument("--signers", default="", metavar="FILE", help=(
+        "with --verify: who may have signed the folder, as ssh-keygen takes them (ALLOWED SIGNERS)"))
     group.add_argument("--demo", action="store_true",
                        help="go the whole way on this machine: no archive, no cluster, no root")
     group.add_argument("--sizes", action="store_true", help="print the bytes of each module of injector.pyz")
@@ -253,13 +259,15 @@ def order_of(options: argparse.Namespace, cluster: Optional[Cluster]) -> Order:
     """What is to be built. Raises BuildError."""
     if not options.archives:
         raise BuildError("no archive: name at least one, or try --demo: %s" % HELP)
+    if options.sign and options.out == STDOUT:
+        raise BuildError("--sign: a stream has no SHA256SUMS to sign: name a folder with -o")
     registry = registry_of(options)
     archives = [named_archive(text) for text in options.archives]
     if [path for _, path in archives].count(STDIN) + options.cluster.count(STDIN) > 1:
         raise BuildError("-: standard input can be read only once: write all but one to files")
     return Order(archives, site_of(options), options.out, options.compression,
                  options.chunk_size, [checked_platform(text) for text in options.platform], options.squeeze,
-                 cluster, registry=registry)
+                 cluster, registry=registry, key=options.sign)
 
 
 def site_of(options: argparse.Namespace) -> site.Site:

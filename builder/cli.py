@@ -17,9 +17,11 @@ from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tu
 from builder.zipapp import pyz
 from builder import arguments, split
 from builder.arguments import order_of, site_of
+from builder.kubernetes.file_names import SUMS
 from builder.cluster.choice import Decision, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse
 from builder.reading.errors import BuildError, shown
+from builder.output import signature
 from builder.output.writer import write_file
 from builder.pipeline import STDOUT, Order, Progress, build
 from builder.rewriting.platforms import checked_platform
@@ -126,7 +128,8 @@ def run_demo(_: argparse.Namespace) -> None:
 
 
 def run_verify(options: argparse.Namespace) -> None:
-    found = verify(options.verify)
+    signer = signature.verify(os.path.join(options.verify, SUMS), options.signers) if options.signers else ""
+    found = dict(verify(options.verify), signer=signer)
     report(options, found, verified(found))
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTupl
 from builder.payload import chunks
 from builder.payload.addresses import addresses
 from builder.kubernetes import config_maps, names, persistent_registry, sizes, workloads
-from builder.output import writer
+from builder.output import signature, writer
 from builder.rewriting import platforms
 from builder.cluster import preflight
 from builder.zipapp import pyz
@@ -49,6 +49,7 @@ class Order(NamedTuple):
     cluster: Optional[Cluster] = None  # to choose by, and to hold the outcome against
     stdin: Optional[BinaryIO] = None  # where the archive `-` comes from
     registry: Optional[persistent_registry.Wanted] = None  # that stays
+    key: str = ""  # file of the private key to sign with; "": not signed
 
 
 class Result(NamedTuple):
@@ -79,6 +80,8 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
     if order.out != STDOUT:
         writer.check_out(order.out)
     check_chunk_size(order)
+    if order.key:
+        signature.check_key(order.key)
     with contextlib.ExitStack() as stack:
         if order.out == STDOUT:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-"))
@@ -110,7 +113,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             else:
                 folder.write(documents)
                 folder.write(writer.companions(code, apply_command("THIS_FOLDER", result), decision.site, served))
-                folder.keep()
+                folder.keep(order.key)
     return result
 
 

@@ -252,4 +252,6 @@ def verified(found: Facts) -> str:
     lines = ["%s\n  digest     %s\n  pull       %s" % (image["reference"], image["digest"], image["pull"])
              for image in found["images"]]
     return "\n".join(lines + ["", "%s: whole: %d chunks, %s, %s" % (
-        shown(found["out"]), found["chunks"]["count"], human(found["payload"]["bytes"]), found["payload"]["digest"])])
+        shown(found["out"]), found["chunks"]["count"], human(found["payload"]["bytes"]), found["payload"]["digest"]),
+        "signed by %s" % shown(found["signer"]) if found["signer"] else
+        "this proves integrity, not origin: --signers FILE checks who signed it"])

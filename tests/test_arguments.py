@@ -96,6 +96,7 @@ def test_every_field_of_the_site_has_an_option():
     ("-o", "-o/--out: expected one argument: see python3 build.py --help"),
     ("--node-port 80", "--node-port '80': is not a port from 1024 to 65535"), ("--tolerate =", "--tolerate '=': is no taint"),
     ("--explain", "--explain: means nothing without --cluster: add it"),
+    ("--signers f", "--signers: means nothing without --verify: add it"),
     ("--registry-image x", "--registry-image: means nothing without --with-registry: add it"),
     ("--registry-storage new:1Gi", "--registry-storage: means nothing without --with-registry: add it"),
     ("--explain --cluster c -o x", "--out: means nothing with --explain alone: name archives, or leave it out"),

@@ -469,6 +469,66 @@ def test_a_folder_is_verified(tmp_path, archive):
     refused(run("--verify", tmp_path), "is not a folder that Seedpod wrote")
 
 
+@pytest.fixture
+def key(tmp_path_factory, needs):
+    """A private key; `signers` beside it allows it."""
+    needs("ssh-keygen")
+    folder = tmp_path_factory.mktemp("key")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
+    (folder / "signers").write_text("release@example.com " + (folder / "key.pub").read_text())
+    return folder / "key"
+
+
+def test_a_signed_folder_is_verified_with_its_signer(tmp_path, archive, key):
+    out, signers = tmp_path / "out", key.parent / "signers"
+    assert run(archive, "--image", builds.IMAGE, "-o", out, "--sign", key)[0] == 0
+    assert run("--verify", out, "--signers", signers)[1].endswith("\nsigned by release@example.com\n")
+    assert json.loads(run("--verify", out, "--signers", signers, "--json")[1])["signer"] == "release@example.com"
+    assert run("--verify", out)[1].endswith(
+        "\nthis proves integrity, not origin: --signers FILE checks who signed it\n")
+    assert run(archive, "--image", builds.IMAGE, "-o", out)[0] == 0, "a signed folder is replaced like any other"
+    refused(run("--verify", out, "--signers", signers), "SHA256SUMS.sig: is missing, so this is not signed")
+
+
+def swap(out):
+    (out / "40-pod.yaml").write_text((out / "40-pod.yaml").read_text().replace(builds.IMAGE, "evil.example/image:1"))
+
+
+def remove(out):
+    (out / "30-service.yaml").unlink()
+
+
+def add(out):
+    (out / "50-more.yaml").write_text("kind: Pod")
+
+
+@pytest.mark.parametrize("change, line, line_with_new_sums", [
+    (swap, "40-pod.yaml: is damaged", "SHA256SUMS.sig: does not fit"),
+    (remove, "30-service.yaml: is missing", "SHA256SUMS.sig: does not fit"),
+    (add, "'50-more.yaml': is not listed in SHA256SUMS", "SHA256SUMS.sig: does not fit")])
+def test_a_change_of_a_signed_folder_is_found_with_the_sums_renewed_too(tmp_path, archive, key, change, line,
+                                                                         line_with_new_sums):
+    out, signers = tmp_path / "out", key.parent / "signers"
+    assert run(archive, "--image", builds.IMAGE, "-o", out, "--sign", key)[0] == 0
+    change(out)
+    refused(run("--verify", out, "--signers", signers), line)
+    names = sorted(path.name for path in out.iterdir() if not path.name.startswith("SHA256SUMS"))
+    with open(out / "SHA256SUMS", "wb") as sums:
+        subprocess.run(["sha256sum", *names], cwd=out, stdout=sums, check=True)
+    refused(run("--verify", out, "--signers", signers), line_with_new_sums)
+
+
+def test_a_build_that_cannot_be_signed_leaves_what_was_there(tmp_path, archive, key):
+    arguments = archive, "--image", builds.IMAGE, "-o", tmp_path / "out"
+    run(*arguments)
+    before = builds.content(tmp_path / "out")
+    refused(run(*arguments, "--sign", key.parent / "signers"), "ssh-keygen cannot sign with it")
+    refused(run(*arguments, "--sign", tmp_path / "none"), "there is no such file")
+    refused(run(*arguments[:-1], "-", "--sign", key), "--sign: a stream has no SHA256SUMS to sign")
+    refused(run(*arguments, "--sign", key, env={"PATH": str(tmp_path)}), "--sign: needs ssh-keygen")
+    assert builds.content(tmp_path / "out") == before and sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
+
+
 def test_what_is_not_a_dump_is_refused_with_the_command_that_makes_one(tmp_path, archive):
     refused(run(archive, "--cluster", BUILD), "is not JSON, or is truncated: make it with kubectl get nodes,pods")
     refused(run(archive, "--cluster", archive), "is not text")

@@ -60,8 +60,9 @@ if [ "$1 $2" = "save -o" ]; then cp "{archive}" "$3"; else [ "$1 $#" = "save 2" 
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def site(tmp_path_factory, needs):
     """A folder as the README's reader has it: the project's files, some archives, kubectl and docker."""
+    needs("ssh-keygen")
     folder = tmp_path_factory.mktemp("site")
     for name in ("build.py", "builder", "stage1"):
         (folder / name).symlink_to(ROOT / name)
@@ -72,6 +73,8 @@ def site(tmp_path_factory):
     (folder / "registry.yaml").write_text(REGISTRY)
     (folder / "unnamed.tar").write_bytes(samples.tar_of(samples.crane(samples.sample("b"))))
     samples.write_folder(folder / "layout", samples.layout(samples.sample("c"), "docker.io/library/other:1"))
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id_release")], check=True)
+    (folder / "signers").write_text("release@example.com " + (folder / "id_release.pub").read_text())
     programs = folder / "bin"
     programs.mkdir()
     for name, text in (("kubectl", KUBECTL.replace("{python}", sys.executable)),

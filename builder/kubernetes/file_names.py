@@ -27,7 +27,9 @@ APPLIED = (NAMESPACE, CHUNK, INJECTOR, SERVICE, WORKLOAD, REGISTRY_CLAIM, SPOOLE
 README = "README.txt"  # begins with the mark by which a folder of ours is known
 PYZ = INJECTOR_FILE  # to look at, or to run by hand
 SUMS = "SHA256SUMS"  # last, of all the others
-BESIDE = (README, PYZ, SUMS)
+SIGNATURE_SUFFIX = ".sig"  # which ssh-keygen appends
+SIGNATURE = SUMS + SIGNATURE_SUFFIX  # only if the build is signed
+BESIDE = (README, PYZ, SUMS, SIGNATURE)
 
 _PARTS = "[a-z0-9]+(-[a-z0-9]+)*"  # for "*"
 

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List
 from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
 from builder.reading.images import read_images
-from builder.kubernetes.file_names import CHUNK, INJECTOR, PYZ, README, SUMS, WORKLOAD, is_one
+from builder.kubernetes.file_names import CHUNK, INJECTOR, PYZ, README, SIGNATURE, SUMS, WORKLOAD, is_one
 from builder.output.writer import marked
 from builder.payload.addresses import addresses
 
@@ -54,8 +54,8 @@ def verify(out: str) -> Dict[str, Any]:
 
 
 def wrong_files(out: str) -> Iterator[str]:
-    """Whatever is not as SHA256SUMS has it, file for file: also one that it does not list."""
-    there = set(os.listdir(out)) - {SUMS}
+    """Whatever is not as SHA256SUMS has it, file for file: also one that it does not list, but for the signature."""
+    there = set(os.listdir(out)) - {SUMS, SIGNATURE}
     sums = {}
     for line in content(out, SUMS).decode("utf-8", "replace").splitlines() if names(out, SUMS) else ():
         match = SUM_LINE.fullmatch(line)

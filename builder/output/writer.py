@@ -12,6 +12,7 @@ import tempfile
 from typing import BinaryIO, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 from builder.payload.chunks import Chunk, read
+from builder.output import signature
 from builder.reading.errors import BuildError, shown
 from builder.kubernetes import config_maps, file_names, security, workloads
 from builder.kubernetes.manifest import Object
@@ -192,10 +193,13 @@ class Folder:
                     file.write(part)
             self.sums[name] = digest.hexdigest()
 
-    def keep(self) -> None:
-        """Move it into place. What was there is put aside first and removed with the rest."""
+    def keep(self, key: str = "") -> None:
+        """Sign it if there is a key, and move it into place. What was there is put aside first and removed with the
+        rest."""
         sums = "".join("%s  %s\n" % (self.sums[name], name) for name in sorted(self.sums))
         self.write([(SUMS, [sums.encode()])])
+        if key:
+            signature.sign(os.path.join(self.path, SUMS), key)
         if os.path.lexists(self.out):
             os.rename(self.out, os.path.join(self.scratch, "old"))
         os.rename(self.path, self.out)

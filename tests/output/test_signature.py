@@ -1,0 +1,97 @@
+"""A signed folder from both sides, with a real key and the real ssh-keygen."""
+import os
+import subprocess
+
+import pytest
+
+from builder.output import signature
+from builder.reading.errors import BuildError
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory, needs):
+    """Two keys without a passphrase, one with, and a file that allows the first."""
+    needs("ssh-keygen")
+    folder = tmp_path_factory.mktemp("keys")
+    for name, passphrase in (("ours", ""), ("foreign", ""), ("locked", "secret")):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", name, "-f", str(folder / name)],
+                       check=True)
+    (folder / "signers").write_text("release@example.com " + (folder / "ours.pub").read_text())
+    return folder
+
+
+@pytest.fixture
+def signed(tmp_path, keys):
+    (tmp_path / "SHA256SUMS").write_bytes(b"0" * 64 + b"  40-pod.yaml\n")
+    signature.sign(str(tmp_path / "SHA256SUMS"), str(keys / "ours"))
+    return tmp_path
+
+
+def refused(folder, signers):
+    with pytest.raises(BuildError) as refusal:
+        signature.verify(str(folder / "SHA256SUMS"), str(signers))
+    assert "\n" not in str(refusal.value)
+    return str(refusal.value)
+
+
+def test_who_signed_is_named(signed, keys):
+    assert sorted(os.listdir(signed)) == ["SHA256SUMS", "SHA256SUMS.sig"]
+    assert signature.verify(str(signed / "SHA256SUMS"), str(keys / "signers")) == "release@example.com"
+
+
+def test_other_sums_do_not_fit_the_signature(signed, keys):
+    (signed / "SHA256SUMS").write_bytes(b"1" * 64 + b"  40-pod.yaml\n")
+    assert "SHA256SUMS.sig: does not fit SHA256SUMS (" in refused(signed, keys / "signers")
+
+
+def test_a_foreign_key_is_nobody(signed, keys):
+    (signed / "SHA256SUMS.sig").unlink()
+    signature.sign(str(signed / "SHA256SUMS"), str(keys / "foreign"))
+    assert "SHA256SUMS.sig: is by nobody whom --signers %s lists (" % (keys / "signers") in refused(signed, keys / "signers")
+
+
+def test_a_signature_for_another_purpose_does_not_count(signed, keys):
+    (signed / "SHA256SUMS.sig").unlink()
+    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", str(keys / "ours"), "-n", "file", str(signed / "SHA256SUMS")],
+                   check=True, stderr=subprocess.DEVNULL)
+    assert "SHA256SUMS.sig: does not fit SHA256SUMS (" in refused(signed, keys / "signers")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00\xff", b"-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n"])
+def test_what_is_not_a_signature_is_refused(signed, keys, data):
+    (signed / "SHA256SUMS.sig").write_bytes(data)
+    assert "is by nobody whom --signers" in refused(signed, keys / "signers")
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS.sig", "SHA256SUMS"])
+def test_an_unsigned_folder_is_refused(signed, keys, name):
+    (signed / name).rename(signed / "elsewhere")
+    assert refused(signed, keys / "signers") == "%s: is missing, so this is not signed: do not apply it" % (
+        signed / name)
+    (signed / name).symlink_to("elsewhere")
+    assert "is missing" in refused(signed, keys / "signers")
+
+
+def test_a_file_that_allows_nobody_is_nobody(signed, tmp_path):
+    (tmp_path / "signers").write_text("# nobody\n")
+    assert "is by nobody whom --signers" in refused(signed, tmp_path / "signers")
+    assert refused(signed, tmp_path / "none") == "--signers %s: there is no such file: check the path" % (tmp_path / "none")
+
+
+def test_without_ssh_keygen_there_is_one_line(signed, keys, monkeypatch):
+    monkeypatch.setenv("PATH", str(signed))
+    assert refused(signed, keys / "signers") == (
+        "--signers: needs ssh-keygen, which is not installed: install OpenSSH's client")
+    with pytest.raises(BuildError, match="--sign: needs ssh-keygen"):
+        signature.check_key(str(keys / "ours"))
+
+
+def test_a_key_that_cannot_sign_is_one_line(signed, keys, monkeypatch):
+    (signed / "SHA256SUMS.sig").unlink()
+    monkeypatch.setenv("SSH_ASKPASS", "false")
+    monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
+    for key in (keys / "locked", keys / "signers"):
+        with pytest.raises(BuildError, match="--sign %s: ssh-keygen cannot sign with it: [^\n]+: name a private" % key):
+            signature.sign(str(signed / "SHA256SUMS"), str(key))
+    with pytest.raises(BuildError, match="--sign none: there is no such file: check the path"):
+        signature.check_key("none")
