@@ -6,14 +6,14 @@ outside, global and nonlocal, `except ... as`). Nothing is renamed that anything
 attributes, keywords of calls, imports, names in a class body, names of builtins, `__names__`.
 
 One thing is taken for granted: a library that is handed a plain function calls it by position, or by keywords that the
-program spells somewhere.
+program spells in a call of that library.
 """
 import ast
 import builtins
 import itertools
 import keyword
 import string
-from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 _FUNCTION_LIKE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -176,39 +176,39 @@ class Bindings(ast.NodeVisitor):
     visit_Nonlocal = visit_Global
 
 
-class _Calls(NamedTuple):
-    """The words in the calls of a program by which an argument could be meant."""
-    keywords: FrozenSet[str]
-    unpacked: FrozenSet[str]  # functions called with **, which may name any argument; "": who knows which function
-    defined: FrozenSet[str]  # functions and classes; what else is called with ** may hand it on to any of them
+_Keywords = Dict[Optional[ast.AST], Set[str]]
+_ANY = "**"  # whatever a mapping holds
 
 
-def _calls(tree: ast.Module) -> _Calls:
-    keywords, unpacked, defined = set(), set(), set(dir(builtins))
+def _keywords(tree: ast.Module, groups: Groups) -> _Keywords:
+    """Function -> by which words calls name its arguments; None: by which those do whose function is not known."""
+    bindings = {place.node: binding for binding, places in groups.items() for place, _ in places}
+    keywords: _Keywords = {None: set()}
     for node in ast.walk(tree):
-        if isinstance(node, _DEFINITIONS):
-            defined.add(node.name)
-        elif isinstance(node, ast.Call):
-            for word in node.keywords:
-                if word.arg:
-                    keywords.add(word.arg)
-                if not word.arg or word.arg == "kwargs":  # Thread(target=f, kwargs={...})
-                    unpacked.add("" if word.arg else spelling(node.func))
-    return _Calls(*map(frozenset, (keywords, unpacked, defined)))
+        if not isinstance(node, (ast.Call, ast.ClassDef)):
+            continue
+        words = {word.arg or _ANY for word in node.keywords}
+        owner, name = bindings.get(node.func, (None, "")) if isinstance(node, ast.Call) else (None, "")
+        if owner and name not in owner.bound and name in _RESERVED:
+            continue  # a builtin, which hands none on
+        makers = [place.node for place, _ in groups.get((owner, name), ()) if not is_read(place)]
+        known = makers[0] if len(makers) == 1 and isinstance(makers[0], _FUNCTION_LIKE) else None
+        keywords.setdefault(known, set()).update(words | ({_ANY} if "kwargs" in words else set()))  # Thread(kwargs={})
+    return keywords
 
 
-def _kept_arguments(scope: Scope, calls: _Calls) -> Set[str]:
+def _kept_arguments(scope: Scope, keywords: _Keywords) -> Set[str]:
     """The arguments of a function that someone may name in a call."""
     node, parent = scope.node, scope.parent
     if not isinstance(node, _FUNCTION_LIKE):
         return set()
     plain = [argument.arg for argument in node.args.args + node.args.kwonlyargs]
-    callees = {getattr(node, "name", "")} | ({parent.node.name} if parent.is_class else set())
-    if callees & calls.unpacked or calls.unpacked - calls.defined:
+    named = keywords[None] | keywords.get(node, set())
+    if _ANY in named:
         return set(plain)
     if parent.is_class and (parent.node.bases or parent.node.keywords):
         return set(plain[1:])  # a method that a library may call; the first argument is self
-    return calls.keywords & set(plain)
+    return named & set(plain)
 
 
 def reflection(tree: ast.Module) -> Optional[ast.AST]:
@@ -241,7 +241,7 @@ def renamable(tree: ast.Module, groups: Groups) -> List[Binding]:
     """The bindings of `groups` whose name nothing else can spell."""
     if reflection(tree):
         return []
-    calls = _calls(tree)
+    keywords = _keywords(tree, groups)
     # The name of a class is also part of its private attributes: two classes of one name would share them.
     reads_definitions = any(isinstance(node, ast.Attribute) and (node.attr in _NAME_OF or _is_private(node.attr))
                             for node in ast.walk(tree))
@@ -252,7 +252,7 @@ def renamable(tree: ast.Module, groups: Groups) -> List[Binding]:
         and not any(isinstance(place.node, ast.alias) for place, _ in places)
         and not (owner.parent is None and name in _RESERVED)
         and not (reads_definitions and any(isinstance(place.node, _DEFINITIONS) for place, _ in places))
-        and name not in _kept_arguments(owner, calls)
+        and name not in _kept_arguments(owner, keywords)
     ]
 
 
