@@ -39,6 +39,7 @@ MODES = {
     "--sizes": Mode(),
     "--pyz": Mode(),
     "--spooler": Mode(),
+    "--self": Mode(),
 }
 NEEDS = {"--explain": "--cluster", "--signers": "--verify", "--registry-image": "--with-registry",
          "--registry-storage": "--with-registry"}
@@ -131,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
         "       python3 build.py [REF=]ARCHIVE... --cluster FILE [--try N | --host-python] [options]\n"
         "       python3 build.py --cluster FILE --explain\n"
         "       python3 build.py --split [REF=]ARCHIVE... -o DIR\n"
-        "       python3 build.py --verify OUT | --demo | --sizes | --pyz FILE | --spooler FILE"),
+        "       python3 build.py --verify OUT | --demo | --sizes | --pyz FILE | --spooler FILE | --self FILE"),
         description="Turns image archives into plain YAML that brings them into a Kubernetes cluster without a "
         "registry.", epilog=EPILOG)
     result.add_argument("archives", metavar="[REF=]ARCHIVE", nargs="*",
@@ -171,6 +172,8 @@ def add_modes(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--split", action="store_true",
                        help="write one OCI archive for each image, for the spooler to push into a registry")
     group.add_argument("--spooler", metavar="FILE", help="write spooler.pyz alone")
+    group.add_argument("--self", metavar="FILE", dest="program",
+                       help="write this whole program as one executable file, to be carried along")
     group.add_argument("--version", action="version", version="Seedpod " + VERSION)
 
 

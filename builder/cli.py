@@ -15,6 +15,7 @@ import time
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tuple
 
 from builder.zipapp import pyz
+from builder.zipapp.program import pack_program
 from builder import arguments, split
 from builder.arguments import order_of, site_of
 from builder.kubernetes.file_names import SUMS
@@ -172,6 +173,7 @@ RUN = {
     "--sizes": lambda options: say(pyz.format_sizes(pyz.sizes(pyz.read_stage1())), sys.stdout),
     "--pyz": lambda options: write_file(options.pyz, pyz.pack(pyz.read_stage1())),
     "--spooler": lambda options: write_file(options.spooler, pyz.pack(pyz.read_spooler())),
+    "--self": lambda options: write_file(options.program, pack_program(), 0o777),
 }
 
 

@@ -64,7 +64,7 @@ def site(tmp_path_factory, needs):
     """A folder as the README's reader has it: the project's files, some archives, kubectl and docker."""
     needs("ssh-keygen")
     folder = tmp_path_factory.mktemp("site")
-    for name in ("build.py", "builder", "stage1"):
+    for name in ("build.py", "builder", "stage1", "LICENSE"):
         (folder / name).symlink_to(ROOT / name)
     archive = folder / "saved.tar"
     archive.write_bytes(samples.tar_of(samples.crane(samples.sample("a", command=["registry", "serve"]), "registry:2")))

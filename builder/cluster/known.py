@@ -1,14 +1,14 @@
 """Where a Python is known to be: images and nodes -> rows of known_python.json. Pure."""
 import functools
 import json
-import pathlib
+import pkgutil
 import re
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from builder.cluster.objects import Node
 from builder.reading.reference import Reference
 
-FILE = pathlib.Path(__file__).with_name("known_python.json")
+FILE = "known_python.json"  # beside this module, read by what loaded it: it may lie in a zip
 OFFICIAL = "library/"
 _PATTERNS = ("repository", "tags", "runtime", "os", "provider")  # columns that hold one
 
@@ -49,7 +49,7 @@ def known_system(node: Node) -> Optional[Known]:
 
 @functools.lru_cache(maxsize=None)
 def _tables() -> Dict[str, List[Any]]:
-    tables = json.loads(FILE.read_text(encoding="utf-8"))
+    tables = json.loads(pkgutil.get_data(__package__, FILE))
     for row in tables["images"]:
         row.update({"repository": "(?:.*/)?(?:%s)" % row["repository"]} if "repository" in row else {})
     for row in tables["images"] + tables["systems"]:

@@ -118,12 +118,13 @@ def write_stream(target: BinaryIO, files: Iterable[Tuple[str, Parts]]) -> None:
         target.writelines(parts)
 
 
-def write_file(path: str, data: bytes) -> None:
+def write_file(path: str, data: bytes, mode: int = 0o666) -> None:
     """Aside first, so that a full disk leaves what was there. The name aside cannot be guessed, and must be new:
-    whoever else may write into the folder cannot plant a link in its place. OSError names `path`."""
+    whoever else may write into the folder cannot plant a link in its place. `mode`: but for what the umask takes away.
+    OSError names `path`."""
     aside = os.path.join(os.path.dirname(path), ".%s.partial" % os.urandom(16).hex())
     try:
-        with open(aside, "xb") as file:
+        with open(aside, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             try:
                 file.write(data)
                 file.flush()

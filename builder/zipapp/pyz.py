@@ -6,15 +6,15 @@ member, `__main__.py`; the same for the same input whatever the folder, the cloc
 zlib's other strategies and memory levels make it no smaller, and `zipfile` writes no byte that is optional.
 Spec: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 """
+import importlib.resources
 import io
-import pathlib
 import zipfile
-from typing import Dict, List, Mapping, NamedTuple
+from typing import Any, Dict, List, Mapping, NamedTuple
 
 from builder.zipapp.bundle import bundle
 from builder.zipapp.minify import minify
 
-TOP = pathlib.Path(__file__).resolve().parents[2]
+TOP = importlib.resources.files("builder").parent  # a folder, or what stands for it in a zip that runs
 STAGE1 = TOP / "stage1"
 SPOOLER = STAGE1 / "spooler"
 READING = TOP / "builder" / "reading"  # what reads archives, so that the cluster reads them by the same code
@@ -38,12 +38,12 @@ class SizeRow(NamedTuple):
 
 def read_stage1() -> Dict[str, str]:
     """The modules of the injector, path -> source, in order."""
-    return _sources(STAGE1, STAGE1)
+    return _sources(STAGE1)
 
 
 def read_spooler() -> Dict[str, str]:
     """The modules of the spooler and the readers it needs, path -> source, in order."""
-    return {**_sources(SPOOLER, SPOOLER), **_sources(READING, TOP)}
+    return {**_sources(SPOOLER), **_sources(READING, "builder/reading/")}
 
 
 def read_mirror() -> str:
@@ -51,10 +51,10 @@ def read_mirror() -> str:
     return (STAGE1 / "mirror" / "__main__.py").read_text(encoding="utf-8")
 
 
-def _sources(folder: pathlib.Path, above: pathlib.Path) -> Dict[str, str]:
-    """The modules in a folder, path as seen from `above` -> source."""
-    paths = sorted(folder.glob("*.py"))
-    return {path.relative_to(above).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+def _sources(folder: Any, prefix: str = "") -> Dict[str, str]:
+    """The modules in a folder, path -> source."""
+    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".py")), key=lambda entry: entry.name)
+    return {prefix + file.name: file.read_text(encoding="utf-8") for file in files}
 
 
 def pack(modules: Mapping[str, str]) -> bytes:
@@ -63,12 +63,19 @@ def pack(modules: Mapping[str, str]) -> bytes:
 
 
 def _zip(text: str) -> bytes:
+    return zipped({_MEMBER: text.encode("utf-8")})
+
+
+def zipped(files: Mapping[str, bytes], start: bytes = b"") -> bytes:
+    """A zip of path -> bytes, the same for the same; `start` comes before it."""
     packed = io.BytesIO()
+    packed.write(start)
     with zipfile.ZipFile(packed, "w") as archive:
-        member = zipfile.ZipInfo(_MEMBER, _TIME)
-        member.create_system = _UNIX
-        member.external_attr = _MODE << 16
-        archive.writestr(member, text.encode("utf-8"), zipfile.ZIP_DEFLATED, 9)
+        for name, data in files.items():
+            member = zipfile.ZipInfo(name, _TIME)
+            member.create_system = _UNIX
+            member.external_attr = _MODE << 16
+            archive.writestr(member, data, zipfile.ZIP_DEFLATED, 9)
     return packed.getvalue()
 
 

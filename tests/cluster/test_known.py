@@ -1,8 +1,10 @@
 import json
+import pathlib
 import re
 
 import pytest
 
+from builder.cluster import known
 from builder.cluster.known import FILE, hints_at_python, known_image, known_system
 from builder.reading.reference import parse
 from tests.support import dumps
@@ -141,7 +143,7 @@ def test_names_that_hint_at_python(image, hints):
 
 
 def test_every_row_is_well_formed():
-    tables = json.loads(FILE.read_text())
+    tables = json.loads(pathlib.Path(known.__file__).with_name(FILE).read_text())
     for row in tables["images"]:
         assert {"repository", "workload"} & set(row)
         assert set(row) <= {"repository", "workload", "tags", "runtime", "interpreter", "python", "why", "sandbox"}
