@@ -94,7 +94,7 @@ def test_every_field_of_the_site_has_an_option():
     ("--ima x", "--ima: unknown option: did you mean --image?"),
     ("--nodeport=31999 a.tar", "--nodeport=31999: unknown option: did you mean --node-port?"),
     ("-o", "-o/--out: expected one argument: see python3 build.py --help"),
-    ("--node-port 80", "--node-port '80': is not a port from 1024 to 65535"), ("--tolerate =", "--tolerate '=': is no taint"),
+    ("--node-port 80", "--node-port '80': is not a port from 1024 to 65535"), ("--tolerate =", "--tolerate '=': is not a taint"),
     ("--explain", "--explain: means nothing without --cluster: add it"),
     ("--signers f", "--signers: means nothing without --verify: add it"),
     ("--registry-image x", "--registry-image: means nothing without --with-registry: add it"),

@@ -7,11 +7,10 @@ https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
 import hashlib
 from typing import Any, Dict, Mapping, NamedTuple
 
-from builder.kubernetes.site import NAME, POLICY, Site
+from builder.kubernetes.site import LABELS, NAME, POLICY, Site
 
 Object = Dict[str, Any]
 
-LABELS = "app.kubernetes.io/"  # the prefix of our labels
 # Of a sha256, where a name needs only to differ: 48 bits never meet by chance, and names and labels stay readable
 # under their limit of 63 characters.
 SHORT_HASH_DIGITS = 12

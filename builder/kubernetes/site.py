@@ -19,15 +19,16 @@ SERVED, POLICY, MIRROR = "served", "policy", "mirror"
 NAMES = (SERVED, POLICY, MIRROR)
 INTERPRETER = "python3"
 
-NAME_LETTERS, SUBDOMAIN_LETTERS, PREFIX_LETTERS = 63, 253, 253
+_NAME_CHARACTERS, _SUBDOMAIN_CHARACTERS = 63, 253  # at most, by the specs above
 _NAME = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-LABEL_NAME = re.compile(_NAME)  # of a namespace
-SUBDOMAIN = re.compile(r"%s(?:\.%s)*" % (_NAME, _NAME))
-WORD = re.compile("(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")  # a label's value, or its key after the slash
-FOLDER = re.compile("(/[A-Za-z0-9._-]+)+/?")
-EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-OUR_LABELS = "app.kubernetes.io/"  # what ties the objects together; the Service and the prune command select by them
-RESOURCES = ("cpu", "memory", "ephemeral-storage")
+_LABEL_NAME = re.compile(_NAME)  # of a namespace
+_SUBDOMAIN = re.compile(r"%s(?:\.%s)*" % (_NAME, _NAME))
+_WORD = re.compile("(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")  # of a label: value, or key after the slash
+_FOLDER = re.compile("(/[A-Za-z0-9._-]+)+/?")
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+LABELS = "app.kubernetes.io/"  # what ties the objects together; the Service and the prune command select by them
+OUR_LABELS = tuple(LABELS + name for name in ("name", "component", "managed-by", "instance"))
+_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 Pairs = Mapping[str, str]
 
@@ -105,19 +106,23 @@ def image(text: str) -> str:
 
 
 def namespace(text: str) -> str:
-    if not LABEL_NAME.fullmatch(text) or len(text) > NAME_LETTERS:
-        raise BuildError("--namespace %s: is no namespace: at most %d of a-z, 0-9 and -" % (ascii(text), NAME_LETTERS))
+    """The name of a namespace."""
+    if not _LABEL_NAME.fullmatch(text) or len(text) > _NAME_CHARACTERS:
+        raise BuildError("--namespace %s: is not the name of a namespace: write at most %d of a-z, 0-9 and -"
+                         % (ascii(text), _NAME_CHARACTERS))
     return text
 
 
 def subdomain(option: str, text: str) -> str:
-    if not SUBDOMAIN.fullmatch(text) or len(text) > SUBDOMAIN_LETTERS:
-        raise BuildError("%s %s: is no name of an object: at most %d of a-z, 0-9, - and ."
-                         % (option, ascii(text), SUBDOMAIN_LETTERS))
+    """The name of any other object."""
+    if not _SUBDOMAIN.fullmatch(text) or len(text) > _SUBDOMAIN_CHARACTERS:
+        raise BuildError("%s %s: is not the name of an object: write at most %d of a-z, 0-9, - and ."
+                         % (option, ascii(text), _SUBDOMAIN_CHARACTERS))
     return text
 
 
 def port(text: str) -> int:
+    """A port that the server may listen on without being root."""
     if not (text.isascii() and text.isdigit() and int(text) in ports.UNPRIVILEGED):
         raise BuildError("--node-port %s: is not a port from %d to %d: choose one from %d to %d, as most clusters have"
                          % (ascii(text), ports.UNPRIVILEGED[0], ports.UNPRIVILEGED[-1],
@@ -126,19 +131,21 @@ def port(text: str) -> int:
 
 
 def count(option: str, text: str) -> int:
+    """How many of something; more than 99 would be a slip."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 99):
-        raise BuildError("%s %s: is no number from 1 to 99" % (option, ascii(text)))
+        raise BuildError("%s %s: is not a number: write one from 1 to 99" % (option, ascii(text)))
     return int(text)
 
 
 def folder(option: str, text: str) -> str:
     """An absolute path of a node without a step back, since it becomes a mount."""
-    if not text.startswith("/") or not FOLDER.fullmatch(text) or {"..", "."} & set(text.split("/")):
+    if not text.startswith("/") or not _FOLDER.fullmatch(text) or {"..", "."} & set(text.split("/")):
         raise BuildError("%s %s: is not an absolute path of a folder, e.g. /etc/containerd" % (option, ascii(text)))
     return text.rstrip("/")
 
 
 def path(option: str, text: str) -> str:
+    """An absolute path of a file, or "" if it is to be chosen."""
     if text and not (text.startswith("/") and text.isprintable()):
         raise BuildError("%s %s: is not an absolute path, e.g. /usr/bin/python3" % (option, ascii(text)))
     return text
@@ -147,31 +154,32 @@ def path(option: str, text: str) -> str:
 def is_key(text: str) -> bool:
     """Whether a label or an annotation can have this key."""
     prefix, slash, name = text.rpartition("/")
-    return bool(name and WORD.fullmatch(name)) and (
-        not slash or bool(SUBDOMAIN.fullmatch(prefix)) and len(prefix) <= PREFIX_LETTERS)
+    return bool(name and _WORD.fullmatch(name)) and (
+        not slash or bool(_SUBDOMAIN.fullmatch(prefix)) and len(prefix) <= _SUBDOMAIN_CHARACTERS)
 
 
 def label(option: str, text: str) -> Tuple[str, str]:
     """`KEY=VALUE`, both as labels have them."""
     key, equals, value = text.partition("=")
-    if not equals or not is_key(key) or not WORD.fullmatch(value):
-        raise BuildError("%s %s: is no label: write KEY=VALUE, at most 63 letters, digits or - _ . each"
+    if not equals or not is_key(key) or not _WORD.fullmatch(value):
+        raise BuildError("%s %s: is not a label: write KEY=VALUE, each of at most 63 of A-Z, a-z, 0-9, - _ and ."
                          % (option, ascii(text)))
     return key, value
 
 
 def own_label(text: str) -> Tuple[str, str]:
-    if text.startswith(OUR_LABELS) and text.partition("=")[0][len(OUR_LABELS):] in (
-            "name", "component", "managed-by", "instance"):
-        raise BuildError("--label %s: is set already, and selected by: choose another key" % ascii(text))
+    """A label for every object: any but those that tie the objects together."""
+    if text.partition("=")[0] in OUR_LABELS:
+        raise BuildError("--label %s: is set by Seedpod, which selects by it: choose another key" % ascii(text))
     return label("--label", text)
 
 
 def annotation(text: str) -> Tuple[str, str]:
+    """`KEY=VALUE`; the value is any text."""
     key, equals, value = text.partition("=")
     if not equals or not is_key(key):
-        raise BuildError("--annotation %s: write KEY=VALUE, the key of at most 63 letters, digits or - _ ."
-                         % ascii(text))
+        raise BuildError("--annotation %s: is not an annotation: write KEY=VALUE, the key of at most 63 of A-Z, a-z, "
+                         "0-9, - _ and ." % ascii(text))
     return key, value
 
 
@@ -179,9 +187,9 @@ def toleration(text: str) -> Dict[str, str]:
     """`KEY[=VALUE][:EFFECT]`, as `kubectl taint` writes taints. Without a value: whatever it is."""
     rest, colon, effect = text.partition(":")
     key, equals, value = rest.partition("=")
-    if not is_key(key) or not WORD.fullmatch(value) or colon and effect not in EFFECTS:
-        raise BuildError("--tolerate %s: is no taint: write KEY, KEY=VALUE or KEY=VALUE:EFFECT (%s)"
-                         % (ascii(text), ", ".join(EFFECTS)))
+    if not is_key(key) or not _WORD.fullmatch(value) or colon and effect not in _EFFECTS:
+        raise BuildError("--tolerate %s: is not a taint: write KEY, KEY=VALUE or KEY=VALUE:EFFECT (%s)"
+                         % (ascii(text), ", ".join(_EFFECTS)))
     result = {"key": key, "operator": "Equal", "value": value} if equals else {"key": key, "operator": "Exists"}
     return dict(result, effect=effect) if colon else result
 
@@ -195,11 +203,11 @@ def quantities(option: str, text: str) -> Dict[str, str]:
     for part in text.split(","):
         name, _, value = part.partition("=")
         try:
-            if name not in RESOURCES or name in result or not number(value):
+            if name not in _RESOURCES or name in result or not number(value):
                 raise ValueError
         except ValueError:
             raise BuildError("%s %s: write e.g. cpu=50m,memory=64Mi (%s)"
-                             % (option, ascii(text), ", ".join(RESOURCES))) from None
+                             % (option, ascii(text), ", ".join(_RESOURCES))) from None
         result[name] = value
     return result
 

@@ -11,8 +11,8 @@ import re
 from typing import Any, Iterator
 
 # Words with inner punctuation that is harmless everywhere: no leading digit or sign, no ": ", no " #".
-PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@-]*(?::[A-Za-z0-9_./@-]+)*")
-WORDS = frozenset("y n yes no true false on off null".split())
+_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@-]*(?::[A-Za-z0-9_./@-]+)*")
+_WORDS = frozenset("y n yes no true false on off null".split())
 
 
 def to_yaml(value: Any, comment: str = "") -> str:
@@ -66,12 +66,12 @@ def _scalar(value: Any) -> str:
     if isinstance(value, (bool, int)):
         return json.dumps(value)
     if not isinstance(value, str):
-        raise TypeError("no YAML for %r" % (value,))
-    if PLAIN.fullmatch(value) and value.lower() not in WORDS:
+        raise TypeError("cannot write %r as YAML" % (value,))
+    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
-    return "".join(map(_letter, json.dumps(value, ensure_ascii=False)))
+    return "".join(map(_escaped, json.dumps(value, ensure_ascii=False)))
 
 
-def _letter(letter: str) -> str:
+def _escaped(character: str) -> str:
     """What is not printable is escaped, as one code point: YAML does not join the pairs that JSON would write."""
-    return letter if letter.isprintable() else "\\U%08x" % ord(letter)
+    return character if character.isprintable() else "\\U%08x" % ord(character)

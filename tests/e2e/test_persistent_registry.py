@@ -113,6 +113,19 @@ def test_what_takes_pushes_is_reached_on_loopback_alone(running):
     assert not is_registry("%s:%d" % (ANOTHER_LOOPBACK, running.writable))
 
 
+def test_garbage_is_collected_in_the_container_that_takes_pushes(running, saved):
+    data = running.pod.folder / "data"
+    with open(saved.archives["docker-archive"], "rb") as archive:
+        running.spooler("push", "team/garbage:1", stdin=archive)
+    running.spooler("delete", "team/garbage:1")
+    before = len(list(data.glob("**/blobs/sha256/*/*/data")))
+    container = running.containers["registry"]
+    command = [word if word != "serve" else "garbage-collect" for word in container["command"]]
+    with running.pod.started(dict(container, name="garbage", command=command), {}, saved.root) as collector:
+        assert collector.process.wait(60) == 0, collector.log.read_text()
+    assert len(list(data.glob("**/blobs/sha256/*/*/data"))) < before
+
+
 def test_what_the_spooler_deletes_is_gone_from_the_node_port(running, saved):
     with open(saved.archives["oci-archive"], "rb") as archive:
         running.spooler("push", "team/gone:1", stdin=archive)

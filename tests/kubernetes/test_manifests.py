@@ -173,7 +173,7 @@ def test_a_selector_that_cannot_be_edited_is_new_with_its_object_or_always_the_s
         assert new["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
-def test_pods_of_a_daemon_set_are_told_from_bare_ones():
+def test_the_selector_of_a_daemon_set_finds_no_bare_pod():
     (daemons,) = workloads.workloads(plan_of(*MODES["hostport"]))
     (pod,) = workloads.workloads(plan_of(*MODES["pod"]))
     assert not daemons["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()

@@ -67,7 +67,7 @@ def test_the_registrys_image_is_found_or_named(names, wanted, found, tmp_path):
     (("quay.io/a/registry:1", "quay.io/b/registry:1"), "", "more than one"),
     (("quay.io/a/registry:1",), "registry:2", "is in none of the archives"),
 ))
-def test_a_registry_that_cannot_be_told_is_asked_for(names, wanted, words, tmp_path):
+def test_a_registry_that_cannot_be_found_is_asked_for(names, wanted, words, tmp_path):
     with pytest.raises(BuildError, match=words):
         persistent_registry.image_of(Wanted(wanted), images_of(tmp_path, *names))
 
