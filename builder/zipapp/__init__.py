@@ -3,5 +3,5 @@
 In:  path of each module -> its text. Out: bytes, the same for the same input.
 Imports the standard library alone.
 
-    pyz.py  ->  bundle.py: the modules become one  ->  minify.py: needless.py, unused.py, names.py, printer.py  ->  zip
+    pyz.py  ->  bundle.py: the modules become one  ->  minify.py: its passes  ->  zip
 """

@@ -1,6 +1,6 @@
 """A program's syntax tree -> its source, as small as we can make it, checked before it is handed out.
 
-    drop (needless.py, unused.py) -> rename (names.py) -> print (printer.py) -> parse again and compare
+    drop (needless.py, unused.py) -> in_place.py -> rename (names.py) -> print (printer.py) -> parse again and compare
 
 All passes are always on and come in this order. Names of functions and classes in tracebacks and reprs do change, and
 so do line numbers.
@@ -12,6 +12,7 @@ import copy
 import itertools
 from typing import Dict
 
+from builder.zipapp.in_place import put_in_place
 from builder.zipapp.names import Bindings, rename, renamable
 from builder.zipapp.needless import drop_needless
 from builder.zipapp.printer import NewSyntax, text_of
@@ -27,6 +28,9 @@ def minify(tree: ast.Module) -> Dict[str, str]:
     try:
         drop_needless(tree)
         drop_unused(tree)
+        plain = copy.deepcopy(tree)
+        put_in_place(tree)
+        _compare_constants(plain, tree)
         renamed = copy.deepcopy(tree)
         rename(renamed)
         texts = {path: text_of(list(body)) for path, body in itertools.groupby(renamed.body, lambda node: node.path)}
@@ -34,6 +38,16 @@ def minify(tree: ast.Module) -> Dict[str, str]:
         raise UnfitSource(position_of(error.node), "not Python 3.6: %s" % error)
     _compare(tree, "".join(texts.values()))
     return texts
+
+
+def _compare_constants(plain: ast.Module, tree: ast.Module) -> None:
+    """Raise WrongResult unless two trees are equal once every constant stands where it is used."""
+    one, other = copy.deepcopy(plain), copy.deepcopy(tree)
+    put_in_place(one, often=True)
+    put_in_place(other, often=True)
+    position = difference(_anonymous(one), _anonymous(other))
+    if position:
+        raise WrongResult("%s:%d: means something else with its constants in place" % position)
 
 
 def _compare(tree: ast.Module, text: str) -> None:
