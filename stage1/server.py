@@ -1,311 +1,318 @@
-"""Stage "serve": the registry on a socket. The one module of the injector that talks to strangers.
+"""Stage "serve": the registry on http.server. The one module of the injector that talks to strangers.
 
-One thread and an event loop, because what a client can make grow must be bounded: a slow or silent connection costs
-a generator and a deadline, not a thread, and none holds up another. A conversation is a generator that yields the
-event it waits for (READ, WRITE); the loop resumes it, or closes it once its deadline has passed. Bytes of blobs go
-from the page cache to the socket by sendfile.
+A thread for each connection, each with a small stack. http.server parses the requests and registry.py decides what
+answers them; here is which bytes go out, and what bounds a client: the size of a head, the time of everything, the
+connections, the memory that the kernel holds for them. `Bounds` is mixed into the server and `Conversation` into the
+handler when the stage runs, so that http.server is imported only then.
 
 Rules for editors:
-- Nothing in here blocks but the disk. Every `yield` stands under a deadline that was set before.
-- Whatever a conversation raises ends that conversation and nothing else.
-- What to answer is decided in registry.py.
+- A thread may block in a read or a send of its own connection alone, after `allow` has set how long: the main thread
+  sweeps the connections and shuts down what is over its time, which ends the thread.
+- The main thread accepts, sweeps and makes room. It never waits for a client.
+- Nothing is written to stdout but by `log`.
 """
-import errno
+import functools
+import io
 import json
 import os
-import re
 import resource
-import selectors
+import select
+import signal
 import socket
 import sys
+import threading
 import time
-import traceback
-from http import HTTPStatus
+from typing import BinaryIO, Tuple
 
-from registry import DIGEST, Registry, error
+from registry import DIGEST, Answer, Registry, error
 
 OPTIONS = (
     ("--seed", "/seed", "folder of the images: an OCI image layout"),
     ("--listen", ":31999", "[HOST]:PORT, all addresses if there is no HOST"),
 )
 
-CONNECTIONS = 1000  # at once that are served; as many more are told 503, and beyond these closed
-FILES = 3  # that each of those needs: the socket, a blob, the socket of one that is told 503
-HEAD_BYTES = 16384  # of a request: nginx takes 8 KiB a line, Docker's registry 1 MiB in all
-HEAD_SECONDS = 20  # for the whole head, from its first byte
+CONNECTIONS = 512  # at once, where as many files may be open
+FILES = 3  # for each of them: its socket, a blob, and one to spare for what the process itself needs
+FEWEST_FILES = 16  # to serve at all: 5 connections, and 5 files of the process itself
+STACK_BYTES = 1 << 18  # of a thread: address space; what is touched of it is far less
+HEAD_BYTES = 16384  # request line and headers: nginx takes 8 KiB a line, Docker's registry 1 MiB in all
+HEAD_SECONDS = 20  # for a whole head, from its first byte
 IDLE_SECONDS = 90  # between two requests: as long as Go's clients keep an idle connection
-SLICE_BYTES = 1 << 20  # of a body; then it is the next connection's turn
+SLICE_BYTES = 1 << 20  # of a body
 SLICE_SECONDS = 120  # for a client to take a slice: slower than 9 kB/s is as good as gone
-TOGETHER_BYTES = 8192  # a body of at most so many is sent in one packet with the head, at the cost of a copy
+UNSENT_BYTES = 32768  # that the kernel holds for a client that does not read: it counts as memory of the Pod
+TOGETHER_BYTES = 8192  # a body of at most so many goes out in one packet with its head
 LINGER_SECONDS = 2  # for the client to read our last words before the connection is reset
-LOG_LETTERS = 500  # of a request; the longest honest one has 400
+GRACE_SECONDS = 4  # after SIGTERM for answers in flight: the Pod is killed after 5
+LOG_CHARACTERS = 500  # of a request line; escaped it fits the 4,096 bytes that a pipe takes without blocking
 
-REQUEST = re.compile(r"([A-Z]+) (?:https?://[^/ ]*)?(/[!-~]*) HTTP/1\.([0-9])")
-END_OF_HEAD = re.compile(b"\r?\n\r?\n")
-READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+TCP_NOTSENT_LOWAT = 25  # Linux's number; the socket module names it from Python 3.12 on
+
+log_lock = threading.Lock()
 
 
-def run(seed, listen):
-    """The stage: serve until SIGTERM. Raises OSError if there is no seed or the port is taken."""
+def run(seed: str, listen: str) -> None:
+    """The stage: serve until SIGTERM. Raises OSError if there is no seed, no port or too few files may be open."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = FILES * (CONNECTIONS + 4)
-    if hard != resource.RLIM_INFINITY:
-        files = min(files, hard)
+    files = hard % (1 << 32)  # "unlimited" is -1
+    if files < FEWEST_FILES:
+        raise OSError("ulimit -n: %d open files are too few to serve: allow at least %d" % (files, FEWEST_FILES))
+    files = min(files, FILES * CONNECTIONS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    threading.stack_size(STACK_BYTES)
     registry = load(seed)
-    listener = bind(listen)
+    server = bind(listen)
+    server.registry, server.seed, server.limit = registry, seed, files // FILES
     for name, repository in sorted(registry.repositories.items()):
         for tag, found in sorted(repository.tags.items()):
-            print("serving %s:%s %s" % (name, tag, found.digest))
-    print("listening on %s port %d" % listener.getsockname()[:2], flush=True)
-    loop(listener, registry, seed, min(CONNECTIONS, files // FILES - 4))
+            log("serving %s:%s %s" % (name, tag, found.digest))
+    log("listening on %s port %d" % server.server_address[:2])
+    signal.signal(signal.SIGTERM, server.stop)
+    server.serve_forever()
 
 
-def load(seed):
+def load(seed: str) -> Registry:
     """Seed folder -> Registry."""
-    def size_of(digest):
-        try:
-            return os.stat(path_of(seed, digest)).st_size
-        except OSError:
-            return None
-
-    def read(digest):
-        with open(path_of(seed, digest), "rb") as file:
-            return file.read()
-
     with open(os.path.join(seed, "index.json"), "rb") as file:
-        return Registry(json.loads(file.read().decode()), read, size_of)
+        return Registry(json.loads(file.read().decode()), functools.partial(open_blob, seed))
 
 
-def path_of(seed, digest):
-    """Where the bytes of a digest lie; OSError if it is none, so that no other text can become a path."""
+def open_blob(seed: str, digest: str, size: int) -> BinaryIO:
+    """A blob's file. Raises OSError if there is none of that size, or the digest is not one: no other text can become
+    a path."""
     if not DIGEST.fullmatch(digest):
         raise OSError("not a digest: %r" % digest)
-    return os.path.join(seed, "blobs", *digest.split(":"))
+    path = os.path.join(seed, "blobs", *digest.split(":"))
+    if os.stat(path).st_size != size:
+        raise OSError("its size has changed")
+    return open(path, "rb", 0)
 
 
-def bind(listen):
-    """`[HOST]:PORT` -> listening socket: IPv6 with IPv4 mapped into it, or IPv4 alone where there is no IPv6."""
+def bind(listen: str) -> "Bounds":
+    """`[HOST]:PORT` -> a server that listens: on IPv6 with IPv4 mapped into it, on IPv4 alone without IPv6."""
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from socketserver import ThreadingMixIn
+    server = type("Server", (Bounds, ThreadingMixIn, HTTPServer), {})
+    handler = type("Handler", (Conversation, BaseHTTPRequestHandler), {})
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
-    families = [socket.AF_INET] * (":" not in host)
-    if not host or not families:
-        families.insert(0, socket.AF_INET6)
+    families = [socket.AF_INET] * (":" not in host) + [socket.AF_INET6] * (not host or ":" in host)
     while True:
+        server.address_family = families.pop()
         try:
-            listener = socket.socket(families[0])
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if listener.family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            listener.bind((host, int(port)))
-            listener.listen(CONNECTIONS)
-            listener.setblocking(False)
-            return listener
+            return server((host, int(port)), handler)
         except (OSError, ValueError, OverflowError) as failure:
-            if len(families) < 2 or getattr(failure, "errno", 0) == errno.EADDRINUSE:
+            if not families:
                 raise OSError("cannot listen on %s: %s" % (listen, failure))
-            families.pop(0)
 
 
-def loop(listener, registry, seed, limit):
-    """Accept connections and let each conversation go on when it can, for ever.
-
-    Up to `limit` are served, as many more are told to come again.
-    """
-    selector = selectors.DefaultSelector()
-    selector.register(listener, READ)
-    clients = set()
-    swept = 0
-    while True:
-        for key, _ in selector.select(1):
-            if key.data:
-                key.data.resume()
-                continue
-            try:
-                connection, address = listener.accept()
-                connection.setblocking(False)
-                if len(clients) < 2 * limit:
-                    full = len(clients) >= limit
-                    Client(connection, address[0], registry, seed, selector, clients, full).resume()
-                else:
-                    connection.close()
-            except OSError:  # gone already, or no descriptor is left: a moment later there may be one
-                time.sleep(.01)
-        now = time.monotonic()
-        if now > swept + 1:
-            swept = now
-            for client in [client for client in clients if now > client.deadline]:
-                client.close()
-        sys.stdout.flush()
-
-
-class Client:
-    """One connection: its conversation, the event that this waits for, and until when."""
-
-    def __init__(self, connection, address, registry, seed, selector, clients, full):
-        self.connection, self.registry, self.seed = connection, registry, seed
-        self.address = address.replace("::ffff:", "")
-        self.selector, self.clients, self.full = selector, clients, full
-        self.conversation = self.converse()
-        self.event = READ
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        selector.register(connection, READ, self)
-        clients.add(self)
-
-    def resume(self):
-        """Let the conversation go on to its next wait, or end it."""
+def log(line: str) -> None:
+    """One line on stdout, escaped; dropped where it would block or nobody listens."""
+    with log_lock:
         try:
-            event = next(self.conversation)
-            if event != self.event:
-                self.selector.modify(self.connection, event, self)
-                self.event = event
-            return
-        except (StopIteration, OSError):  # it is over, or the other side is gone
+            if sys.stdout and select.select([], [1], [], 0)[1]:
+                os.write(1, line.encode("unicode_escape") + b"\n")
+        except OSError:
             pass
-        except Exception:  # a bug: it is told, and costs this client its connection
-            traceback.print_exc()
-        self.close()
 
-    def close(self):
-        self.clients.discard(self)
-        self.selector.unregister(self.connection)
-        self.conversation.close()
-        self.connection.close()
 
-    def allow(self, seconds):
-        """Set the deadline of the waits that follow."""
-        self.deadline = time.monotonic() + seconds
+def shut(connection: socket.socket) -> None:
+    """End a connection from outside: whatever its thread waits for returns at once."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:  # it has just ended by itself
+        pass
 
-    def converse(self):
-        """The conversation: requests and answers, until one side has had enough."""
-        pending = b""
-        self.allow(HEAD_SECONDS)
-        while True:
-            block = pending
-            while True:
-                match = END_OF_HEAD.search(pending, max(0, len(pending) - len(block) - 3))
-                if match or len(pending) > HEAD_BYTES or pending[:1] == b"\x16":  # a TLS ClientHello
-                    break
-                yield READ
-                block = self.connection.recv(HEAD_BYTES)
-                if not block:
-                    return
-                if not pending:
-                    self.allow(HEAD_SECONDS)
-                pending += block
-            request = match and parse(pending[:match.start()])
-            if request:
-                line, method, target, headers, kept = request
-                answer = self.registry.answer(method, target, headers)
-                if self.full:
-                    kept = "close"
-                    answer = error(503, "TOOMANYREQUESTS", "all connections are taken", **{"Retry-After": "1"})
-            else:
-                line, method, headers, kept = pending[:40].decode("latin-1"), "", {}, "close"
-                answer = error(431 if len(pending) > HEAD_BYTES else 400, "UNSUPPORTED",
-                               "this registry speaks plain HTTP")
-            yield from self.respond(answer, line, method, headers, kept)
-            if kept == "close":
-                break
-            pending = pending[match.end():]
-            self.allow(HEAD_SECONDS if pending else IDLE_SECONDS)
-            yield WRITE if pending else READ  # the others have their turn before a pipelined request
-        # A socket closed with bytes unread resets the connection, and the client may never see the answer.
-        self.connection.shutdown(socket.SHUT_WR)
-        self.allow(LINGER_SECONDS)
-        while True:
-            yield READ
-            if not self.connection.recv(65536):
-                return
 
-    def respond(self, answer, line, method, headers, kept):
-        """Send an answer, log it."""
-        started = time.monotonic()
-        file = first = position = 0
+class Bounds:
+    """Mix-in of the server: how many connections, for how long, and how all of it ends."""
+
+    daemon_threads = True
+    block_on_close = False  # else ThreadingMixIn keeps a list of its threads
+    request_queue_size = CONNECTIONS
+    allow_reuse_port = False  # a port that is taken is an error
+
+    def __init__(self, *arguments):
+        # connection -> (since when it has made no progress, seconds that it is allowed)
+        self.clients = {}
+        super().__init__(*arguments)
+
+    def server_bind(self):
+        """HTTPServer would ask DNS for a name of the address here."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            if answer.entity.body is None and method == "GET" and answer.start < answer.stop:
-                try:
-                    # Without blocking, should it have become a pipe.
-                    file = os.open(path_of(self.seed, answer.entity.digest), os.O_NONBLOCK)
-                    if os.fstat(file).st_size != answer.entity.size:
-                        raise OSError("its size has changed")
-                except OSError as failure:
-                    answer = error(500, "UNKNOWN", "blob %s: %s" % (answer.entity.digest, failure))
-            body, first, stop = answer.entity.body, answer.start, answer.stop
-            position = first
-            if method == "HEAD":
-                stop = first
-            data = head_of(answer, kept)
-            if first < stop <= first + TOGETHER_BYTES:
-                part = body[first:stop] if body else os.pread(file, stop - first, first)
-                data += part
-                position += len(part)
-            self.allow(SLICE_SECONDS)
-            while data:
-                try:
-                    data = data[self.connection.send(data):]
-                except BlockingIOError:
-                    yield WRITE
-            while position < stop:
-                self.allow(SLICE_SECONDS)
-                end = min(stop, position + SLICE_BYTES)
-                while position < end:
-                    try:
-                        position += self.transfer(body, file, position, end - position)
-                    except BlockingIOError:
-                        pass
-                    if position < stop:
-                        yield WRITE
-        finally:
-            if file:
-                os.close(file)
-            if answer.status != 200 or not headers.get("user-agent", "").startswith("kube-probe/"):
-                print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), self.address, ascii(line[:LOG_LETTERS]),
-                      answer.status, position - first, "%.3f" % (time.monotonic() - started))
+            self.socket.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        except OSError:  # not Linux
+            pass
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
 
-    def transfer(self, body, file, position, size):
-        """Send at most `size` bytes of a body in memory or of a file, by the kernel where it can; -> how many."""
-        if body:
-            return self.connection.send(memoryview(body)[position:position + size])
+    def get_request(self) -> Tuple[socket.socket, tuple]:
+        """Accept a connection. Where no descriptor can be had, there is room for it the next time."""
         try:
-            count = os.sendfile(self.connection.fileno(), file, position, size)
-        except BlockingIOError:
+            return super().get_request()
+        except OSError:
+            self.make_room()
             raise
-        except (OSError, AttributeError):  # not on this file system, not on this platform
-            count = self.connection.send(os.pread(file, min(size, 65536), position))
-        if not count:
-            raise OSError("the file has become shorter")
-        return count
+
+    def process_request(self, request, client_address):
+        """Start a thread for a new connection, once there is room for it."""
+        while True:
+            try:
+                if threading.active_count() <= self.limit:  # the main thread counts, too
+                    return super().process_request(request, client_address)
+            except RuntimeError:  # the system has no more threads for us
+                pass
+            self.make_room()
+
+    def make_room(self) -> None:
+        """Close the connection that has made no progress for longest, and give its thread a moment to end."""
+        count = threading.active_count()
+        clients = self.clients.copy()
+        if clients:
+            connection = min(clients, key=clients.get)
+            self.clients.pop(connection, None)  # it may take its time: the next one to go is another
+            shut(connection)
+        for _ in range(100):
+            time.sleep(.0005)
+            if threading.active_count() < count:
+                break
+
+    def service_actions(self):
+        """Called at least twice a second: shut down what is over its time."""
+        now = time.monotonic()
+        for connection, (since, seconds) in self.clients.copy().items():
+            if now > since + seconds:
+                shut(connection)
+
+    def close_request(self, request):
+        """The end of every connection."""
+        self.clients.pop(request, None)
+        super().close_request(request)
+
+    def handle_error(self, request, client_address):
+        """A bug is printed, and costs its client the connection; a client that is gone is not a bug."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+    def stop(self, *_) -> None:
+        """SIGTERM: accept nothing more, wait a while for answers in flight, end. Without the interpreter's own end,
+        which some versions do not survive while other threads run."""
+        self.socket.close()
+        end = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < end and any(
+                seconds == SLICE_SECONDS for _, seconds in self.clients.copy().values()):
+            time.sleep(.02)
+        os._exit(128 + signal.SIGTERM)
 
 
-def parse(head):
-    """Bytes of a request's head -> (line, method, target, headers by lower-case name, "keep-alive" or "close").
+class Head(io.BufferedReader):
+    """What a client sends, by lines. `left` is set from outside: how many bytes of a head are still taken."""
 
-    None where it is no request.
-    A request with a body is answered and then cut off: nothing here reads one.
-    """
-    line, *fields = head.decode("latin-1").replace("\r\n", "\n").lstrip("\n").split("\n")
-    match = REQUEST.fullmatch(line)
-    headers = {}
-    for field in fields:
-        name, colon, value = field.partition(":")
-        if not colon or not name or name != name.strip():
-            return None
-        name = name.lower()
-        headers[name] = headers[name] + "," + value if name in headers else value.strip()
-    if not match:
-        return None
-    method, target, version = match.groups()
-    wish = headers.get("connection", "").lower()
-    close = ("close" in wish or version == "0" and "keep-alive" not in wish or "transfer-encoding" in headers
-             or headers.get("content-length", "0") != "0")
-    return line, method, target, headers, "close" if close else "keep-alive"
+    def readline(self, size: int = -1) -> bytes:
+        """The next whole line. Raises OverflowError if the head is too long, OSError if it ends within a line."""
+        line = super().readline(self.left)
+        self.left -= len(line)
+        if line[-1:] != b"\n":
+            raise OSError if self.left else OverflowError
+        return line
 
 
-def head_of(answer, kept):
-    """Answer -> bytes of its status line and headers."""
-    length = "" if answer.status == 304 else "Content-Length: %d\r\n" % (answer.stop - answer.start)
-    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
-    return ("HTTP/1.1 %d %s\r\n%s%sConnection: %s\r\nDate: %s\r\n"
-            "Docker-Distribution-Api-Version: registry/2.0\r\n\r\n"
-            % (answer.status, HTTPStatus(answer.status).phrase, answer.lines, length, kept, date)).encode("latin-1")
+class Conversation:
+    """Mix-in of the handler: requests and answers on one connection, until one side has had enough."""
+
+    protocol_version = "HTTP/1.1"
+    # With the library's HTTP/0.9, an answer to what is not a request would have no status line.
+    request_version = default_request_version = "HTTP/1.0"
+    disable_nagle_algorithm = True
+    rbufsize = 0  # `Head` buffers
+    wbufsize = 2 * TOGETHER_BYTES
+
+    def allow(self, seconds: int) -> None:
+        """There is progress: what follows may take so long."""
+        self.server.clients[self.connection] = time.monotonic(), seconds
+
+    def handle(self):
+        """The whole conversation."""
+        self.rfile = Head(self.rfile, TOGETHER_BYTES)
+        super().handle()
+        # A socket closed with bytes unread resets the connection, and the client may never see the answer.
+        self.allow(LINGER_SECONDS)
+        self.connection.shutdown(socket.SHUT_WR)
+        while self.connection.recv(TOGETHER_BYTES):
+            pass
+
+    def handle_one_request(self):
+        """Wait for a request and answer it."""
+        self.allow(IDLE_SECONDS)
+        start = self.rfile.peek(1)
+        self.allow(HEAD_SECONDS)
+        self.rfile.left = HEAD_BYTES
+        self.command, self.requestline = "", start[:40].decode("latin-1")
+        if start[:1] in (b"\x16", b"\r", b"\n"):  # a TLS ClientHello; lines that http.server does not answer
+            return self.send_error(400, "this registry speaks plain HTTP")
+        try:
+            super().handle_one_request()
+        except OverflowError:
+            self.send_error(431, "a head of more than %d bytes" % HEAD_BYTES)
+
+    def handle_expect_100(self):
+        """The answer is final, whatever the body."""
+        return True
+
+    def do_GET(self):
+        """Answer a request that http.server has parsed. One that has a body ends the connection: nobody reads that."""
+        if self.headers.defects:
+            return self.send_error(400, "malformed headers")
+        if "transfer-encoding" in self.headers or set(self.headers.get_all("content-length", "0")) != {"0"}:
+            self.close_connection = True
+        self.respond(self.server.registry.answer(self.command, self.path, self.headers))
+
+    do_HEAD = do_GET
+
+    def send_error(self, code, message=None, explain=None):
+        """What http.server has to say, as the spec's error document."""
+        if code == 501:  # it knows no such method: the registry has an answer
+            return self.do_GET()
+        self.close_connection = True
+        self.respond(error(code, "UNSUPPORTED", message or ""))
+
+    def respond(self, answer: Answer) -> None:
+        """Send an answer, and log it."""
+        status, headers, (digest, size, body, _), position, stop = answer
+        try:
+            body = open_blob(self.server.seed, digest, size) if body is None else io.BytesIO(body)
+        except OSError as failure:
+            return self.respond(error(500, "UNKNOWN", "blob %s: %s" % (digest, failure)))
+        started = time.monotonic()
+        if status != 304:
+            headers["Content-Length"] = stop - position
+        headers.update({"Connection": "close" if self.close_connection else "keep-alive",
+                        "Date": self.date_time_string(), "Docker-Distribution-Api-Version": "registry/2.0"})
+        if self.command == "HEAD":
+            stop = position
+        sent = 0
+        try:
+            with body:
+                self.allow(SLICE_SECONDS)
+                self.send_response_only(status)
+                for header in headers.items():
+                    self.send_header(*header)
+                self.end_headers()
+                if stop - position <= TOGETHER_BYTES:
+                    body.seek(position)
+                    sent = self.wfile.write(body.read(stop - position))
+                self.wfile.flush()
+                while position + sent < stop:
+                    self.allow(SLICE_SECONDS)
+                    count = self.connection.sendfile(body, position + sent, min(SLICE_BYTES, stop - position - sent))
+                    if not count:
+                        raise OSError("the blob was cut")
+                    sent += count
+        finally:
+            if status != 200 or not self.headers.get("user-agent", "").startswith("kube-probe/"):
+                log("%s %s '%s' %d %d %.3f" % (
+                    time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), self.client_address[0].replace("::ffff:", ""),
+                    self.requestline[:LOG_CHARACTERS], status, sent, time.monotonic() - started))

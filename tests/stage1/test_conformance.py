@@ -213,10 +213,18 @@ def test_links_with_the_relation_type_next_lead_through_all_pages(server, path, 
 
 
 @pytest.mark.parametrize("count", ["x", "-1", "1.5", "", "1e3", "9" * 20])
-def test_an_n_that_is_no_number_is_refused(server, count):
+def test_an_n_that_is_not_a_number_is_refused(server, count):
     for path in ("/v2/%s/tags/list" % NAME, "/v2/_catalog"):
         reply = server.get("%s?n=%s" % (path, count))
         assert (reply.status, reply.code) == (400, "UNSUPPORTED")
+
+
+@pytest.mark.parametrize("path", ["/v2/_catalog?n=1", "/v2/%s/tags/list?n=1" % NAME])
+@pytest.mark.parametrize("more", ["&x=%0d%0ax:y", "&last=%0d%0a", "&ns=%0d%0a", "&x=\x1b"])
+def test_no_text_of_a_request_gets_into_a_link(server, path, more):
+    reply = server.get(path + more)
+    assert reply.status == 404 or re.fullmatch('</v2/[a-z/_]+[?](ns=&)?n=1&last=[a-z0-9/_.-]+>; rel="next"',
+                                               reply.headers["link"])
 
 
 def test_the_catalog_lists_every_legal_name(server):

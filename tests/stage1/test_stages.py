@@ -91,21 +91,6 @@ def test_the_stages_run_one_after_the_other_as_in_the_pod(pyz, sent, tmp_path, p
         pull(server, "sample", "1")
 
 
-def test_sigterm_during_transfers_ends_it_at_once(tmp_path):
-    seed = injector.seed_of(tmp_path, samples.layout(samples.with_layers([bytes(32 << 20)]), "localhost/big:1"))
-    with injector.serving(seed) as server:
-        layer = server.get("/v2/big/manifests/1").json["layers"][0]
-        connections = [server.connect() for _ in range(3)]
-        for connection in connections:
-            connection.sendall(b"GET /v2/big/blobs/%s HTTP/1.1\r\nHost: x\r\n\r\n" % layer["digest"].encode())
-            assert connection.recv(100)
-        before = time.monotonic()
-        assert server.stop() == 128 + signal.SIGTERM
-        assert time.monotonic() - before < STOP_SECONDS
-        for connection in connections:
-            connection.close()
-
-
 def test_sigterm_ends_an_unpacking(sent, tmp_path):
     """It waits for a chunk folder that never comes."""
     process = subprocess.Popen(injector.command("unpack", "--chunks", tmp_path / "none", "--digest", sent[1], "--seed",

@@ -22,6 +22,11 @@ if str(STAGE1) not in sys.path:  # its modules import each other as they do in t
 TIMEOUT_SECONDS = 10  # only a hanging server ever takes that long
 
 
+def on_this_machine(seconds):
+    """A bound on real time that holds on idle cores, widened by how many programs share them just now."""
+    return seconds * max(1, os.getloadavg()[0] / os.cpu_count())
+
+
 def write_pyz(folder):
     """The packed injector in `folder`; -> its path."""
     path = os.path.join(str(folder), "injector.pyz")
@@ -84,10 +89,8 @@ class Server:
         return status
 
     def connect(self):
-        connection = socket.socket(self.family)
-        connection.settimeout(TIMEOUT_SECONDS)
-        connection.connect(("::1" if self.family == socket.AF_INET6 else "127.0.0.1", self.port))
-        return connection
+        host = "::1" if self.family == socket.AF_INET6 else "127.0.0.1"
+        return socket.create_connection((host, self.port), TIMEOUT_SECONDS)
 
     @contextlib.contextmanager
     def connections(self, count, data=b""):
@@ -115,6 +118,11 @@ class Server:
 
     def threads(self):
         return len(os.listdir("/proc/%d/task" % self.process.pid))
+
+    def cpu_seconds(self):
+        with open("/proc/%d/stat" % self.process.pid) as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, proc(5)
 
     def resident_bytes(self, what="VmRSS"):
         with open("/proc/%d/status" % self.process.pid) as file:
