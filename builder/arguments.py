@@ -10,7 +10,7 @@ import re
 from functools import partial
 from typing import AbstractSet, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
-from builder import VERSION
+from builder import VERSION, completion
 from builder.payload import packing
 from builder.kubernetes import ports, site, persistent_registry
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES
@@ -40,6 +40,7 @@ MODES = {
     "--pyz": Mode(),
     "--spooler": Mode(),
     "--self": Mode(),
+    "--completion": Mode(),
 }
 NEEDS = {"--explain": "--cluster", "--signers": "--verify", "--registry-image": "--with-registry",
          "--registry-storage": "--with-registry"}
@@ -89,7 +90,7 @@ def answer_of(words: Sequence[str]) -> Tuple[bool, str]:
 
 
 def option_names(whole: argparse.ArgumentParser) -> List[str]:
-    return re.findall(r"--[a-z][a-z-]+", whole.format_help())
+    return [name for option in completion.options_of(whole) for name in option.names]
 
 
 def given(words: Sequence[str]) -> Set[str]:
@@ -132,7 +133,8 @@ def parser() -> argparse.ArgumentParser:
         "       python3 build.py [REF=]ARCHIVE... --cluster FILE [--try N | --host-python] [options]\n"
         "       python3 build.py --cluster FILE --explain\n"
         "       python3 build.py --split [REF=]ARCHIVE... -o DIR\n"
-        "       python3 build.py --verify OUT | --demo | --sizes | --pyz FILE | --spooler FILE | --self FILE"),
+        "       python3 build.py --verify OUT [--signers FILE]\n"
+        "       python3 build.py --demo | --sizes | --pyz FILE | --spooler FILE | --self FILE | --completion SHELL"),
         description="Turns image archives into plain YAML that brings them into a Kubernetes cluster without a "
         "registry.", epilog=EPILOG)
     result.add_argument("archives", metavar="[REF=]ARCHIVE", nargs="*",
@@ -174,6 +176,8 @@ def add_modes(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--spooler", metavar="FILE", help="write spooler.pyz alone")
     group.add_argument("--self", metavar="FILE", dest="program",
                        help="write this whole program as one executable file, to be carried along")
+    group.add_argument("--completion", choices=completion.SHELLS, metavar="SHELL", help=(
+        "print what bash, zsh or fish reads to complete these options: source <(./build.py --completion bash)"))
     group.add_argument("--version", action="version", version="Seedpod " + VERSION)
 
 

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tu
 
 from builder.zipapp import pyz
 from builder.zipapp.program import pack_program
-from builder import arguments, split
+from builder import arguments, completion, split
 from builder.arguments import order_of, site_of
 from builder.kubernetes.file_names import SUMS
 from builder.cluster.choice import Decision, Refused, decide
@@ -173,6 +173,7 @@ RUN = {
     "--sizes": lambda options: say(pyz.format_sizes(pyz.sizes(pyz.read_stage1())), sys.stdout),
     "--pyz": lambda options: write_file(options.pyz, pyz.pack(pyz.read_stage1())),
     "--spooler": lambda options: write_file(options.spooler, pyz.pack(pyz.read_spooler())),
+    "--completion": lambda options: say(completion.SHELLS[options.completion](arguments.parser()), sys.stdout),
     "--self": lambda options: write_file(options.program, pack_program(), 0o777),
 }
 
