@@ -62,7 +62,7 @@ def open_archive(path: str, progress: Progress = lambda byte_count: None) -> "Ar
     if not stat.S_ISREG(mode):
         raise BuildError("%s: is neither a file nor a folder: write it to a file before, or pipe it to build.py -"
                          % shown(path))
-    return _opened(path, open(path, "rb"), progress)
+    return open_file(open(path, "rb"), path, progress)
 
 
 def open_stream(stream: BinaryIO, name: str, progress: Progress = lambda byte_count: None) -> "Archive":
@@ -75,10 +75,11 @@ def open_stream(stream: BinaryIO, name: str, progress: Progress = lambda byte_co
     except BaseException:
         file.close()
         raise
-    return _opened(name, file, progress)
+    return open_file(file, name, progress)
 
 
-def _opened(name: str, file: BinaryIO, progress: Progress) -> "Archive":
+def open_file(file: BinaryIO, name: str, progress: Progress = lambda byte_count: None) -> "Archive":
+    """The same for a tar in an open file, which the archive closes; `name` begins every message."""
     try:
         file = _plain(file, shown(name), progress)
         return _open_tar(name, file, progress)

@@ -1,4 +1,4 @@
-"""spooler.pyz: the commands and their arguments. `python spooler.pyz --help` tells both.
+"""spooler.pyz: the commands and their arguments. `python spooler.pyz --help` prints both.
 
 A command is a function and one row in COMMANDS. Every option can also be given as a variable, SEEDPOD_SPOOLER_ and its
 name (`SEEDPOD_SPOOLER_REGISTRY`). Credentials are never an argument: a file of --credentials, or the variables
@@ -8,43 +8,52 @@ Exit status: 0 done; 2 the input or the options are wrong; 1 the registry refuse
 SIGTERM. Errors are one line on stderr, `error: WHERE: what: what to do`. A traceback is a bug.
 """
 import argparse
+import contextlib
 import os
+import select
 import signal
 import sys
 import tempfile
 import time
-import urllib.parse
 from typing import Any, Iterable, List, Optional
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import BuildError, shown
 from content import ARCHITECTURE, Opened
 from credentials import credentials_of
+from health import serve_health
 from names import Name, parse_name
+from protocol import RegistryError, is_url
 from pull import FORMATS, pull
 from push import named, named_by_archive, push
-from registry_client import Registry, RegistryError, Tls
-from watch import delete, told
+from registry_client import Registry
+from spool import Spool
+from transport import Tls, origin_of
+from watch import Watcher, delete, line_of
 
 VARIABLE = "SEEDPOD_SPOOLER_"
 POLL_SECONDS = 1  # between two looks into the spool folder
 BLOCK_BYTES = 1 << 20
+LOG_BYTES = 4096  # PIPE_BUF of Linux: a pipe that has room for a line of so many takes it whole, without waiting
+STDIN, STDOUT, STDERR = 0, 1, 2
 
 OPTIONS = (
     ("--registry", "http://127.0.0.1:5000", "URL of the registry"),
-    ("--spool", "/spool", "folder of the files to push; temporary files lie there, too"),
+    ("--spool", "/spool", "folder of the files to push, and of temporary files"),
     ("--credentials", "", "file with user:password, or a config.json of docker login"),
     ("--ca-file", "", "PEM file of the authority of the registry's certificate"),
     ("--client-certificate", "", "PEM file"),
     ("--client-key", "", "PEM file"),
     ("--retry-seconds", 120.0, "how long to try again what may pass by itself"),
 )
+AS_LAYER = ("--as-layer", False, "push a tar that holds no image as an image of one layer")
 SPOOL_OPTIONS = (
-    ("--settle-seconds", 2.0, "a whole archive is taken when it did not change for so long"),
+    ("--settle-seconds", 2.0, "a whole archive is taken when it has not changed for so long"),
     ("--give-up-seconds", 30.0, "any other file is taken or refused then"),
     ("--health-port", 5001, "where /live and /ready are answered"),
     ("--use-archive-names", False, "name images as the archive does, not as the file is called"),
+    AS_LAYER,
 )
-PUSH_OPTIONS = (("--title", "", "it is no archive but a file of this name: push it as an artifact"),)
+PUSH_OPTIONS = (("--title", "", "push the file as an artifact of this name, whatever is in it"), AS_LAYER)
 COPY_OPTIONS = (("--source", "http://seedpod:31998", "URL of the other registry"),)
 PULL_OPTIONS = (
     ("--format", FORMATS[0], " or ".join(FORMATS)),
@@ -53,11 +62,9 @@ PULL_OPTIONS = (
 
 
 def spool(registry: Registry, options: Any) -> None:
-    from health import serve_health
-    from spool import Spool
-    from watch import Watcher
+    os.listdir(options.spool)  # a folder that is not there would look like an empty one
     folder = Spool(options.spool, options.settle_seconds, options.give_up_seconds, time.monotonic)
-    watcher = Watcher(folder, registry, options.use_archive_names, log)
+    watcher = Watcher(folder, registry, options.use_archive_names, options.as_layer, log)
     serve_health(options.health_port, watcher.counts)
     log("watching %s for %s" % (options.spool, registry.url))
     while True:
@@ -67,40 +74,47 @@ def spool(registry: Registry, options: Any) -> None:
 
 def push_stream(registry: Registry, options: Any) -> None:
     name = parse_name(options.name) if options.name else None
-    push_parts(registry, iter(lambda: sys.stdin.buffer.read(BLOCK_BYTES), b""), name, options.title)
+    with open(STDIN, "rb", closefd=False) as stream:
+        push_parts(registry, iter(lambda: stream.read(BLOCK_BYTES), b""), "stdin", name, options.title,
+                   options.as_layer)
 
 
-def push_parts(registry: Registry, parts: Iterable[bytes], name: Optional[Name], title: str) -> None:
+def push_parts(registry: Registry, parts: Iterable[bytes], where: str, name: Optional[Name], title: str = "",
+               as_layer: bool = False) -> None:
     """Push an archive that comes in parts: all of it has to be there before it can be read."""
     with tempfile.TemporaryFile() as file:
         file.writelines(parts)
         if not file.tell():
-            raise BuildError("stdin: is empty: kubectl exec needs -i, and < FILE behind the command")
+            raise BuildError("%s: is empty: kubectl exec needs -i, and < FILE after the command" % where)
         file.flush()
-        path = "/proc/self/fd/%d" % file.fileno()  # it has no name
-        try:
-            with Opened(path, title, bool(title)) as content:
-                images = named(content.images, name) if name else named_by_archive(content.images, None)
-                done = push(registry, images)
-        except BuildError as error:
-            raise BuildError(str(error).replace(path, "stdin"))
+        with Opened(file, where, title, bool(title), as_layer) as content:
+            images = named(content.images, name) if name else named_by_archive(content.images, None)
+            done = push(registry, images)
     for pushed in done:
-        print(told(pushed))
+        say(line_of(pushed))
 
 
 def copy_images(registry: Registry, options: Any) -> None:
-    source = Registry(options.source, retry_seconds=options.retry_seconds, log=log)
-    for name in names_in(source):
-        push_parts(registry, pull(source, name, FORMATS[0], ""), name, "")
+    url = checked_url("--source", options.source)
+    source = Registry(url, retry_seconds=options.retry_seconds, log=log)
+    names, failed = names_in(source), 0
+    for name in names:
+        try:
+            push_parts(registry, pull(source, name, FORMATS[0], ""), str(name), name)
+        except (BuildError, RegistryError) as error:
+            failed += 1
+            complain(str(error))
+    if failed:
+        raise RegistryError("%s: %d of %d images were not copied: copy again" % (url, failed, len(names)))
 
 
 def delete_image(registry: Registry, options: Any) -> None:
-    print(delete(registry, parse_name(options.name)))
+    say(delete(registry, parse_name(options.name)))
 
 
 def list_images(registry: Registry, options: Any) -> None:
     for name in names_in(registry):
-        print(name)
+        say(str(name))
 
 
 def names_in(registry: Registry) -> List[Name]:
@@ -109,9 +123,9 @@ def names_in(registry: Registry) -> List[Name]:
 
 
 def pull_image(registry: Registry, options: Any) -> None:
-    for part in pull(registry, parse_name(options.name), options.format, options.platform):
-        sys.stdout.buffer.write(part)
-    sys.stdout.buffer.flush()
+    with open(STDOUT, "wb", closefd=False) as stream:
+        for part in pull(registry, parse_name(options.name), options.format, options.platform):
+            stream.write(part)
 
 
 # word, function, whether it takes a NAME (nargs of argparse), options, help
@@ -129,17 +143,17 @@ def parser() -> argparse.ArgumentParser:
     result = Parser("spooler.pyz", description="Image archives and other files -> a registry.", allow_abbrev=False)
     commands = result.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands.required = True
-    for word, function, nargs, options, told in COMMANDS:
-        command = commands.add_parser(word, help=told, description=told, allow_abbrev=False,
+    for word, function, nargs, options, text in COMMANDS:
+        command = commands.add_parser(word, help=text, description=text, allow_abbrev=False,
                                       formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         if nargs != 0:
             command.add_argument("name", metavar="NAME", nargs=nargs, help="REPOSITORY[:TAG]")
-        for flag, default, text in options + OPTIONS:
+        for flag, default, what in options + OPTIONS:
             value = os.environ.get(VARIABLE + flag[2:].upper().replace("-", "_"))
             if default is False:
-                command.add_argument(flag, action="store_true", default=value in ("1", "true", "yes"), help=text)
+                command.add_argument(flag, action="store_true", default=value in ("1", "true", "yes"), help=what)
             else:
-                command.add_argument(flag, type=type(default), default=default if value is None else value, help=text)
+                command.add_argument(flag, type=type(default), default=default if value is None else value, help=what)
         command.set_defaults(run=function)
     return result
 
@@ -148,49 +162,75 @@ class Parser(argparse.ArgumentParser):
     """argparse, but an error is one line of our form."""
 
     def error(self, message: str) -> None:
-        sys.exit(complain("%s: see --help" % message, 2))
+        complain("%s: see --help" % message)
+        sys.exit(2)
 
 
 def registry_of(options: Any) -> Registry:
-    host = urllib.parse.urlsplit(options.registry).netloc
-    if not options.registry.startswith(("http://", "https://")) or not host or "@" in host:
-        raise BuildError("--registry: is no http://HOST:PORT or https://HOST:PORT: write it so")
+    url = checked_url("--registry", options.registry)
     credentials = "%s:%s" % (os.environ.get(VARIABLE + "USERNAME", ""), os.environ.get(VARIABLE + "PASSWORD", ""))
     if options.credentials:
         with open(options.credentials, encoding="utf-8", errors="surrogateescape") as file:
-            credentials = credentials_of(file.read(), host, options.credentials)
-    return Registry(options.registry, "" if credentials == ":" else credentials,
+            credentials = credentials_of(file.read(), origin_of(url)[1], options.credentials)
+    return Registry(url, "" if credentials == ":" else credentials,
                     Tls(options.ca_file, options.client_certificate, options.client_key), options.retry_seconds,
                     log=log)
 
 
+def checked_url(flag: str, url: str) -> str:
+    if not is_url(url):  # which may hold a password
+        raise BuildError("%s: is not the URL of a registry: write http://HOST:PORT or https://HOST:PORT" % flag)
+    return url
+
+
 def log(line: str) -> None:
-    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), printable(line), file=sys.stderr, flush=True)
+    """An event on stderr. A line that nobody reads, or for which there is no room, is lost: nothing waits for it."""
+    line = "%s %s" % (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), line)
+    with contextlib.suppress(OSError):
+        if select.select([], [STDERR], [], 0)[1]:
+            os.write(STDERR, encoded(line))
 
 
-def printable(line: str) -> str:
-    """One line of ASCII, whatever a file's name or a registry's answer holds."""
-    return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in line)
+def say(line: str) -> None:
+    """A line of output on stdout. Raises OSError when nobody reads it any more."""
+    os.write(STDOUT, encoded(line))
 
 
-def complain(line: str, status: int) -> int:
-    print("error:", printable(line), file=sys.stderr)
-    return status
+def complain(line: str) -> None:
+    """An error on stderr."""
+    with contextlib.suppress(OSError):
+        os.write(STDERR, encoded("error: " + line))
+
+
+def encoded(line: str) -> bytes:
+    """One line, whatever a file's name or a registry's answer holds."""
+    return shown(line).encode("utf-8")[:LOG_BYTES - 1] + b"\n"
+
+
+def open_closed_streams() -> None:
+    """Whoever starts this may have closed one (`>&-`); a file or socket in its place would get the log."""
+    descriptor = STDIN
+    while descriptor <= STDERR:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    os.close(descriptor)
 
 
 def main(arguments: List[str]) -> int:
     """Run; -> exit status."""
     # As PID 1 a process has no default action for SIGTERM: without this it would wait out the whole grace period.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    open_closed_streams()
     options = parser().parse_args(arguments)
     if os.access(options.spool, os.W_OK):
         tempfile.tempdir = options.spool  # in the Pod nothing else can be written to
     try:
         options.run(registry_of(options), options)
     except BuildError as error:
-        return complain(str(error), 2)
+        complain(str(error))
+        return 2
     except (RegistryError, OSError) as error:
-        return complain(str(error), 1)
+        complain(str(error))
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

@@ -1,10 +1,12 @@
-"""A file -> the images in it, whatever it is: an image archive, a tar that is none, or any other file.
+"""A file -> the images in it, whatever it is: an image archive, a tar of anything else, or any other file.
 
-In: a path; out: `Content`, in a `with` as long as its blobs are read. A tar without an image becomes an image of one
-layer (as if it were unpacked on nothing), any other file an artifact of one layer with its name as title, as ORAS
-writes them. The same file gives the same bytes, wherever it is.
+In: an open file; out: `Content`, in a `with` as long as its blobs are read. A tar that holds no image is refused as
+build.py refuses it; only if it is asked for, it becomes an image of one layer, as if it were unpacked on nothing. Any
+other file becomes an artifact of one layer with its name as title, as ORAS writes them. The same file gives the same
+bytes, wherever it is.
 
-Rule: what looks like an archive by its name and is none is refused, so that no login page becomes an artifact.
+Rules: the file is never opened by its name again, so that what was checked is what is sent; what looks like an archive
+by its name and is not one is refused, so that no login page becomes an artifact.
 Specs: https://github.com/opencontainers/image-spec (config.md, manifest.md: Guidelines for Artifact Usage)
 """
 import functools
@@ -16,7 +18,7 @@ import os
 import re
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Tuple
 
-from builder.reading.archive import NO_END, open_archive
+from builder.reading.archive import NO_END, open_file
 from builder.reading.decompress import BLOCK_BYTES, compression_of, decompressed
 from builder.reading.errors import BuildError
 from builder.reading.images import image_folder, read_images
@@ -39,31 +41,34 @@ class Content(NamedTuple):
     """What a file holds."""
     images: List[Image]
     notes: Tuple[str, ...]  # one line each, what the user should know
-    has_end: bool  # False: it may have been cut off, nothing in it tells
+    has_end: bool  # False: it may be truncated, nothing in it says
 
 
 class Opened:
-    """Context manager: the content of the file at `path`, open as long as the block lasts.
+    """Context manager: the content of `file`, open as long as the block lasts; the caller closes the file after it.
 
-    `title`: the file's name, for an artifact; "" if it must be an archive. `is_artifact`: whatever is in it.
-    Raises BuildError and OSError.
+    `where` begins every error. `title`: the file's name, for an artifact; "" if it must be an archive. `is_artifact`:
+    it is one, whatever is in it. `as_layer`: a tar without an image is one of one layer. Raises BuildError and OSError.
     """
 
-    def __init__(self, path: str, title: str, is_artifact: bool = False) -> None:
-        self._path = path
+    def __init__(self, file: BinaryIO, where: str, title: str, is_artifact: bool = False, as_layer: bool = False) \
+            -> None:
+        self._file = file
+        self._where = where
         self._title = title
         self._is_artifact = is_artifact
+        self._as_layer = as_layer
         self._archive = None  # type: Any
 
     def __enter__(self) -> Content:
-        if self._is_artifact or self._title and not _TAR_NAME.search(self._title) and not _is_tar(self._path):
-            return Content([_artifact(self._path, self._title)], (), False)
-        self._archive = open_archive(self._path)
+        if self._is_artifact or self._title and not _TAR_NAME.search(self._title) and not _is_tar(self._file):
+            return Content([_artifact(self._file, self._where, self._title)], (), False)
+        self._archive = archive = open_file(_reader(self._file), self._where)
         try:
-            has_end = not any(NO_END in note for note in self._archive.notes)
-            if image_folder(self._archive) is None and has_end and self._archive.names():
-                return Content([_layer_image(self._path)], self._archive.notes, has_end)
-            return Content(read_images(self._archive), self._archive.notes, has_end)
+            has_end = not any(NO_END in note for note in archive.notes)
+            if self._as_layer and has_end and archive.names() and image_folder(archive) is None:
+                return Content([_layer_image(self._file, self._where)], archive.notes, has_end)
+            return Content(read_images(archive), archive.notes, has_end)
         except BaseException:
             self.__exit__()
             raise
@@ -73,29 +78,40 @@ class Opened:
             self._archive.__exit__()
 
 
-def _blocks(file: BinaryIO, hasher: Any) -> Iterator[bytes]:
-    for block in iter(lambda: file.read(BLOCK_BYTES), b""):
+def _reader(file: BinaryIO) -> BinaryIO:
+    """The same file once more, with a position of its own."""
+    return open("/proc/self/fd/%d" % file.fileno(), "rb")
+
+
+def _blocks(reader: BinaryIO, hasher: Any) -> Iterator[bytes]:
+    for block in iter(lambda: reader.read(BLOCK_BYTES), b""):
         hasher.update(block)
         yield block
 
 
-def _is_tar(path: str) -> bool:
+def _compression(reader: BinaryIO) -> str:
+    """How a tar is compressed, by its first bytes."""
+    head = reader.read(BLOCK)
+    reader.seek(0)
+    return "" if is_header(head) else compression_of(head)
+
+
+def _is_tar(file: BinaryIO) -> bool:
     """Whether a file begins as a tar does, compressed or not."""
-    with open(path, "rb") as file:
-        head = file.read(BLOCK)
-        compression = "" if is_header(head) else compression_of(head)
+    with _reader(file) as reader:
+        compression = _compression(reader)
+        blocks = _blocks(reader, hashlib.sha256())
         if compression:
-            file.seek(0)
-            plain = decompressed(_blocks(file, hashlib.sha256()), compression, path)
-            try:
-                head = b"".join(itertools.islice(plain, 1))
-            except BuildError:  # a file that only begins like one
-                return False
+            blocks = decompressed(blocks, compression, "")
+        try:
+            head = b"".join(itertools.islice(blocks, 1))
+        except BuildError:  # a file that only begins like one
+            return False
     return is_header(head[:BLOCK])
 
 
-def _file_blob(path: str, digest: str) -> Blob:
-    return Blob(digest, os.path.getsize(path), functools.partial(open, path, "rb"))
+def _file_blob(file: BinaryIO, hasher: Any) -> Blob:
+    return Blob("sha256:" + hasher.hexdigest(), os.fstat(file.fileno()).st_size, functools.partial(_reader, file))
 
 
 def _data_blob(document: Dict[str, Any]) -> Blob:
@@ -114,32 +130,30 @@ def _image(config_type: str, config: Blob, layer: Blob, layer_entry: Dict[str, A
                  configs=(config,), layers=(layer,), platforms=(), missing=(), subject="", notes=())
 
 
-def _artifact(path: str, title: str) -> Image:
+def _artifact(file: BinaryIO, where: str, title: str) -> Image:
     stored = hashlib.sha256()
-    with open(path, "rb") as file:
-        for _ in _blocks(file, stored):
+    with _reader(file) as reader:
+        for _ in _blocks(reader, stored):
             pass
-    layer = _file_blob(path, "sha256:" + stored.hexdigest())
+    layer = _file_blob(file, stored)
     if not layer.size:
-        raise BuildError("%s: is an empty file: copy it again" % path)
+        raise BuildError("%s: is an empty file: copy it again" % where)
     return _image(EMPTY_TYPE, _data_blob({}), layer, _descriptor(FILE_TYPE, layer, annotations={TITLE: title}),
                   artifactType=ARTIFACT_TYPE)
 
 
-def _layer_image(path: str) -> Image:
+def _layer_image(file: BinaryIO, where: str) -> Image:
     """An image of one layer, for the machine that this runs on."""
     stored, plain = hashlib.sha256(), hashlib.sha256()
-    with open(path, "rb") as file:
-        head = file.read(BLOCK)
-        file.seek(0)
-        compression = "" if is_header(head) else compression_of(head)
+    with _reader(file) as reader:
+        compression = _compression(reader)
         if compression not in _LAYER_TYPES:
             raise BuildError("%s: is compressed with %s, for which registries have no media type: use gzip or none"
-                             % (path, compression))
-        blocks = _blocks(file, stored)
-        for block in decompressed(blocks, compression, path) if compression else blocks:
+                             % (where, compression))
+        blocks = _blocks(reader, stored)
+        for block in decompressed(blocks, compression, where) if compression else blocks:
             plain.update(block)
-    layer = _file_blob(path, "sha256:" + stored.hexdigest())
+    layer = _file_blob(file, stored)
     config = _data_blob({"architecture": ARCHITECTURE, "os": "linux", "config": {},
                          "rootfs": {"type": "layers", "diff_ids": ["sha256:" + plain.hexdigest()]}})
     return _image(OCI_CONFIG, config, layer, _descriptor(_LAYER_TYPES[compression], layer))

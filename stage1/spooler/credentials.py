@@ -1,7 +1,7 @@
 """Credentials: a file's text -> `user:password` for a registry. Pure.
 
 In: either one line `user:password`, or a config.json as `docker login` writes it and a Secret of type
-kubernetes.io/dockerconfigjson holds it. Rule: no message quotes what stands in the file.
+kubernetes.io/dockerconfigjson holds it. Rule: no message quotes the file.
 """
 import base64
 from typing import Any
@@ -11,7 +11,7 @@ from builder.reading.errors import BuildError
 
 
 def credentials_of(text: str, host: str, where: str) -> str:
-    """`user:password` for `host` (with its port), "" if the file knows none for it; `where` begins every error."""
+    """`user:password` for `host` (with its port), "" if the file has none for it; `where` begins every error."""
     if not text.lstrip().startswith("{"):
         line = text.strip()
         if ":" not in line or "\n" in line:
@@ -29,5 +29,5 @@ def _entry(entry: Any, where: str) -> str:
         try:
             return base64.b64decode(entry["auth"], validate=True).decode("utf-8")
         except ValueError:
-            raise BuildError("%s: auth is no base64: run docker login again" % where)
+            raise BuildError("%s: auth is not base64: run docker login again" % where)
     return "%s:%s" % (field(entry, "username", str, where), field(entry, "password", str, where))

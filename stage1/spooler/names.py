@@ -1,7 +1,7 @@
 """Names of images in the registry: `team/app:1.2`, `app`, `app@sha256:...`, and the names of files that stand for them.
 
-Text in, `Name` out. Other than on the operator's side there is no host and no "library/" in front: what is written is
-the repository. Pure.
+Text in, `Name` out. Unlike on the operator's side, there is no host and no "library/" in front: what is written is the
+repository. Pure.
 
 Rule: whatever leaves this module as a Name is legal by the grammar of repositories and tags; nobody checks again.
 Spec: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests
@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from builder.reading.errors import BuildError
 from builder.reading.oci import is_digest
-from builder.reading.reference import ARCHIVE_SUFFIX, parse
+from builder.reading.reference import ARCHIVE_SUFFIX, DEFAULT_TAG, PATH, is_tag
 
 DELETE_MARK = "!"  # at the end of an empty file's name
-NO_HOST = "localhost"  # of names that have none; with it nothing is put in front of the repository
+MAX_CHARACTERS = 255  # of a repository: the limit of the reference grammar
 
 
 class Name(NamedTuple):
@@ -26,18 +26,19 @@ class Name(NamedTuple):
 
 
 def parse_name(text: str) -> Name:
-    """The name that `text` stands for; BuildError when it is none."""
-    prefix = NO_HOST + "/"
-    try:
-        reference = parse(prefix + text)
-    except BuildError as error:
-        raise BuildError(str(error).replace(prefix, "", 1))
-    return Name(reference.path, reference.digest or reference.tag)
+    """The name that `text` stands for; BuildError if it is not a legal one."""
+    name, at, digest = text.partition("@")
+    repository, colon, tag = name.partition(":")
+    if not PATH.fullmatch(repository) or len(repository) > MAX_CHARACTERS or colon and not is_tag(tag) \
+            or at and not is_digest(digest):
+        raise BuildError("%s: is not an image name: write REPOSITORY[:TAG], the repository in lower-case letters and "
+                         "digits, separated by one of . _ - /" % text)
+    return Name(repository, digest or tag or DEFAULT_TAG)
 
 
 def name_of_file(path: str) -> Name:
     """The name that a file's path in the spool folder stands for: a backslash is a slash, and `.tar` and its kin are
-    left out. BuildError when it is none, or one of a digest."""
+    left out. BuildError if that is not a legal name, or one of a digest."""
     stem = path.replace("\\", "/")
     while ARCHIVE_SUFFIX.search(stem):
         stem = ARCHIVE_SUFFIX.sub("", stem)

@@ -1,8 +1,8 @@
 """An image of the registry -> an archive, as a stream of bytes that is checked on its way.
 
 `oci-archive` is an OCI layout in a tar, with every manifest and blob byte for byte; `docker-archive` is what
-`docker load` of any age takes: one platform, the config and the layers as they are. The end mark of the tar is
-written last, after every digest was found right: an archive without it is not whole.
+`docker load` of any age takes: one platform, the config and the layers as they are. The end-of-archive mark is written
+last, after every digest was found right: an archive without it is not whole.
 
 Specs: https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md
 https://github.com/moby/docker-image-spec/blob/main/spec.md
@@ -15,43 +15,57 @@ from builder.reading.documents import descriptor, field, parse_object
 from builder.reading.errors import BuildError
 from builder.reading.oci import INDEX_TYPES, OCI_INDEX, REF_NAME, Descriptor
 from names import Name
-from registry_client import Manifest, Registry
+from protocol import Manifest
+from registry_client import Registry
 
 OCI_ARCHIVE, DOCKER_ARCHIVE = "oci-archive", "docker-archive"
 FORMATS = (OCI_ARCHIVE, DOCKER_ARCHIVE)
 CONTAINERD_NAME = "io.containerd.image.name"  # docker load and ctr import take it for the whole name
 MAX_DEPTH = 4  # of indexes in indexes
-MAX_CONFIG_BYTES = 8 << 20
+MAX_MANIFESTS = 1000  # below one name; an index of every platform, with attestations, has some thirty
+MAX_TREE_BYTES = 16 << 20  # of all their manifests, which are held in memory; each has some kilobytes
 
 
 class _Tree(NamedTuple):
     """A manifest with what it leads to."""
     manifest: Manifest
     document: Dict[str, Any]
-    children: List["_Tree"]  # of an index, those that are there
+    children: List["_Tree"]  # of an index
     blobs: List[Descriptor]  # config and layers
 
 
 def pull(registry: Registry, name: Name, form: str, platform: str) -> Iterator[bytes]:
-    """The bytes of the archive. `platform`: of an index, where the form holds one only, `os/architecture`."""
+    """The bytes of the archive. `platform`: of an index, where the form holds one only, `os/architecture`. Raises
+    BuildError and RegistryError."""
     if form not in FORMATS:
-        raise BuildError("--format %s: is none: choose one of %s" % (form, ", ".join(FORMATS)))
-    tree = _tree(registry, name, name.reference, 0)
+        raise BuildError("--format %s: is not known: choose one of %s" % (form, ", ".join(FORMATS)))
+    tree = _tree(registry, name, name.reference, 0, {})
     return _docker_archive(registry, name, tree, platform) if form == DOCKER_ARCHIVE \
         else _oci_archive(registry, name, tree)
 
 
-def _tree(registry: Registry, name: Name, reference: str, depth: int) -> _Tree:
+def _tree(registry: Registry, name: Name, reference: str, depth: int, known: Dict[str, _Tree]) -> _Tree:
+    """`known`: what was read before, by tag or digest."""
+    if reference not in known:
+        known[reference] = _read_tree(registry, name, reference, depth, known)
+    return known[reference]
+
+
+def _read_tree(registry: Registry, name: Name, reference: str, depth: int, known: Dict[str, _Tree]) -> _Tree:
     manifest = registry.manifest(name.repository, reference)
     if manifest is None:
         raise BuildError("%s: is not in the registry: see list" % str(name._replace(reference=reference)))
     where = "%s: %s" % (name, manifest.digest)
     document = parse_object(manifest.data, where)
     if manifest.media_type in INDEX_TYPES:
-        if depth == MAX_DEPTH:
-            raise BuildError("%s: is an index at depth %d of indexes in indexes: push it again" % (where, depth))
-        children = [descriptor(child, where).digest for child in field(document, "manifests", list, where)]
-        return _Tree(manifest, document, [_tree(registry, name, digest, depth + 1) for digest in children], [])
+        entries = field(document, "manifests", list, where)
+        size = sum(len(tree.manifest.data) for tree in known.values())
+        if depth == MAX_DEPTH or len(known) + len(entries) > MAX_MANIFESTS or size > MAX_TREE_BYTES:
+            raise BuildError("%s: leads to more than %d manifests or %d bytes of them, or to indexes at depth %d: push "
+                             "it again" % (where, MAX_MANIFESTS, MAX_TREE_BYTES, MAX_DEPTH))
+        children = [descriptor(entry, where).digest for entry in entries]
+        return _Tree(manifest, document,
+                     [_tree(registry, name, digest, depth + 1, known) for digest in children], [])
     parts = [field(document, "config", dict, where)] + field(document, "layers", list, where)
     return _Tree(manifest, document, [], [descriptor(part, where) for part in parts])
 
@@ -61,8 +75,9 @@ def _oci_archive(registry: Registry, name: Name, tree: _Tree) -> Iterator[bytes]
              "annotations": {REF_NAME: str(name), CONTAINERD_NAME: str(name)}}
     yield _file("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
     yield _file("index.json", _json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}))
-    blobs = {}  # type: Dict[str, Descriptor]
-    for manifest in _manifests(tree, blobs):
+    manifests, blobs = {}, {}  # type: Dict[str, Manifest], Dict[str, Descriptor]
+    _collect(tree, manifests, blobs)
+    for manifest in manifests.values():
         yield _file(_blob_name(manifest.digest), manifest.data)
     for blob in blobs.values():
         for part in _blob_file(registry, name, _blob_name(blob.digest), blob):
@@ -70,13 +85,13 @@ def _oci_archive(registry: Registry, name: Name, tree: _Tree) -> Iterator[bytes]
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def _manifests(tree: _Tree, blobs: Dict[str, Descriptor]) -> List[Manifest]:
-    """All manifests of a tree, each once, and into `blobs` what they name."""
-    found = {tree.manifest.digest: tree.manifest}
-    blobs.update((blob.digest, blob) for blob in tree.blobs)
-    for child in tree.children:
-        found.update((manifest.digest, manifest) for manifest in _manifests(child, blobs))
-    return list(found.values())
+def _collect(tree: _Tree, manifests: Dict[str, Manifest], blobs: Dict[str, Descriptor]) -> None:
+    """Into the two, by digest: all manifests of a tree, and what they name."""
+    if tree.manifest.digest not in manifests:
+        manifests[tree.manifest.digest] = tree.manifest
+        blobs.update((blob.digest, blob) for blob in tree.blobs)
+        for child in tree.children:
+            _collect(child, manifests, blobs)
 
 
 def _docker_archive(registry: Registry, name: Name, tree: _Tree, platform: str) -> Iterator[bytes]:
@@ -99,8 +114,8 @@ def _parts(tree: _Tree, platform: str, name: Name) -> Tuple[Descriptor, List[Des
     if not tree.children:
         return tree.blobs[0], tree.blobs[1:]
     for entry, child in zip(tree.document["manifests"], tree.children):
-        told = field(entry, "platform", dict, str(name))
-        if "%s/%s" % (told.get("os"), told.get("architecture")) == platform:
+        found = field(entry, "platform", dict, str(name))
+        if "%s/%s" % (found.get("os"), found.get("architecture")) == platform:
             return _parts(child, platform, name)
     raise BuildError("%s: has no image for %s: use --format %s, which takes all" % (name, platform, OCI_ARCHIVE))
 

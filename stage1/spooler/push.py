@@ -1,7 +1,7 @@
 """Images -> the registry: blobs first, then manifests from the leaves up, so that no tag ever leads to half an image.
 
-In: a registry and the content of a file; out: what each name leads to now. A push that ends in the middle leaves only
-blobs without a name, which the registry's garbage collection removes.
+In: a registry and the content of a file; out: what each name leads to now. A push that is interrupted leaves only blobs
+without a name, which the registry's garbage collection removes.
 """
 from typing import Iterable, List, NamedTuple, Optional, Tuple
 
@@ -10,12 +10,16 @@ from builder.reading.errors import BuildError
 from builder.reading.images import name_images
 from builder.reading.oci import OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
 from builder.reading.reference import Reference, parse
-from names import NO_HOST, Name
-from registry_client import SENT, Manifest, Registry, RegistryError
+from names import Name
+from protocol import Manifest, RegistryError
+from registry_client import Registry
+from upload import SENT
+
+NO_HOST = "localhost"  # of names that have none; with it nothing is put in front of the repository
 
 
 class Pushed(NamedTuple):
-    """What lies in the registry now."""
+    """What is in the registry now."""
     name: Name
     digest: str
     blob_count: int
@@ -25,18 +29,18 @@ class Pushed(NamedTuple):
 
 def named(images: List[Image], name: Name) -> List[Tuple[Image, List[Name]]]:
     """The images of one file under the one name that it has; what refers to its image (signatures) comes along."""
-    standing = [image for image in images if not image.subject]
-    if len(standing) != 1:
-        raise BuildError("%s: the file holds %d images, one name fits one: use the archive's own names, or build.py "
-                         "--split" % (name, len(standing)))
-    (main,) = standing
+    found = [image for image in images if not image.subject]
+    if len(found) != 1:
+        raise BuildError("%s: the file holds %d images, and one name fits one: use the archive's own names, or "
+                         "build.py --split" % (name, len(found)))
+    (main,) = found
     return [(image, [name if image is main else Name(name.repository, image.root.digest)]) for image in images]
 
 
 def named_by_archive(images: List[Image], name: Optional[Name]) -> List[Tuple[Image, List[Name]]]:
     """The images under their own names without the host; those that have none get `name`, if there is one."""
     if name is None and any(not image.references and not image.subject for image in images):
-        raise BuildError("%s: the archive has no name for it: give one" % images[0].root.digest)
+        raise BuildError("%s: the archive has no name for this image: give it one" % images[0].root.digest)
     name = name or Name("", "")
     images = name_images(images, Reference(NO_HOST, name.repository, name.reference, ""))
     homes = {}  # type: Dict[str, Name]  # digest -> a name of the image that it belongs to
@@ -65,7 +69,7 @@ def _push(registry: Registry, image: Image, name: Name) -> Pushed:
     except RegistryError as error:
         if not image.missing:
             raise
-        raise RegistryError("%s: the archive lacks %d parts of the image: save it for one platform, or for all"
+        raise RegistryError("%s: the archive lacks %d parts of the image: save it for one platform, or for all of them"
                             % (error, len(image.missing)))
     return Pushed(name, root.digest, len(blobs), len(sent), sum(blob.size for blob in sent))
 

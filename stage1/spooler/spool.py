@@ -1,18 +1,27 @@
 """The spool folder: which files are complete, and what becomes of them.
 
 A file is looked at when it has not changed for `settle_seconds`. What can be read as a whole archive is taken then;
-everything else (damaged, cut off, or a file in which no end can be seen) once it has not changed for `give_up_seconds`,
-because a transfer that stalls looks the same. `*~`, `.*` and `*.part` are left alone, and so is the folder `failed`.
+everything else (damaged, truncated, or a file in which no end can be seen) once it has not changed for
+`give_up_seconds`, because a transfer that stalls looks the same. `*~`, `.*` and `*.part` are left alone, and so is
+`failed`.
 
-Rule: nothing is removed here but what the caller says is in the registry, if it is still the file that was read.
+Rules: no symlink is followed below the folder; a file is opened, moved or removed only while it is the one that was
+seen; nothing is removed but what the caller says is in the registry.
 """
+import contextlib
+import hashlib
+import itertools
 import os
 import stat
-from typing import Callable, List, NamedTuple
+from typing import BinaryIO, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 FAILED = "failed"
 ERROR_SUFFIX = ".error"
 WAITING = ("~", ".part")  # at the end of a name: not finished, says who writes it
+MAX_FILES = 20000  # that are seen at once, at half a kilobyte of memory each; the others when those are gone
+NAME_BYTES = 255  # the longest name of almost every file system, where it does not say
+NUMBER_BYTES = 10  # left free in a name for `.2` and its like
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY
 
 
 class Signature(NamedTuple):
@@ -25,9 +34,15 @@ class Signature(NamedTuple):
 class File(NamedTuple):
     """A file of the spool folder that has come to rest."""
     name: str  # its path in the folder
-    path: str
     signature: Signature
     given_up: bool  # at rest for so long that nobody writes it any more
+
+
+class _Seen(NamedTuple):
+    """What is remembered of a file between two looks."""
+    signature: Signature
+    since: float
+    looks: int  # 0, 1 after it settled, 2 after it was given up
 
 
 class Spool:
@@ -38,71 +53,149 @@ class Spool:
         self._settle_seconds = settle_seconds
         self._give_up_seconds = give_up_seconds
         self._clock = clock
-        self._seen = {}  # type: Dict[str, Any]  # name -> (signature, since when, stage it was looked at in)
+        self._seen = {}  # type: Dict[str, _Seen]  # by name
+        self._last_number = 1  # given to a failed file whose name was taken
 
     def ready(self) -> List[File]:
         """The files to look at now, by name; each once when it settles and once when it is given up."""
         now, seen, files = self._clock(), {}, []
-        for name in self._names():
-            path = os.path.join(self.path, name)
-            try:
-                signature = signature_of(path)
-            except FileNotFoundError:
-                continue  # removed since the folder was read
+        for name, signature in sorted(itertools.islice(self._files(), MAX_FILES)):
             known = self._seen.get(name)
-            seen[name] = known if known and known[0] == signature else (signature, now, 0)
-            rest = now - seen[name][1]
-            stage = (rest >= self._settle_seconds) + (rest >= self._give_up_seconds)
-            if stage > seen[name][2]:
-                files.append(File(name, path, signature, rest >= self._give_up_seconds))
+            if not known or known.signature != signature:
+                known = _Seen(signature, now, 0)
+            seen[name] = known
+            rest = now - known.since
+            if (rest >= self._settle_seconds) + (rest >= self._give_up_seconds) > known.looks:
+                files.append(File(name, signature, rest >= self._give_up_seconds))
         self._seen = seen
         return files
 
-    def looked_at(self, file: File) -> None:
-        """It was not complete: not again before it changes or is given up."""
-        _, since, _ = self._seen[file.name]
-        self._seen[file.name] = (file.signature, since, 1 + file.given_up)
+    def looked_at(self, file: File, is_settled: bool = False) -> None:
+        """Leave the file alone until it changes or, unless `is_settled`, is given up."""
+        self._seen[file.name] = self._seen[file.name]._replace(looks=2 if is_settled else 1 + file.given_up)
 
     def waiting(self) -> int:
         """How many files there were at the last look."""
         return len(self._seen)
 
-    def failed(self) -> int:
-        """How many files could not be pushed."""
-        return sum(name.endswith(ERROR_SUFFIX) for _, _, names in os.walk(os.path.join(self.path, FAILED))
-                   for name in names)
+    def open(self, file: File) -> Optional[BinaryIO]:
+        """A reader of the file that was seen; None if it is gone or another one by now. Raises OSError."""
+        try:
+            with self._folder_of(file.name) as (folder, name):
+                # Without O_NONBLOCK a named pipe that took the file's place would be waited for.
+                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        except FileNotFoundError:
+            return None
+        reader = open(descriptor, "rb")
+        if _signature(os.fstat(descriptor)) == file.signature:
+            return reader
+        reader.close()
+        return None
 
     def remove(self, file: File) -> bool:
-        """Away with it, unless it is another file by now."""
-        if signature_of(file.path) != file.signature:
-            return False
-        os.unlink(file.path)
+        """Remove the file, unless it is another one by now. Raises OSError."""
+        with self._folder_of(file.name) as (folder, name):
+            if not _is_same(file, name, folder):
+                return False
+            os.unlink(name, dir_fd=folder)
         return True
 
     def fail(self, file: File, reason: str) -> str:
-        """Move it to the folder `failed`, the reason beside it; -> its name there. Nothing there is overwritten."""
-        target, number = os.path.join(FAILED, file.name), 1
-        while os.path.lexists(os.path.join(self.path, target)):
-            number += 1
-            target = os.path.join(FAILED, "%s.%d" % (file.name, number))
-        path = os.path.join(self.path, target)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path + ERROR_SUFFIX, "w", encoding="utf-8", errors="surrogateescape") as error:
-            error.write(reason + "\n")
-        os.rename(file.path, path)
-        return target
+        """Move the file to the folder `failed`, the reason beside it; -> its name there, "" if it is gone or another
+        one by now. Folders are joined to the name by backslashes; nothing there is overwritten. Raises OSError."""
+        with self._folder_of(file.name) as (folder, name), self._failed_folder() as failed:
+            if not _is_same(file, name, folder):
+                return ""
+            longest = (os.fstatvfs(failed).f_namemax or NAME_BYTES) - len(ERROR_SUFFIX) - NUMBER_BYTES
+            base = target = _shortened(file.name.replace("/", "\\"), longest)
+            while _exists(target, failed) or _exists(target + ERROR_SUFFIX, failed):
+                self._last_number += 1  # never begun again, so that the thousandth of a name finds its place at once
+                target = "%s.%d" % (base, self._last_number)
+            _write_reason(target + ERROR_SUFFIX, reason, failed)
+            os.rename(name, target, src_dir_fd=folder, dst_dir_fd=failed)
+        return "%s/%s" % (FAILED, target)
 
-    def _names(self) -> List[str]:
-        names = []
-        for folder, folders, files in os.walk(self.path):
-            inside = os.path.relpath(folder, self.path)
-            folders[:] = [name for name in folders if not name.startswith(".") and (inside, name) != (".", FAILED)]
-            names += [os.path.normpath(os.path.join(inside, name)) for name in files
-                      if not name.startswith(".") and not name.endswith(WAITING)
-                      and stat.S_ISREG(os.lstat(os.path.join(folder, name)).st_mode)]
-        return sorted(names)
+    def _files(self) -> Iterator[Tuple[str, Signature]]:
+        """Every file that is meant, by its path in the folder, in any order."""
+        folders = [""]
+        while folders:
+            for name, status in _entries(self.path, folders.pop()):
+                if stat.S_ISDIR(status.st_mode):
+                    folders.append(name)
+                elif stat.S_ISREG(status.st_mode) and not name.endswith(WAITING):
+                    yield name, _signature(status)
+
+    @contextlib.contextmanager
+    def _folder_of(self, name: str) -> Iterator[Tuple[int, str]]:
+        """Descriptor of the folder that holds the file, and the file's name in it."""
+        *parts, last = name.split("/")
+        with contextlib.ExitStack() as stack:
+            folder = _opened_folder(self.path, stack)
+            for part in parts:
+                folder = _opened_folder(part, stack, folder)
+            yield folder, last
+
+    @contextlib.contextmanager
+    def _failed_folder(self) -> Iterator[int]:
+        """Descriptor of the folder for what could not be pushed."""
+        with contextlib.ExitStack() as stack:
+            top = _opened_folder(self.path, stack)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(FAILED, dir_fd=top)
+            yield _opened_folder(FAILED, stack, top)
 
 
-def signature_of(path: str) -> Signature:
-    status = os.stat(path)
+def _opened_folder(name: str, stack: contextlib.ExitStack, inside: Optional[int] = None) -> int:
+    """Descriptor of a folder, which `stack` closes; below another one no symlink is followed."""
+    descriptor = os.open(name, _FOLDER if inside is None else _FOLDER | os.O_NOFOLLOW, dir_fd=inside)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _entries(top: str, folder: str) -> Iterator[Tuple[str, os.stat_result]]:
+    """What is in a folder of the spool, but hidden files and `failed`; nothing if it is gone or cannot be read."""
+    with contextlib.suppress(OSError), os.scandir(os.path.join(top, folder)) as found:
+        for entry in found:
+            name = os.path.join(folder, entry.name)
+            if not entry.name.startswith(".") and name != FAILED:
+                with contextlib.suppress(OSError):  # removed since the folder was read
+                    yield name, entry.stat(follow_symlinks=False)
+
+
+def _signature(status: os.stat_result) -> Signature:
     return Signature(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _is_same(file: File, name: str, folder: int) -> bool:
+    try:
+        return _signature(os.stat(name, dir_fd=folder, follow_symlinks=False)) == file.signature
+    except FileNotFoundError:
+        return False
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _shortened(name: str, longest: int) -> str:
+    """A name of at most so many bytes, the same for the same name; a checksum keeps others apart."""
+    data = os.fsencode(name)
+    if len(data) <= longest:
+        return name
+    mark = "-" + hashlib.sha256(data).hexdigest()[:12]
+    return os.fsdecode(data[:longest - len(mark)]) + mark
+
+
+def _write_reason(name: str, reason: str, folder: int) -> None:
+    """The reason is in the log as well: where there is no room for it, the file is kept without."""
+    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=folder)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(reason + "\n")
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=folder)

@@ -324,7 +324,7 @@ def test_a_push_survives_the_death_of_the_registry_in_little_memory(large, sandb
         return sum(path.stat().st_size for path in tmp_path.glob("storage/**/_uploads/*/data"))
     with open(large, "rb") as archive, site.registry():
         site.run("list")
-        process = subprocess.Popen(site.command + ["push", "large:1"] + site.options, stdin=archive)
+        process = subprocess.Popen(site.command + ["push", "large:1", "--as-layer"] + site.options, stdin=archive)
         wait_for(lambda: upload_bytes() > 70 << 20)  # in the second part
     assert process.poll() is None
     with site.registry():

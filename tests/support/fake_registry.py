@@ -2,7 +2,7 @@
 
 `FakeRegistry` answers on a socket, as the distribution spec says. `faults` is a list of (method, part of the path,
 what to do), each used once: a status, ("status", headers), CUT (close without an answer), HALF (take half the body,
-then close), or bytes to answer with, whatever they are.
+then close), or bytes to answer with, whatever they are. NONSENSE is a table of such bytes.
 """
 import contextlib
 import hashlib
@@ -20,6 +20,7 @@ if str(SPOOLER) not in sys.path:  # its modules import each other as they do in 
     sys.path.append(str(SPOOLER))
 
 CUT, HALF = "cut", "half"
+DATA = bytes(range(256)) * 40  # a blob
 
 
 class Clock:
@@ -45,6 +46,7 @@ class FakeRegistry:
         self.manifests = {}  # (repository, tag or digest) -> (media type, bytes)
         self.uploads = {}  # id -> bytearray
         self.faults = []
+        self.nonsense = None  # bytes that answer every request
         self.requests = []  # "METHOD path"
         self.authorization = ""  # what every request has to bring, if anything
         self.challenge = ""
@@ -54,11 +56,12 @@ class FakeRegistry:
         self.url = ""
 
     def fault(self, method, path):
+        """What to do instead of the right thing; None to do that."""
         for fault in self.faults:
             if fault[0] == method and fault[1] in path:
                 self.faults.remove(fault)
                 return fault[2]
-        return None
+        return self.nonsense
 
     def sent(self, method):
         """The paths asked for by a method."""
@@ -115,7 +118,8 @@ def answer(handler, fake):
         return
     body = handler.rfile.read(size)
     if isinstance(fault, bytes):
-        handler.wfile.write(fault)
+        with contextlib.suppress(ConnectionError):  # a client may have read enough
+            write(handler.wfile, fault)
         handler.close_connection = True
         return
     if fault:
@@ -130,6 +134,10 @@ def answer(handler, fake):
               {"WWW-Authenticate": fake.challenge.replace("URL", fake.url)})
     else:
         serve(handler, fake, handler.command, path, parameters, body)
+
+
+def write(file, data):
+    file.write(data)
 
 
 def serve(handler, fake, method, path, parameters, body):
@@ -231,3 +239,88 @@ def reply(handler, status, body=b"", headers=()):
 
 def digest_of(data):
     return "sha256:" + hashlib.sha256(bytes(data)).hexdigest()
+
+
+# --- what a hostile or broken registry may answer, whatever it is asked
+
+def _answer(*lines, body=b"", status=b"200 OK"):
+    return b"\r\n".join((b"HTTP/1.1 " + status,) + lines) + b"\r\n\r\n" + body
+
+
+def _sized(body, status=b"200 OK"):
+    return _answer(b"Content-Length: %d" % len(body), body=body, status=status)
+
+
+def _redirect(location, status=b"307 Temporary Redirect"):
+    return _answer(b"Content-Length: 0", b"Location: " + location, status=status)
+
+
+def _challenge(header):
+    return _answer(b"Content-Length: 0", b"WWW-Authenticate: " + header, status=b"401 Unauthorized")
+
+
+def _chunked(body):
+    return _answer(b"Transfer-Encoding: chunked", body=body)
+
+
+NONSENSE = {
+    "nothing": b"",
+    "zero bytes": bytes(100),
+    "another protocol": b"SSH-2.0-OpenSSH\r\n",
+    "a TLS alert": b"\x15\x03\x03\x00\x02\x02\x28",
+    "an unknown version": b"HTTP/9.9 200 OK\r\n\r\n",
+    "a status that is not a number": b"HTTP/1.1 abc\r\n\r\n",
+    "a status out of range": _answer(status=b"1000 What"),
+    "a status without a reason": _answer(b"Content-Length: 0", status=b"418"),
+    "404 without a body": _answer(b"Content-Length: 0", status=b"404 Not Found"),
+    "Continue for ever": b"HTTP/1.1 100 Continue\r\n\r\n" * 10000,
+    "too many headers": _answer(*[b"X-%d: y" % number for number in range(200)]),
+    "headers without end": _answer(*[b"X: " + b"y" * 60000] * 50),
+    "a line too long": _answer(b"X: " + b"y" * 100000),
+    "a header that is not one": _answer(b"\xff\xfe", b": :"),
+    "non-ASCII headers": _answer(b"Content-Type: \xe4\x1b[31m", b"Docker-Content-Digest: sha256:\xe4\x1b[31m",
+                                 b"Range: \xb2", b"Location: \xe4", b"Content-Length: 0", status=b"202 \xe4\x1b[31m"),
+    "a Location that is not a URL": _redirect(b"http://["),
+    "a Location with a bad port": _redirect(b"http://127.0.0.1:99999/"),
+    "a Location without a host": _redirect(b"http:///x"),
+    "a Location of a file": _redirect(b"file:///etc/passwd"),
+    "a Location with a password": _redirect(b"http://user:password@127.0.0.1:1/"),
+    "a Location with a space": _redirect(b"/v2/ HTTP/1.1"),
+    "a Location in Latin-1": _redirect(b"http://127.0.0.1/\xe4"),
+    "a Location of 60,000 bytes": _redirect(b"ftp://" + b"x" * 60000),
+    "an upload that is not at a URL": _redirect(b"http://[", status=b"202 Accepted"),
+    "an upload somewhere else": _redirect(b"http://127.0.0.1:1/", status=b"202 Accepted"),
+    "redirects in a circle": _redirect(b"/v2/"),
+    "a Retry-After that is a power": _answer(b"Content-Length: 0", b"Retry-After: \xb2", status=b"503 Busy"),
+    "a Retry-After of years": _answer(b"Content-Length: 0", b"Retry-After: 99999999999", status=b"429 Busy"),
+    "a realm that is not a URL": _challenge(b'Bearer realm="http://["'),
+    "a realm in Latin-1": _challenge(b'Bearer realm="http://\xe4/"'),
+    "a realm that nobody serves": _challenge(b'Bearer realm="http://127.0.0.1:1/token"'),
+    "a challenge of nothing": _challenge(b"\xff"),
+    "a challenge without end": _challenge(b"Bearer " + b"a" * 60000),
+    "a chunk that is not a number": _chunked(b"zz\r\n"),
+    "a chunk of negative size": _chunked(b"-5\r\n" + b"x" * 1000000),
+    "a chunk of all bytes but one": _chunked(b"-1\r\n" + b"x" * 1000000),
+    "a chunk of exabytes": _chunked(b"ffffffffffffffff\r\nx"),
+    "chunks of one byte": _chunked(b"1\r\nx\r\n" * 1000000),
+    "chunks that are cut off": _chunked(b"9\r\nabc"),
+    "a trailer without end": _chunked(b"0\r\n" + b"X: y\r\n" * 1000000),
+    "more bytes announced": _answer(b"Content-Length: 100", body=b"{}"),
+    "fewer bytes announced": _answer(b"Content-Length: 1", body=b"{}" * 100),
+    "a negative length": _answer(b"Content-Length: -1", body=b"{}"),
+    "a length that is a power": _answer(b"Content-Length: \xb2", body=b"{}"),
+    "a list of its own kind": _sized(b"[]"),
+    "a list of numbers": _sized(b'{"tags": [1], "repositories": [{}], "manifests": 3, "errors": [3]}'),
+    "names that are not legal": _sized(b'{"tags": ["../../x", "a b", "\\u001b[31m"], "repositories": ["..", "A", ""]}'),
+    "a web page": _sized(b"<html>"),
+    "JSON nested without end": _sized(b"[" * 1000000),
+    "JSON of many objects": _sized(b'{"tags": [' + b"{}," * 300000 + b"{}]}"),
+    "more than is ever asked for": _sized(b" " * (5 << 20)),
+    "a number without end": _sized(b'{"tags": ' + b"9" * 1000000 + b"}"),
+    "an error with escapes": _sized(b'{"errors": [{"code": "A\\u001b[31m", "message": "b\\nerror: c"}]}', b"400 Bad"),
+    "an error of another shape": _sized(b'{"errors": [{"code": {}, "message": []}, 3, null]}', b"400 Bad"),
+    "an error of many objects": _sized(b'{"errors": [' + b"{}," * 300000 + b"{}]}", b"400 Bad"),
+    "a Link that is not a URL": _answer(b'Link: <http://[>; rel="next"', b"Content-Length: 2", body=b"{}"),
+    "a Link of brackets": _answer(b"Link: " + b"<" * 60000, b"Content-Length: 2", body=b"{}"),
+    "a next page that is the same": _answer(b'Link: </v2/_catalog>; rel="next"', b"Content-Length: 2", body=b"{}"),
+}

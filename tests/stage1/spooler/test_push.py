@@ -11,13 +11,12 @@ from builder.reading import archive, images, oci
 from builder.reading.errors import BuildError
 
 from tests.support import samples
-from tests.support.fake_registry import running
 
 from content import ARCHITECTURE, TITLE, Opened
 from names import Name
-from pull import DOCKER_ARCHIVE, OCI_ARCHIVE, pull
+from protocol import Manifest, RegistryError
+from pull import DOCKER_ARCHIVE, MAX_DEPTH, MAX_MANIFESTS, OCI_ARCHIVE, pull
 from push import named, named_by_archive, push
-from registry_client import Registry, RegistryError
 
 pytestmark = pytest.mark.usefixtures("zstd_program")
 
@@ -26,21 +25,8 @@ PLAIN_TAR = samples.tar_of([("a", b"hello"), ("etc/b", b"x" * 1000)])
 PLATFORM = "linux/" + ARCHITECTURE
 
 
-@pytest.fixture
-def fake():
-    with running() as registry:
-        yield registry
-
-
-@pytest.fixture
-def client(fake):
-    registry = Registry(fake.url)
-    yield registry
-    registry.close()
-
-
-def pushed(client, path, title="app.tar", choose=named, name=NAME):
-    with Opened(str(path), title) as content:
+def pushed(client, path, title="app.tar", choose=named, name=NAME, **more):
+    with open(str(path), "rb") as file, Opened(file, str(path), title, **more) as content:
         return push(client, choose(content.images, name))
 
 
@@ -121,7 +107,7 @@ def test_several_images_need_their_own_names(fake, client, tmp_path):
 def test_an_image_without_a_name_gets_that_of_its_file_or_is_refused(client, tmp_path):
     path = samples.write(tmp_path / "app.tar", samples.layout(samples.sample()))
     assert [item.name for item in pushed(client, path, choose=named_by_archive)] == [NAME]
-    with pytest.raises(BuildError, match="has no name for it"):
+    with pytest.raises(BuildError, match="has no name for this image"):
         pushed(client, path, choose=named_by_archive, name=None)
 
 
@@ -139,9 +125,9 @@ def test_a_signature_comes_along_with_its_image(fake, client, tmp_path):
 @pytest.mark.parametrize("data, media_type", (
     (PLAIN_TAR, oci.OCI_LAYER), (gzip.compress(PLAIN_TAR), oci.OCI_LAYER_GZIP),
     (samples.zstd_stored(PLAIN_TAR), oci.OCI_LAYER_ZSTD)))
-def test_a_tar_that_is_no_image_becomes_one_of_one_layer(data, media_type, fake, client, tmp_path, zstd_program):
+def test_as_a_layer_a_tar_without_an_image_becomes_an_image(data, media_type, fake, client, tmp_path, zstd_program):
     (tmp_path / "app.tar").write_bytes(data)
-    pushed(client, tmp_path / "app.tar")
+    pushed(client, tmp_path / "app.tar", as_layer=True)
     manifest = manifest_of(fake, "team/app", "1.2")
     (layer,) = manifest["layers"]
     assert (layer["mediaType"], layer["digest"]) == (media_type, oci.digest_of(data))
@@ -154,7 +140,22 @@ def test_a_tar_that_is_no_image_becomes_one_of_one_layer(data, media_type, fake,
 def test_a_layer_for_which_there_is_no_media_type_is_refused(client, tmp_path):
     (tmp_path / "app.tar.xz").write_bytes(lzma.compress(PLAIN_TAR))
     with pytest.raises(BuildError, match="compressed with xz"):
-        pushed(client, tmp_path / "app.tar.xz", "app.tar.xz")
+        pushed(client, tmp_path / "app.tar.xz", "app.tar.xz", as_layer=True)
+
+
+@pytest.mark.parametrize("name", ("bin/sh", ".dockerenv", "Chart.yaml", "other.tar", "values/a"))
+def test_a_tar_without_an_image_is_refused_as_the_builder_refuses_it(name, fake, client, tmp_path):
+    path = samples.write(tmp_path / "app.tar", [(name, b"x")])
+    with archive.open_archive(str(path)) as opened, pytest.raises(BuildError) as refusal:
+        images.read_images(opened)
+    with pytest.raises(BuildError) as ours:
+        pushed(client, path)
+    assert str(ours.value) == str(refusal.value) and not fake.requests
+
+
+def test_as_a_layer_an_image_is_still_an_image(client, tmp_path):
+    path = samples.write(tmp_path / "app.tar", samples.crane(samples.sample(), samples.NAME))
+    assert pushed(client, path)[0].digest == pushed(client, path, as_layer=True)[0].digest
 
 
 @pytest.mark.parametrize("data", (b"key: value\n", gzip.compress(b"text"), b"\x1f\x8b rubbish", bytes(2048)))
@@ -178,7 +179,7 @@ def test_any_other_file_becomes_an_artifact_with_its_name_as_title(data, fake, c
     (PLAIN_TAR[:1000], "app.tar", "is cut off"),
     (gzip.compress(PLAIN_TAR)[:-9], "app.tgz", "is cut off"),
 ))
-def test_what_is_not_whole_or_no_archive_is_refused(data, title, words, client, tmp_path):
+def test_what_is_not_whole_or_not_an_archive_is_refused(data, title, words, client, tmp_path):
     (tmp_path / "x").write_bytes(data)
     with pytest.raises(BuildError, match=words):
         pushed(client, tmp_path / "x", title)
@@ -190,6 +191,29 @@ def test_a_damaged_layer_sends_nothing(fake, client, tmp_path):
     with pytest.raises(BuildError, match="is damaged"):
         pushed(client, samples.write(tmp_path / "app.tar", members))
     assert not fake.requests
+
+
+def index_of_indexes(client, count):
+    """An index of so many entries that all name the same index, and so on, four deep; -> the name of the outermost."""
+    data = json.dumps({"schemaVersion": 2, "mediaType": oci.OCI_MANIFEST, "config": {}, "layers": []}).encode()
+    data = data.replace(b'"config": {}', b'"config": {"digest": "%s", "size": 0}' % oci.digest_of(b"").encode())
+    media_type = oci.OCI_MANIFEST
+    for _ in range(MAX_DEPTH):
+        client.put_manifest("team/app", oci.digest_of(data), Manifest(media_type, oci.digest_of(data), data))
+        entry = {"mediaType": media_type, "digest": oci.digest_of(data), "size": len(data)}
+        media_type = oci.OCI_INDEX
+        data = json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": [entry] * count}).encode()
+    client.put_manifest("team/app", "1.2", Manifest(media_type, oci.digest_of(data), data))
+
+
+def test_an_index_that_names_the_same_manifest_over_and_over_is_read_once(fake, client):
+    index_of_indexes(client, 500)
+    before = len(fake.requests)
+    assert len(b"".join(pull(client, NAME, OCI_ARCHIVE, PLATFORM))) < 1 << 20
+    assert len(fake.requests) - before <= MAX_DEPTH + 2
+    index_of_indexes(client, MAX_MANIFESTS + 1)
+    with pytest.raises(BuildError, match="leads to more than"):
+        list(pull(client, NAME, OCI_ARCHIVE, PLATFORM))
 
 
 def test_what_is_not_there_cannot_be_pulled(client):

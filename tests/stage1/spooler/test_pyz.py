@@ -1,8 +1,15 @@
 """spooler.pyz: its size, its imports, its command line on every Python."""
 import ast
+import contextlib
+import fcntl
+import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 import zipfile
 
 import pytest
@@ -16,8 +23,9 @@ from tests.support.interpreters import interpreters
 
 ARCHIVE = samples.tar_of(samples.crane(samples.sample(), samples.NAME))
 # Each is a file more that the image's Python has to have.
-MAY_IMPORT = {"argparse", "base64", "functools", "hashlib", "http", "io", "itertools", "json", "os", "re",
-              "signal", "socket", "socketserver", "ssl", "stat", "sys", "tarfile", "tempfile", "threading", "time", "typing", "urllib"}
+MAY_IMPORT = {"argparse", "base64", "contextlib", "functools", "hashlib", "http", "io", "itertools", "json", "os", "re",
+              "select", "signal", "socket", "socketserver", "ssl", "stat", "sys", "tarfile", "tempfile", "threading",
+              "time", "typing", "urllib"}
 ON_DEMAND = {"ssl"}
 
 
@@ -26,12 +34,6 @@ def packed(tmp_path_factory):
     path = tmp_path_factory.mktemp("pyz") / "spooler.pyz"
     path.write_bytes(pyz.pack(pyz.read_spooler()))
     return path
-
-
-@pytest.fixture
-def fake():
-    with running() as registry:
-        yield registry
 
 
 def run(packed, fake, *arguments, stdin=b"", python=sys.executable, **environment):
@@ -71,11 +73,6 @@ def test_it_imports_the_standard_library_the_reading_modules_and_itself():
                 assert not ON_DEMAND & set(names)
     assert {name for name in used if name.startswith("builder")} <= readers
     assert {name.partition(".")[0] for name in used} - own - {"builder"} == MAY_IMPORT
-
-
-def test_every_module_keeps_to_the_line_length():
-    for path in SPOOLER.glob("*.py"):
-        assert not [line for line in path.read_text(encoding="utf-8").splitlines() if len(line) > 120], path.name
 
 
 def test_every_python_pushes_lists_pulls_and_deletes(packed, fake, tmp_path):
@@ -119,8 +116,12 @@ def test_every_image_of_another_registry_is_copied_under_its_names(packed, fake)
     (("push", "app"), ARCHIVE[:-1024], 2, "error: stdin"),
     (("push", "app"), ARCHIVE[:2000], 2, "stdin: is cut off"),
     (("pull", "app"), b"", 2, "app:latest: is not in the registry"),
-    (("list", "--registry", "localhost:5000"), b"", 2, "--registry: is no http://"),
-    (("list", "--registry", "http://u:p@h"), b"", 2, "--registry: is no http://"),
+    (("list", "--registry", "localhost:5000"), b"", 2, "--registry: is not the URL"),
+    (("list", "--registry", "http://u:p@h"), b"", 2, "--registry: is not the URL"),
+    (("list", "--registry", "http://["), b"", 2, "--registry: is not the URL"),
+    (("copy", "--source", "http://["), b"", 2, "--source: is not the URL"),
+    (("spool", "--spool", "/does/not/exist"), b"", 1, "/does/not/exist"),
+    (("push", "app"), samples.tar_of([("bin/sh", b"x")]), 2, "stdin: is a root file system"),
     (("list", "--credentials", "/does/not/exist"), b"", 1, "/does/not/exist"),
     (("list", "--registry", "http://127.0.0.1:1", "--retry-seconds", "0"), b"", 1, "refused"),
     (("list", "--registry", "https://127.0.0.1:1", "--ca-file", "/does/not/exist"), b"", 2, "/does/not/exist"),
@@ -146,6 +147,101 @@ def test_every_option_is_a_variable_too(packed, fake):
     assert status == 2 and "--format" in err
     status, out, err = run(packed, fake, "list", SEEDPOD_SPOOLER_RETRY_SECONDS="soon")
     assert status == 2 and "--retry-seconds" in err
+
+
+def test_as_a_layer_any_tar_is_an_image(packed, fake):
+    assert run(packed, fake, "push", "app", "--as-layer", stdin=samples.tar_of([("bin/sh", b"x")]))[0] == 0
+    assert ("app", "latest") in fake.manifests
+
+
+def test_an_image_that_cannot_be_copied_stops_no_other(packed, fake):
+    with running() as injector:
+        for name in ("a:1", "b:1", "c:1"):
+            assert run(packed, injector, "push", name, stdin=ARCHIVE)[0] == 0
+        injector.faults = [("GET", "/v2/b/manifests/1", 404)]
+        status, out, err = run(packed, fake, "copy", "--source", injector.url)
+    assert (status, out.count(b"pushed ")) == (1, 2)
+    assert err.splitlines()[0].startswith("error: b:1: ") and "1 of 3 images were not copied" in err.splitlines()[1]
+
+
+# --- the sidecar and its log
+
+@contextlib.contextmanager
+def spooling(packed, fake, folder, stderr, **more):
+    """The sidecar as a process; -> a function that gets its counts, once it answers."""
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-I", "-S", str(packed), "spool", "--registry", fake.url, "--spool",
+                                str(folder), "--health-port", str(port), "--settle-seconds", ".02",
+                                "--give-up-seconds", ".1"], stderr=stderr, env={}, **more)
+
+    def counts():
+        with urllib.request.urlopen("http://127.0.0.1:%d/live" % port, timeout=60) as answer:
+            return json.loads(answer.read().decode())
+    try:
+        yield process, counts
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(condition, seconds=60):
+    """Wait for something that a busy machine may take its time for."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if condition():
+                return True
+        time.sleep(.02)
+    return False
+
+
+def pipe_that_is(kind):
+    """The end to write to of a pipe that nobody reads, or whose reader is gone; -> what to close, and that end."""
+    reader, writer = os.pipe()
+    if kind == "closed":
+        os.close(reader)
+        return [writer], writer
+    if kind == "full":
+        fcntl.fcntl(writer, fcntl.F_SETFL, os.O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4096)
+        fcntl.fcntl(writer, fcntl.F_SETFL, 0)
+    return [reader, writer], writer
+
+
+@pytest.mark.parametrize("kind", ("closed", "full"))
+def test_a_log_that_nobody_reads_stalls_nothing(kind, packed, fake, tmp_path):
+    ends, writer = pipe_that_is(kind)
+    try:
+        with spooling(packed, fake, tmp_path, writer) as (process, counts):
+            for name in ("a.tar", "page.tar", "z.tar"):
+                (tmp_path / name).write_bytes(b"<html>" if name == "page.tar" else ARCHIVE)
+            assert until(lambda: counts()["pushed"] == 2 and counts()["failed"] == 1)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 143
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+def test_with_its_streams_closed_no_file_gets_the_log(packed, fake, tmp_path):
+    close_all = ["sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"]
+    command = close_all + [sys.executable, "-I", "-S", str(packed), "push", "app", "--registry", fake.url]
+    assert subprocess.run(command, env={}).returncode == 2  # nothing comes from a closed stdin
+    assert subprocess.run(command[:-4] + ["list"] + command[-2:], env={}).returncode == 0
+
+
+def test_a_line_of_the_log_is_one_line_of_bounded_length(packed, fake, tmp_path):
+    (tmp_path / ("\x1b[31m\n" * 30)).write_bytes(b"<html>")
+    with open(str(tmp_path / ".log"), "w+b") as log:
+        with spooling(packed, fake, tmp_path, log) as (_, counts):
+            assert until(lambda: counts()["failed"] == 1)
+            log.seek(0)
+            lines = log.read().decode().splitlines()
+    assert all(line.isprintable() and len(line) < 4096 for line in lines) and "failed " in lines[-1]
 
 
 @pytest.mark.parametrize("by", ("file", "config.json", "variables"))
