@@ -50,9 +50,10 @@ def get(server, path, host="127.0.0.1"):
 
 def ended(connection):
     """Whether the other side closed a connection, at the latest after the time-out."""
-    with contextlib.suppress(ConnectionError):
+    try:
         return connection.recv(1) == b""
-    return True
+    except ConnectionError:
+        return True
 
 
 def test_ready_says_whether_the_registry_answers_and_shows_the_counts(server, counts):
@@ -80,9 +81,9 @@ def test_a_client_that_goes_on_sending_is_ended_at_its_deadline(monkeypatch, cou
         with socket.create_connection(("127.0.0.1", server.server_address[1]), TIMEOUT_SECONDS) as slow:
             slow.settimeout(.02)
             started = time.monotonic()
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):
                 while time.monotonic() < started + TIMEOUT_SECONDS:
-                    slow.send(b"X")
+                    slow.send(b"X")  # which fails in the end
                     with contextlib.suppress(socket.timeout):
                         if not slow.recv(1):
                             break
@@ -108,7 +109,7 @@ def test_of_too_many_silent_clients_the_oldest_give_way(server, connections):
     b"GET /live HTTP/1.1\r\n" + b"X: y\r\n" * 5000))
 def test_nonsense_is_answered_or_ended_and_the_next_probe_goes_on(request_bytes, server, connections):
     client = connections()
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):  # it may be ended at any moment
         client.sendall(request_bytes)
         client.shutdown(socket.SHUT_WR)
         client.recv(100)
