@@ -27,6 +27,7 @@ NAME = re.compile(r"(?=.{1,255}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\
 DIGEST = re.compile("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 ROUTE = re.compile("/v2/(.+)/(manifests|blobs|referrers|tags(?=/list$))/([^/]+)")
 HOST = re.compile(r"[a-zA-Z0-9.:[\]-]+")  # that may stand in a page
+DOCKER_HUB = r"^((index|registry-1)\.docker\.io|registry\.hub\.docker\.com)$"  # its other names
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")  # 18 digits: as many as a 64-bit offset surely holds
 
 # One thing to serve: `body` is its bytes, or None where they lie on the disk as a blob.
@@ -141,8 +142,8 @@ class Registry:
         name, kind, reference = match.groups()
         if not NAME.fullmatch(name):
             return error(400, "NAME_INVALID", "not a repository name: " + name)
-        full_name, host = name, parameters.get("ns", "").lower()
-        if host:  # a mirror is asked: the host of the original comes beside the path
+        full_name, host = name, re.sub(DOCKER_HUB, "docker.io", parameters.get("ns", "").lower())
+        if host and not name.startswith(host + "/"):  # a mirror's path may name the host already
             full_name = "%s/%s" % (host, name)
         repository = self.repositories.get(full_name)
         if not repository:

@@ -1,7 +1,11 @@
+import contextlib
 import json
+import subprocess
+import sys
 
 import pytest
 
+from builder.zipapp import pyz
 from tests.e2e.images import NAME
 from tests.e2e.programs import STOP_SECONDS, free_port, is_registry
 
@@ -59,6 +63,37 @@ def test_containerd_pulls_through_a_mirror_for_docker_io(ctr, served, tmp_path):
     log = image.log.read_text()
     assert "/v2/library/registry/manifests/2?ns=docker.io" in log
     assert "/v2/library/registry/blobs/%s?ns=docker.io" % image.image_id in log
+
+
+@contextlib.contextmanager
+def mirrored(node, *urls):
+    """The folder of hosts.toml files that stage1/mirror keeps on a node whose root is `node`, for docker.io."""
+    (node / "etc" / "containerd").mkdir(parents=True)
+    command = [sys.executable, "-I", "-S", "-c", pyz.read_mirror(), "--root", node, "--owner", "seedpod"]
+    with subprocess.Popen([*command, *("docker.io=" + url for url in urls)], stdout=subprocess.PIPE) as process:
+        try:
+            for _ in ("certs.d", "the text of containerd's default as one folder"):
+                assert process.stdout.readline().endswith(b": written\n")
+            yield node / "etc" / "containerd" / "certs.d"
+        finally:
+            process.terminate()
+
+
+def test_containerd_pulls_the_original_name_through_the_mirror_that_the_daemonset_writes(ctr, served, tmp_path):
+    image = served("oci")
+    with mirrored(tmp_path / "node", "http://%s/v2/docker.io" % image.address) as hosts:
+        ctr("images", "pull", "--hosts-dir", hosts, *NATIVE, NAME)
+    assert image_id(ctr, NAME) == image.image_id
+    assert "/v2/docker.io/library/registry/manifests/2?ns=docker.io" in image.log.read_text()
+    assert list((tmp_path / "node" / "etc" / "containerd").iterdir()) == []
+
+
+def test_a_mirror_that_is_gone_lets_containerd_ask_the_next_one(ctr, served, tmp_path):
+    image = served("oci")
+    gone = "http://127.0.0.1:%d/v2/docker.io" % free_port()
+    with mirrored(tmp_path / "node", gone, "http://%s/v2/docker.io" % image.address) as hosts:
+        ctr("images", "pull", "--hosts-dir", hosts, *NATIVE, NAME)
+    assert image_id(ctr, NAME) == image.image_id
 
 
 @pytest.mark.parametrize("form", ("docker-archive", "crane", "squeezed"))

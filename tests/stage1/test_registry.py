@@ -78,6 +78,12 @@ def test_an_image_is_served_under_each_of_its_names():
     ("/v2/a/b/manifests/2?ns=host:5000", 200), ("/v2/a/b/manifests/2?ns=host%3A5000", 200),
     ("/v2/a/b/manifests/2?x=y&ns=HOST:5000", 200), ("/v2/host:5000/a/b/manifests/2", 400),
     ("/v2/a/b/manifests/2?ns=docker.io", 404), ("/v2/a/b/manifests/2?ns=", 200), ("/v2/a/b/manifests/2?ns", 200),
+    ("/v2/docker.io/library/x/manifests/1?ns=docker.io", 200), ("/v2/docker.io/library/x/manifests/1", 200),
+    ("/v2/docker.io/library/x/manifests/1?ns=index.docker.io", 200),
+    ("/v2/library/x/manifests/1?ns=registry-1.docker.io", 200),
+    ("/v2/docker.io/library/x/manifests/1?ns=registry.hub.docker.com", 200),
+    ("/v2/docker.io/library/x/manifests/1?ns=quay.io", 404),
+    ("/v2/docker.io/library/x/manifests/1?ns=an.index.docker.io", 404),
     ("/v2/a/b/tags/list?ns=host:5000", 200), ("/v2/a/b/blobs/%s?ns=host:5000" % oci.digest_of(IMAGE.config), 200),
     ("/v2/a/b/referrers/%s?ns=host:5000" % DIGEST, 200)])
 def test_the_host_of_the_original_picks_the_image_for_a_mirror(target, expected):
