@@ -46,7 +46,7 @@ NEEDS = {"--explain": "--cluster", "--signers": "--verify", "--registry-image": 
          "--registry-storage": "--with-registry"}
 EXCLUDE = (("--quiet", "--json"), ("--quiet", "--explain"), ("--tolerate", "--tolerate-all"))
 # Without archives there is nothing that these mean.
-OF_ARCHIVES = ("--out", "--compression", "--chunk-size", "--squeeze", "--sign", "--with-registry")
+OF_ARCHIVES = ("--out", "--compression", "--chunk-size", "--squeeze", "--sign", "--dry-run", "--with-registry")
 
 EPILOG = """\
 examples:
@@ -152,6 +152,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--squeeze", action="store_true",
                         help="decompress the layers, so that xz compresses them better: the image IDs stay, the "
                         "manifest digests change")
+    result.add_argument("--dry-run", action="store_true",
+                        help="do all but write: print size, chunks and warnings")
     result.add_argument("--json", action="store_true", help="print the summary, or the error, as JSON")
     result.add_argument("--quiet", action="store_true", help="print errors only: no summary, no progress")
     result.add_argument("--sign", default="", metavar="KEY",

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tuple
@@ -23,7 +24,7 @@ from builder.cluster.choice import Decision, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse
 from builder.reading.errors import BuildError, shown
 from builder.output import signature
-from builder.output.writer import write_file
+from builder.output.writer import check_out, write_file
 from builder.pipeline import STDOUT, Order, Progress, build
 from builder.rewriting.platforms import checked_platform
 from builder.cluster.preflight import check
@@ -151,13 +152,23 @@ def run_build(options: argparse.Namespace) -> None:
         report(options, dict(decided(decision), **explained(decision)), full_explanation(decision))
         return
     order = with_stdin(order_of(options, cluster))
-    with progress_of(options) as progress:
-        result = build(order, sys.stdout.buffer, progress)
+    with progress_of(options) as progress, contextlib.ExitStack() as stack:
+        made = elsewhere(order, stack) if options.dry_run else order
+        result = build(made, sys.stdout.buffer, progress)
     found, page = facts(order, result), ""
     if options.explain:
         page = explanation(result.decision) + "\n\n"
         found.update(explained(result.decision))
+    found["dry_run"] = options.dry_run
     report(options, found, page + summary(found))
+
+
+def elsewhere(order: Order, stack: contextlib.ExitStack) -> Order:
+    """The same order, once it is clear that OUT could be written, into a folder that vanishes with the stack."""
+    if order.out != STDOUT:
+        check_out(order.out)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-"))
+    return order._replace(out=os.path.join(folder, "out"))
 
 
 def full_explanation(decision: Decision) -> str:

@@ -32,7 +32,7 @@ START_SECONDS = 30  # for a Python to start on a slow disk; it takes a tenth of 
 
 
 def demo() -> None:
-    """Do it and tell each step with the time that it took."""
+    """Do it, and print each step with the time that it took."""
     if os.name != "posix":
         raise BuildError("--demo: the injector runs on Linux: try it there, or build for a cluster")
     with tempfile.TemporaryDirectory(prefix="seedpod-demo-") as folder:
@@ -98,13 +98,13 @@ def injector(pyz: str, chunks: str, digest: str, seed: str) -> Iterator[int]:
     started = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
-            said = []
+            lines = []
             for line in process.stdout:
-                said.append(line.strip())
+                lines.append(line.strip())
                 if line.startswith("listening"):
                     break
             else:
-                raise OSError("the injector ended with status %d: %s" % (process.wait(), " / ".join(said)))
+                raise OSError("the injector ended with status %d: %s" % (process.wait(), " / ".join(lines)))
             print("ran     injector.pyz (%d bytes), unpack and serve  (%.2f s)"
                   % (os.path.getsize(pyz), time.monotonic() - started))
             yield port

@@ -12,6 +12,7 @@ import contextlib
 import re
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
+from builder.kubernetes.file_names import README, SUMS
 from builder.output import writer
 from builder.reading.errors import BuildError
 from builder.reading.oci import Image
@@ -21,6 +22,17 @@ from builder.pipeline import STDOUT, Order, Progress, read
 from builder.reading.reference import digest_tag, parse
 
 SUFFIX = ".tar"
+MARK = "Written by Seedpod --split."
+FOLDER_TEXT = """\
+{mark} One OCI archive for each image, to be pushed into a registry.
+
+With the spooler that build.py --with-registry writes beside a registry:
+  SPOOLER="kubectl -n seedpod exec -i deploy/seedpod-registry -c spooler -- python3 -I -S /spooler/spooler.pyz"
+  for file in THIS_FOLDER/*.tar; do $SPOOLER push < "$file"; done
+skopeo, podman and ctr read them, too. {sums} shows whether the folder was copied whole: sha256sum -c {sums}
+
+{table}
+"""
 NO_HOST = "localhost"  # stands where there is none in a reference; what follows is the repository, a host in it or not
 
 
@@ -35,7 +47,8 @@ def split(order: Order, progress: Progress) -> Tuple[List[Part], List[str]]:
     """Write OUT; -> its archives, and what the user should know."""
     if order.out == STDOUT:
         raise BuildError("--split: writes several files: name a folder with -o")
-    writer.check_out(order.out)
+    old = writer.listed(order.out)  # anything else in the folder is somebody's own
+    writer.check_out(order.out, MARK, old.__contains__)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(writer.Folder(order.out))
         images, notes, _ = read(order, stack, folder.scratch, progress)
@@ -47,6 +60,8 @@ def split(order: Order, progress: Progress) -> Tuple[List[Part], List[str]]:
             members = contents(group)
             folder.write([(file, tar(members, lambda count: progress("writing", count, total)))])
             parts.append(Part(file, names_of(group), sum(blob.size for _, blob in members)))
+        text = FOLDER_TEXT.format(mark=MARK, sums=SUMS, table=table(parts, ()))
+        folder.write([(README, [text.encode()])])
         folder.keep()
     return parts, notes + clashes
 
@@ -87,6 +102,6 @@ def names_of(group: Sequence[Image]) -> Tuple[str, ...]:
 
 def table(parts: Sequence[Part], notes: Sequence[str]) -> str:
     """The archives as a table, for people."""
-    width = max(len(part.file) for part in parts)
+    width = max((len(part.file) for part in parts), default=0)
     lines = ["%-*s  %11d bytes  %s" % (width, part.file, part.size, " ".join(part.names)) for part in parts]
     return "\n".join(lines + ["note  " + note for note in notes])

@@ -153,7 +153,8 @@ def summary(found: Facts) -> str:
               *squeezing(found["squeeze"], payload["bytes"]),
               *limits(found["annotation"])]
     lines += labelled("note", list(found["notes"]) + placed(found)) + reasons(found)
-    return "\n".join(lines + [""] + next_steps(found)).lstrip("\n")
+    end = ["dry run: nothing was written"] if found.get("dry_run") else next_steps(found)
+    return "\n".join(lines + [""] + end).lstrip("\n")
 
 
 def limits(annotation: Facts) -> List[str]:

@@ -81,6 +81,26 @@ def test_quiet_shows_no_progress(archive, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("out", ["out", "-"])
+def test_a_dry_run_reports_all_and_writes_nothing(tmp_path, archive, out):
+    environment = dict(os.environ, TMPDIR=str(tmp_path))
+    status, stdout, stderr = run(archive, "--image", builds.IMAGE, "-o", out, "--dry-run", cwd=tmp_path, env=environment)
+    page = stderr if out == "-" else stdout
+    assert (status, stderr if out != "-" else stdout) == (0, "")
+    assert "docker.io/library/sample:1\n" in page and "chunks    " in page
+    assert page.endswith("\n\ndry run: nothing was written\n") and "next steps" not in page
+    assert os.listdir(tmp_path) == ["a.tar"]
+
+
+def test_a_dry_run_meets_every_refusal(tmp_path, archive):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    refused(run(archive, "--image", builds.IMAGE, "-o", tmp_path / "full", "--dry-run"), "that Seedpod did not write")
+    refused(run(archive, "--cluster", dump("pull-secrets"), "--dry-run", cwd=tmp_path), "--node-port 31999: is taken by")
+    answer = run(archive, "--image", builds.IMAGE, "--dry-run", "--json", cwd=tmp_path)[1]
+    assert json.loads(answer)["dry_run"] is True and sorted(os.listdir(tmp_path)) == ["a.tar", "full"]
+
+
 @pytest.mark.parametrize("words, line", [
     (["--chunk-size", "0"], "--chunk-size 0: is not a size: write 184KiB, 1MiB or a number of bytes"),
     (["--imag", "x"], "--imag: unknown option: did you mean --image?"),

@@ -86,8 +86,35 @@ def test_the_folder_can_be_checked_and_is_the_same_each_time(tmp_path):
         split_up(tmp_path, members, out=out)
     sums = (tmp_path / "out" / "SHA256SUMS").read_text()
     data = (tmp_path / "out" / "library_one_1.tar").read_bytes()
-    assert sums == (tmp_path / "again" / "SHA256SUMS").read_text() == "%s  library_one_1.tar\n" % (
-        hashlib.sha256(data).hexdigest())
+    page = (tmp_path / "out" / "README.txt").read_bytes()
+    assert sums == (tmp_path / "again" / "SHA256SUMS").read_text() == "%s  README.txt\n%s  library_one_1.tar\n" % (
+        hashlib.sha256(page).hexdigest(), hashlib.sha256(data).hexdigest())
+    assert page.startswith(split.MARK.encode()) and b"library_one_1.tar" in page
+
+
+def test_splitting_again_replaces_the_folder(tmp_path):
+    split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"))
+    split_up(tmp_path, samples.crane(OTHER, "docker.io/library/other:1"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.txt", "SHA256SUMS", "library_other_1.tar"]
+
+
+@pytest.mark.parametrize("name", ["mine.tar", "00-namespace.yaml", "SHA256SUMS.old"])
+def test_a_file_of_somebody_else_keeps_the_folder(tmp_path, name):
+    split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"))
+    (tmp_path / "out" / name).write_bytes(b"mine")
+    with pytest.raises(BuildError, match="out: holds files that Seedpod did not write .*%s" % name):
+        split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"))
+    assert (tmp_path / "out" / name).read_bytes() == b"mine"
+
+
+def test_a_seed_and_a_split_never_replace_each_other(tmp_path):
+    path = samples.write(tmp_path / "one.tar", samples.crane(ONE, "docker.io/library/one:1"))
+    for first, second in ((["--split"], ["--image", "x"]), (["--image", "x"], ["--split"])):
+        out = str(tmp_path / ("first" + first[0]))
+        assert cli.main([path, *first, "-o", out, "--quiet"]) == 0
+        assert cli.main([path, *second, "-o", out, "--quiet"]) == 2
+        assert cli.main([path, *first, "-o", out, "--quiet"]) == 0
 
 
 @pytest.mark.parametrize("out", ("full", STDOUT))

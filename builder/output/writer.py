@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from typing import BinaryIO, Dict, Iterable, Iterator, List, Mapping, Tuple
+from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
 from builder.payload.chunks import Chunk, read
 from builder.output import signature
@@ -136,8 +136,9 @@ def write_file(path: str, data: bytes, mode: int = 0o666) -> None:
         raise type(failure)(failure.errno, failure.strerror, path)
 
 
-def check_out(out: str) -> None:
-    """BuildError unless OUT can be written: it is not there, or empty, or a build of ours."""
+def check_out(out: str, mark: str = MARK, is_ours: Callable[[str], bool] = file_names.is_ours) -> None:
+    """BuildError unless OUT can be written: it is not there, or empty, or of the same making, known by the `mark` in
+    its README.txt and by the names of its files."""
     out = os.path.abspath(out)  # what Folder replaces: "" is a folder, too, and "link/" is a link
     if not out.isprintable():  # it would stand in the commands to type next
         raise BuildError("%s: has characters in its name that cannot be shown: name another folder with -o" % out)
@@ -147,20 +148,29 @@ def check_out(out: str) -> None:
     if not os.path.isdir(out) or os.path.islink(out):
         raise BuildError("%s: exists and is not a folder: %s" % (out, advice))
     names = sorted(os.listdir(out))
-    strange = [name for name in names if not file_names.is_ours(name)]
-    if strange or names and not marked(os.path.join(out, README)):
+    strange = [name for name in names if not is_ours(name)]
+    if strange or names and not marked(os.path.join(out, README), mark):
         raise BuildError("%s: holds files that Seedpod did not write (%s): %s"
                          % (out, ascii((strange or names)[0]), advice))
     if os.path.samefile(out, os.curdir):  # it would be moved away, and the shell left in a folder that is gone
         raise BuildError("%s: is the current folder: name another with -o" % out)
 
 
-def marked(path: str) -> bool:
+def marked(path: str, mark: str = MARK) -> bool:
     try:
         with open(path, "rb") as file:
-            return file.read(len(MARK)) == MARK.encode()
+            return file.read(len(mark)) == mark.encode()
     except OSError:
         return False
+
+
+def listed(out: str) -> Set[str]:
+    """The files that the SHA256SUMS of a folder lists, and itself."""
+    try:
+        with open(os.path.join(out, SUMS), encoding="utf-8", errors="replace") as file:
+            return {SUMS, *(line.rstrip("\n").partition("  ")[2] for line in file)}
+    except OSError:
+        return set()
 
 
 class Folder:
