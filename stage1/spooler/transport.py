@@ -76,7 +76,7 @@ class Transport:
             raise RegistryError("%s: answers with more than %d bytes: is it a registry?" % (where, limit_bytes))
         if response.length:
             self.close()
-            raise Transient("%s: the answer was cut off" % where)
+            raise Transient("%s: the answer is truncated" % where)
         return body
 
     def read_some(self, response: Any, where: str, count: int) -> bytes:

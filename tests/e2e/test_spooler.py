@@ -230,11 +230,11 @@ def test_what_is_pulled_is_loaded_by_podman_and_read_by_skopeo(archive_form, nee
     (tmp_path / "app.tar").write_bytes(site.run("pull", "pulled/app:1", "--format", archive_form))
     podman = ["podman", "--root", tmp_path / "root", "--storage-driver", "vfs"]
     sandbox.run(*podman, "load", "-i", tmp_path / "app.tar")
-    told = sandbox.run(*podman, "images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}")
-    image_id, name = told.split()
+    output = sandbox.run(*podman, "images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}")
+    image_id, name = output.split()
     assert (image_id, name.rpartition("pulled/")[2]) == (saved.image_id, "app:1")
-    told = json.loads(sandbox.run("skopeo", "inspect", "--raw", "%s:%s" % (archive_form, tmp_path / "app.tar")))
-    assert told["config"]["digest"] == saved.image_id
+    output = json.loads(sandbox.run("skopeo", "inspect", "--raw", "%s:%s" % (archive_form, tmp_path / "app.tar")))
+    assert output["config"]["digest"] == saved.image_id
 
 
 def test_docker_loads_what_is_pulled_in_either_form(sites, saved, tars, dockerd, sandbox, tmp_path):
@@ -294,8 +294,8 @@ def test_wrong_credentials_and_certificates_are_one_line_and_keep_the_file(sites
         command = site.command + ["push", "app"] + options
         with open(tars["crane"], "rb") as archive:
             done = subprocess.run(command, stdin=archive, stderr=subprocess.PIPE, timeout=60)
-        told = done.stderr.decode()
-        assert (done.returncode, told.count("\n")) == (1, 1) and words in told and "guess" not in told
+        output = done.stderr.decode()
+        assert (done.returncode, output.count("\n")) == (1, 1) and words in output and "guess" not in output
     spool = tmp_path / "spool"
     spool.mkdir()
     os.link(tars["crane"], spool / "app.tar")

@@ -190,8 +190,8 @@ def upload(handler, fake, method, repository, name, parameters, body):
     data = fake.uploads[name]
     if method == "PATCH" and not fake.takes_parts:
         return reply(handler, 405, error("UNSUPPORTED", "no parts"))
-    told = handler.headers.get("Content-Range")
-    if told and int(told.partition("-")[0]) != len(data):
+    said = handler.headers.get("Content-Range")
+    if said and int(said.partition("-")[0]) != len(data):
         return reply(handler, 416, b"", dict(location(repository, name), Range="0-%d" % max(0, len(data) - 1)))
     data += body
     if method == "PUT":
@@ -303,7 +303,7 @@ NONSENSE = {
     "a chunk of all bytes but one": _chunked(b"-1\r\n" + b"x" * 1000000),
     "a chunk of exabytes": _chunked(b"ffffffffffffffff\r\nx"),
     "chunks of one byte": _chunked(b"1\r\nx\r\n" * 1000000),
-    "chunks that are cut off": _chunked(b"9\r\nabc"),
+    "truncated chunks": _chunked(b"9\r\nabc"),
     "a trailer without end": _chunked(b"0\r\n" + b"X: y\r\n" * 1000000),
     "more bytes announced": _answer(b"Content-Length: 100", body=b"{}"),
     "fewer bytes announced": _answer(b"Content-Length: 1", body=b"{}" * 100),

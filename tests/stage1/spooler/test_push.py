@@ -48,8 +48,8 @@ def loaded(tmp_path, parts):
 def test_every_form_of_archive_goes_in_and_comes_out_with_its_image_id(form, fake, client, tmp_path):
     image = samples.sample()
     path = samples.write(tmp_path / "app.tar", samples.PRODUCERS[form](image, samples.NAME))
-    (told,) = pushed(client, path)
-    assert (told.name, told.blob_count, told.sent_count) == (NAME, 3, 3)
+    (result,) = pushed(client, path)
+    assert (result.name, result.blob_count, result.sent_count) == (NAME, 3, 3)
     assert manifest_of(fake, "team/app", "1.2")["config"]["digest"] == image.image_id
     for archive_form in (OCI_ARCHIVE, DOCKER_ARCHIVE):
         back = loaded(tmp_path, pull(client, NAME, archive_form, PLATFORM))
@@ -68,16 +68,16 @@ def test_an_oci_layout_keeps_its_digest_on_the_whole_way(client, tmp_path):
 def test_an_index_goes_in_whole_and_comes_out_whole_or_for_one_platform(client, tmp_path):
     both = [samples.sample("a", platform=PLATFORM), samples.sample("b", platform="linux/s390x")]
     path = samples.write(tmp_path / "app.tar", samples.multi_platform(both, samples.NAME))
-    (told,) = pushed(client, path)
+    (result,) = pushed(client, path)
     back = loaded(tmp_path, pull(client, NAME, OCI_ARCHIVE, PLATFORM))
-    assert (back.root.digest, back.platforms) == (told.digest, (PLATFORM, "linux/s390x"))
+    assert (back.root.digest, back.platforms) == (result.digest, (PLATFORM, "linux/s390x"))
     back = loaded(tmp_path, pull(client, NAME, DOCKER_ARCHIVE, "linux/s390x"))
     assert back.configs[0].digest == both[1].image_id
     with pytest.raises(BuildError, match="has no image for linux/none"):
         list(pull(client, NAME, DOCKER_ARCHIVE, "linux/none"))
 
 
-def test_an_index_with_holes_that_the_registry_refuses_is_explained(fake, client, tmp_path):
+def test_an_incomplete_index_that_the_registry_refuses_is_explained(fake, client, tmp_path):
     both = [samples.sample("a"), samples.sample("b", platform="linux/arm64")]
     path = samples.write(tmp_path / "app.tar", samples.multi_platform(both, samples.NAME, left_out=[1]))
     fake.faults = [("PUT", "manifests/1.2", 400)]
@@ -99,8 +99,8 @@ def test_several_images_need_their_own_names(fake, client, tmp_path):
         samples.crane(one, "docker.io/library/one:1"), samples.crane(other, "quay.io/team/other:2")))
     with pytest.raises(BuildError, match="holds 2 images"):
         pushed(client, path)
-    told = pushed(client, path, choose=named_by_archive)
-    assert sorted(str(item.name) for item in told) == ["library/one:1", "team/other:2"]
+    results = pushed(client, path, choose=named_by_archive)
+    assert sorted(str(item.name) for item in results) == ["library/one:1", "team/other:2"]
     assert manifest_of(fake, "team/other", "2")["config"]["digest"] == other.image_id
 
 

@@ -88,7 +88,7 @@ def test_every_python_pushes_lists_pulls_and_deletes(packed, fake, tmp_path):
         assert not fake.manifests and os.listdir(str(tmp_path)) == []
 
 
-def test_it_runs_as_it_lies(fake):
+def test_it_runs_from_source(fake):
     done = subprocess.run([sys.executable, str(SPOOLER), "push"], input=ARCHIVE, stdout=subprocess.PIPE,
                           env={"PYTHONPATH": str(ROOT), "SEEDPOD_SPOOLER_REGISTRY": fake.url,
                                "PYTHONDONTWRITEBYTECODE": "1"})
@@ -129,8 +129,8 @@ def test_every_image_of_another_registry_is_copied_under_its_names(packed, fake)
 def test_what_goes_wrong_is_one_line_and_an_exit_status(arguments, stdin, status, words, packed, fake):
     if arguments == ("push", "app") and stdin == ARCHIVE[:-1024]:  # every blob is whole: only the end mark is missing
         status, words = 0, ""
-    told, _, err = run(packed, fake, *arguments, stdin=stdin)
-    assert (told, err.count("\n")) == (status, bool(status))
+    exit_status, _, err = run(packed, fake, *arguments, stdin=stdin)
+    assert (exit_status, err.count("\n")) == (status, bool(status))
     assert words in err and err.startswith("error: " * bool(status))
 
 

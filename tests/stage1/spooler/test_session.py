@@ -31,12 +31,12 @@ def test_retry_after_is_obeyed(fake, clock, client):
 def test_a_registry_that_is_not_there_may_come(connect):
     with running(FakeRegistry()) as gone:
         pass
-    told = []
-    client = connect(gone.url, retry_seconds=1, log=told.append)
+    lines = []
+    client = connect(gone.url, retry_seconds=1, log=lines.append)
     assert not client.answers()
     with pytest.raises(Transient, match="refused"):
         client.has_blob("app", digest_of(DATA))
-    assert told and all(line.startswith("again in ") for line in told)
+    assert lines and all(line.startswith("again in ") for line in lines)
 
 
 def test_a_blob_behind_a_redirect_gets_no_credentials(fake, connect):
