@@ -28,10 +28,9 @@ def main(arguments: List[str]) -> None:
     stages = stages or STAGES
     parser = argparse.ArgumentParser(
         "injector.pyz [%s]" % "|".join(name for name, _, _ in STAGES),
-        description="Without a stage: one after the other.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False)
+        description="Without a stage: one after the other.")
     for flag, default, text in sorted({option for _, options, _ in stages for option in options}):
-        parser.add_argument(flag, default=default, required=not default, help=text)
+        parser.add_argument(flag, default=default, required=not default, help=text + " (default: %(default)s)")
     values = vars(parser.parse_args(arguments))
     # As PID 1 a process has no default action for SIGTERM: without this it would wait out the whole grace period.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 from typing import Any, BinaryIO, Callable, Dict, Iterable, List, Mapping, Tuple
+from urllib.parse import unquote
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -45,14 +46,11 @@ def names_of(reference: str) -> Tuple[List[str], str]:
     Twin of builder/reading/reference.py. A name with a colon, from a host with a port, is not a repository name: only
     `?ns=` leads to it.
     """
-    repository, _, tag = reference.partition("@")[0].rpartition(":")
-    if "/" in tag:
-        repository, tag = reference.partition("@")[0], ""
-    host, _, path = repository.partition("/")
+    host, path, tag = re.fullmatch("([^/]+)/([^:@]+)(?::([^:@]+))?(?:@.+)?", reference).groups()
     names = [path, "%s/%s" % (host.lower(), path)]
-    if re.fullmatch("docker.io/library/[^/]+", repository):
+    if re.fullmatch("docker.io/library/[^/]+", "%s/%s" % (host, path)):
         names.append(path[8:])
-    return names, tag
+    return names, tag or ""
 
 
 class Registry:
@@ -106,7 +104,7 @@ class Registry:
         algorithm, _, expected = digest.partition(":")
         if hashlib.new(algorithm, data).hexdigest() != expected:
             raise OSError("manifest %s: is damaged" % digest)
-        manifest = json.loads(data.decode())
+        manifest = json.loads(data)
         media_type = manifest.get("mediaType") or (INDEX if "manifests" in manifest else media_type)
         found.manifests[digest] = Entity(digest, size, data, media_type)
         for child in manifest.get("manifests") or ():
@@ -128,8 +126,9 @@ class Registry:
         if method not in ("GET", "HEAD"):
             return error(405, "UNSUPPORTED", "this registry can only be read", Allow="GET, HEAD")
         path, _, query = target.partition("?")
-        path = decode(path)
-        parameters = {key: decode(value) for key, _, value in (part.partition("=") for part in query.split("&"))}
+        path = unquote(path, "latin-1")
+        parameters = {key: unquote(value, "latin-1")
+                      for key, _, value in (part.partition("=") for part in query.split("&"))}
         if path in ("/v2", "/v2/"):
             return document({})
         if path == "/":
@@ -173,11 +172,6 @@ class Registry:
                 for tag, found in sorted(repository.tags.items())]
         return answer_of(("<!DOCTYPE html><title>Seedpod</title><h1>Seedpod</h1><p>A registry to pull from:"
                      "<table><tr><th>Image<th>Digest<th>Bytes%s</table>" % "".join(rows)).encode(), "text/html")
-
-
-def decode(text: str) -> str:
-    """Percent-decoding, of what is legal in names: one byte, one character."""
-    return re.sub("%([0-9a-fA-F]{2})", lambda match: chr(int(match.group(1), 16)), text)
 
 
 def document(value: Any, media_type: str = "application/json", status: int = 200, **headers: str) -> Answer:

@@ -11,7 +11,6 @@ Rules for editors:
 - The main thread accepts, sweeps and makes room. It never waits for a client.
 - Nothing is written to stdout but by `log`.
 """
-import functools
 import io
 import json
 import os
@@ -73,8 +72,8 @@ def run(seed: str, listen: str) -> None:
 
 def load(seed: str) -> Registry:
     """Seed folder -> Registry."""
-    with open(os.path.join(seed, "index.json"), "rb") as file:
-        return Registry(json.loads(file.read().decode()), functools.partial(open_blob, seed))
+    with open(seed + "/index.json", "rb") as file:
+        return Registry(json.load(file), lambda digest, size: open_blob(seed, digest, size))
 
 
 def open_blob(seed: str, digest: str, size: int) -> BinaryIO:
@@ -82,7 +81,7 @@ def open_blob(seed: str, digest: str, size: int) -> BinaryIO:
     a path."""
     if not DIGEST.fullmatch(digest):
         raise OSError("not a digest: %r" % digest)
-    path = os.path.join(seed, "blobs", *digest.split(":"))
+    path = "%s/blobs/%s" % (seed, digest.replace(":", "/"))
     if os.stat(path).st_size != size:
         raise OSError("its size has changed")
     return open(path, "rb", 0)
@@ -92,18 +91,15 @@ def bind(listen: str) -> "Bounds":
     """`[HOST]:PORT` -> a server that listens: on IPv6 with IPv4 mapped into it, on IPv4 alone without IPv6."""
     from http.server import BaseHTTPRequestHandler, HTTPServer
     from socketserver import ThreadingMixIn
-    server = type("Server", (Bounds, ThreadingMixIn, HTTPServer), {})
-    handler = type("Handler", (Conversation, BaseHTTPRequestHandler), {})
     host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    families = [socket.AF_INET] * (":" not in host) + [socket.AF_INET6] * (not host or ":" in host)
-    while True:
-        server.address_family = families.pop()
-        try:
-            return server((host, int(port)), handler)
-        except (OSError, ValueError, OverflowError) as failure:
-            if not families:
-                raise OSError("cannot listen on %s: %s" % (listen, failure))
+    server = type("Server", (Bounds, ThreadingMixIn, HTTPServer), {
+        "address_family": socket.AF_INET if host and ":" not in host else socket.AF_INET6})
+    try:
+        return server((host.strip("[]"), int(port)), type("Handler", (Conversation, BaseHTTPRequestHandler), {}))
+    except (OSError, ValueError, OverflowError) as failure:
+        if not host:
+            return bind("0.0.0.0:" + port)
+        raise OSError("cannot listen on %s: %s" % (listen, failure))
 
 
 def log(line: str) -> None:
@@ -127,10 +123,8 @@ def shut(connection: socket.socket) -> None:
 class Bounds:
     """Mix-in of the server: how many connections, for how long, and how all of it ends."""
 
-    daemon_threads = True
-    block_on_close = False  # else ThreadingMixIn keeps a list of its threads
+    daemon_threads = True  # of others, ThreadingMixIn keeps a list
     request_queue_size = CONNECTIONS
-    allow_reuse_port = False  # a port that is taken is an error
 
     def __init__(self, *arguments):
         # connection -> (since when it has made no progress, seconds that it is allowed)
@@ -138,16 +132,14 @@ class Bounds:
         super().__init__(*arguments)
 
     def server_bind(self):
-        """HTTPServer would ask DNS for a name of the address here."""
-        if self.address_family == socket.AF_INET6:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        """Without what HTTPServer does here: it would ask DNS for a name of the address."""
+        from socketserver import TCPServer
         try:
             self.socket.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        except OSError:  # not Linux
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        except OSError:  # not Linux; not IPv6
             pass
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
+        TCPServer.server_bind(self)
 
     def get_request(self) -> Tuple[socket.socket, tuple]:
         """Accept a connection. Where no descriptor can be had, there is room for it the next time."""
@@ -202,8 +194,7 @@ class Bounds:
         which some versions do not survive while other threads run."""
         self.socket.close()
         end = time.monotonic() + GRACE_SECONDS
-        while time.monotonic() < end and any(
-                seconds == SLICE_SECONDS for _, seconds in self.clients.copy().values()):
+        while time.monotonic() < end and SLICE_SECONDS in [seconds for _, seconds in self.clients.copy().values()]:
             time.sleep(.02)
         os._exit(128 + signal.SIGTERM)
 
@@ -293,7 +284,6 @@ class Conversation:
                         "Date": self.date_time_string(), "Docker-Distribution-Api-Version": "registry/2.0"})
         if self.command == "HEAD":
             stop = position
-        sent = 0
         try:
             with body:
                 self.allow(SLICE_SECONDS)
@@ -303,16 +293,16 @@ class Conversation:
                 self.end_headers()
                 if stop - position <= TOGETHER_BYTES:
                     body.seek(position)
-                    sent = self.wfile.write(body.read(stop - position))
+                    position += self.wfile.write(body.read(stop - position))
                 self.wfile.flush()
-                while position + sent < stop:
+                while position < stop:
                     self.allow(SLICE_SECONDS)
-                    count = self.connection.sendfile(body, position + sent, min(SLICE_BYTES, stop - position - sent))
-                    if not count:
+                    sent = self.connection.sendfile(body, position, min(SLICE_BYTES, stop - position))
+                    if not sent:
                         raise OSError("the blob was cut")
-                    sent += count
+                    position += sent
         finally:
-            if status != 200 or not self.headers.get("user-agent", "").startswith("kube-probe/"):
+            if status != 200 or "kube-probe/" not in self.headers.get("user-agent", ""):
                 log("%s %s '%s' %d %d %.3f" % (
-                    time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), self.client_address[0].replace("::ffff:", ""),
-                    self.requestline[:LOG_CHARACTERS], status, sent, time.monotonic() - started))
+                    headers["Date"], self.client_address[0].replace("::ffff:", ""), self.requestline[:LOG_CHARACTERS],
+                    status, position - answer.start, time.monotonic() - started))

@@ -35,7 +35,7 @@ IMAGE = samples.with_layers([LAYER, b"small"])
 MANIFEST, _ = samples.oci_manifest(IMAGE, bytes)
 DIGEST = oci.digest_of(LAYER).encode()
 STATUS = re.compile(rb"HTTP/1\.1 (200|206|304|400|404|405|416|431|500|505) [A-Z]")
-LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \S+ ['\"][ -~]*['\"] \d{3} \d+ \d+\.\d{3}\n"
+LOG_LINE = re.compile(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT \S+ '[ -~]*' \d{3} \d+ \d+\.\d{3}\n"
                       r"|serving .*\n|listening on .*\n")
 
 TARGETS = [b"/v2/", b"/v2/_catalog", b"/v2/sample/manifests/1", b"/v2/sample/tags/list?n=1&last=a", b"/", b"*",

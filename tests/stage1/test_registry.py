@@ -257,7 +257,10 @@ def test_what_the_client_has_already_is_not_sent_again(value, expected, path, di
         assert (answer.start == answer.stop) == (expected == 304)
 
 
-@pytest.mark.parametrize("text, decoded", [("a%2Fb", "a/b"), ("%61%3a", "a:"), ("%", "%"), ("%4", "%4"), ("%zz", "%zz"),
-                                           ("%2561", "%61"), ("a+b", "a+b"), ("%ff", "\xff"), ("", "")])
-def test_percent_encoding_is_undone_once(text, decoded):
-    assert registry.decode(text) == decoded
+@pytest.mark.parametrize("path, expected", [
+    ("library%2Fx/manifests/1", 200), ("%6cibrary/%78/manifests/%31", 200), ("x/manifests/%", 404),
+    ("x/manifests/%4", 404), ("x/manifests/%zz", 404), ("x/manifests/%2531", 404), ("x/manifests/%ff", 404),
+    ("x/manifests/\xff", 404), ("x+/manifests/1", 400)])
+def test_percent_encoding_is_undone_once(path, expected):
+    table = table_of(samples.layout(IMAGE, "docker.io/library/x:1"))
+    assert status(table, "/v2/" + path) == expected

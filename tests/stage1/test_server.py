@@ -725,7 +725,7 @@ def logged(seed, *requests, **more):
     return lines[[line.startswith("listening on ") for line in lines].index(True) + 1:]
 
 
-LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) (\S+) '(.*)' (\d{3}) (\d+) (\d+\.\d{3})\n")
+LINE = re.compile(r"(\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT) (\S+) '(.*)' (\d{3}) (\d+) (\d+\.\d{3})\n")
 
 
 def test_each_request_is_one_line_of_time_client_request_status_bytes_and_seconds(seed):

@@ -171,7 +171,7 @@ def test_help_tells_the_stages_and_every_option_with_its_default(stage):
 
 @pytest.mark.parametrize("arguments", [
     ["--digest", "x", "--no-such-option", "1"], ["no-such-stage"], ["unpack"], ["serve", "--digest", "x"],
-    ["serve", "--see", "x"], ["serve", "unpack"], [], ["unpack", "--digest"]], ids=" ".join)
+    ["serve", "unpack"], [], ["unpack", "--digest"]], ids=" ".join)
 def test_wrong_usage_is_refused_with_status_2(arguments):
     status, out, err = injector.run("", *arguments)
     assert (status, out) == (2, "") and "usage: " in err and "Traceback" not in err
@@ -206,7 +206,7 @@ def test_an_address_that_is_none_is_told_in_one_line(tmp_path, listen):
     seed = injector.seed_of(tmp_path, samples.layout(IMAGE, "docker.io/library/sample:1"))
     status, out, err = injector.run("serve", "--seed", seed, "--listen=" + listen)
     assert (status, out) == (1, "")
-    assert err.startswith("error: cannot listen on %s: " % listen) and err.count("\n") == 1
+    assert re.match(r"error: cannot listen on (0\.0\.0\.0:)?%s: " % listen.lstrip(":"), err) and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("listen, families", [
@@ -219,7 +219,7 @@ def test_it_listens_where_it_is_told_to_on_both_kinds_of_address(tmp_path, liste
             server.family = family
             assert server.get("/v2/").status == 200
         server.stop()
-    assert any(re.match(r"\S+ (127\.0\.0\.1|::1) 'GET /v2/ HTTP/1.1' 200 ", line) for line in server.log)
+    assert any(re.match(r".* GMT (127\.0\.0\.1|::1) 'GET /v2/ HTTP/1.1' 200 ", line) for line in server.log)
 
 
 def test_without_ipv6_it_listens_on_ipv4(tmp_path):
