@@ -11,7 +11,7 @@ from functools import partial
 from typing import AbstractSet, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
 from builder import VERSION, completion
-from builder.payload import packing
+from builder.payload import compression
 from builder.kubernetes import ports, site, persistent_registry
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES
 from builder.cluster.objects import COMMAND, Cluster
@@ -143,10 +143,10 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("-o", "--out",
                         help="folder to write, or - for a YAML stream (default: %s; with --split: %s)"
                         % (site.NAME, OUTS["--split"]))
-    result.add_argument("--compression", choices=packing.COMPRESSIONS, default=packing.AUTO,
+    result.add_argument("--compression", choices=compression.COMPRESSIONS, default=compression.AUTO,
                         help="of the payload (default: auto, which measures whether xz pays off)")
     result.add_argument("--chunk-size", type=size, default=0, metavar="SIZE",
-                        help="bytes of each chunk, e.g. 184KiB or 512KiB (default: what plain kubectl apply takes)")
+                        help="bytes of each chunk, e.g. 512KiB (default: 184KiB, which plain kubectl apply takes)")
     result.add_argument("--platform", action="append", default=[], metavar="OS/ARCH[/VARIANT]",
                         help="take only what runs there, e.g. linux/amd64 (may be repeated; default: all)")
     result.add_argument("--squeeze", action="store_true",

@@ -24,6 +24,7 @@ from builder.output import reader
 from builder.reading.errors import BuildError
 from builder.kubernetes.file_names import PYZ
 from builder.kubernetes.site import Site
+from builder.payload.contents import FILE, digest_of
 
 REFERENCE = "docker.io/library/hello:demo"
 GREETING = b"Hello from an image that came out of a ConfigMap.\n"
@@ -43,13 +44,14 @@ def demo() -> None:
             result = pipeline.build(pipeline.Order([("", archive)], Site("example.com/python:3"), out),
                                     sys.stdout.buffer, lambda *_: None)
         for name in sorted(os.listdir(out)):
-            print("          out/%-26s %8d bytes" % (name, os.path.getsize(os.path.join(out, name))))
-        with step("carried the chunk into a folder, as a kubelet would mount it"):
+            shown_name = name if len(name) <= 26 else name[:23] + "..."
+            print("          out/%-26s %8d bytes" % (shown_name, os.path.getsize(os.path.join(out, name))))
+        with step("carried the chunks into a folder, as a kubelet would mount it"):
             os.mkdir(chunks)
-            for name, data in reader.chunk_files(out).items():
+            for name, data in reader.mounted_files(out).items():
                 with open(os.path.join(chunks, name), "wb") as file:
                     file.write(data)
-        with injector(os.path.join(out, PYZ), chunks, result.digest, seed) as port:
+        with injector(os.path.join(out, PYZ), chunks, digest_of(result.plan.contents), seed) as port:
             with step("got     an answer to a TLS ClientHello, so that containerd falls back to HTTP"):
                 check_client_hello(port)
             with step("pulled  every byte back over HTTP and checked each digest:"):
@@ -93,8 +95,8 @@ def injector(pyz: str, chunks: str, digest: str, seed: str) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-I", "-S", pyz, "--chunks", chunks, "--digest", digest, "--seed", seed,
-               "--listen", "127.0.0.1:%d" % port]
+    command = [sys.executable, "-I", "-S", pyz, "--chunks", chunks, "--contents",
+               os.path.join(chunks, FILE), "--digest", digest, "--seed", seed, "--listen", "127.0.0.1:%d" % port]
     started = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:

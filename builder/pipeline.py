@@ -4,7 +4,6 @@ The command line and the demo call `build`; all that they tell is in the Result.
 can mend and OSError for what the machine could not do; either way nothing half written stays.
 """
 import contextlib
-import itertools
 import os
 import shlex
 import tempfile
@@ -12,6 +11,10 @@ from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTupl
 
 from builder.payload import chunks
 from builder.payload.addresses import addresses
+from builder.payload.compression import AUTO, XZ
+from builder.payload.contents import FILE, Contents, Segment, index_of, to_text
+from builder.payload.packing import Packed, cut, outline, pack
+from builder.payload.segments import last_segment, layer_segments
 from builder.kubernetes import config_maps, names, persistent_registry, sizes, workloads
 from builder.output import signature, writer
 from builder.rewriting import platforms
@@ -23,16 +26,12 @@ from builder.cluster.objects import Cluster
 from builder.reading.errors import BuildError, shown
 from builder.reading.images import by_digest, name_images, read_images
 from builder.reading.oci import Image
-from builder.payload.packing import AUTO, XZ, Payload, write_payload
 from builder.reading.reference import from_file_name, parse
-from builder.kubernetes.manifest import SHORT_HASH_DIGITS
 from builder.kubernetes.site import Site
 from builder.rewriting.squeeze import Squeezer, estimated_bytes
 
 STDIN = STDOUT = "-"
 STDIN_NAME = "standard input"  # in messages
-LONGEST_NAME = chunks.chunk_name("0" * 64, 99999, 99999, "0" * 64)  # of a chunk
-POD_REST_BYTES = 16 << 10  # of a Pod, but for the names of the chunks; twice what any has
 
 Progress = Callable[[str, int, int], None]  # (what is going on, bytes done since the last call, bytes in all or 0)
 
@@ -43,7 +42,7 @@ class Order(NamedTuple):
     site: Site
     out: str
     compression: str = AUTO
-    chunk_size: int = 0  # bytes; 0: the largest that plain `kubectl apply` takes
+    chunk_size: int = 0  # bytes; 0: what plain `kubectl apply` takes, or the largest if those were too many for it
     platforms: Sequence[str] = ()  # to take only these; none: all
     squeeze: bool = False  # whether to unpack layers, so that xz can pack them
     cluster: Optional[Cluster] = None  # to choose by, and to hold the outcome against
@@ -56,10 +55,8 @@ class Result(NamedTuple):
     """What was built."""
     images: Sequence[Image]
     addresses: Dict[str, str]  # reference -> name and tag to pull it by, without the registry's host
-    payload: Payload
-    digest: str  # of the payload
-    chunks: Sequence[chunks.Chunk]
-    chunk_size: int  # bytes, of all but the last
+    contents: Contents
+    chunk_size: int  # bytes, of all but the last of each segment
     decision: Decision
     plan: workloads.Plan
     pyz_bytes: int
@@ -83,38 +80,56 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
     if order.key:
         signature.check_key(order.key)
     with contextlib.ExitStack() as stack:
-        if order.out == STDOUT:
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-"))
-        else:
-            folder = stack.enter_context(writer.Folder(order.out))
-            scratch = folder.scratch
-        images, notes, other_bytes = read(order, stack, scratch, progress)
+        out = order.out
+        if out == STDOUT:
+            out = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-")), "out")
+        folder = stack.enter_context(writer.Folder(out))
+        images, notes, other_bytes = read(order, stack, folder.scratch, progress)
         served, clashes = addresses(images)
         registry = persistent_registry.image_of(order.registry, images) if order.registry else ""
         command = persistent_registry.command_of(registry, images) if registry else []
         decision = decided(order, images)
-        payload = write_payload(images, os.path.join(scratch, "payload"), order.compression, progress)
         code = pyz.pack(pyz.read_stage1())
-        chunk_size, advice = order.chunk_size, []
-        if not chunk_size:
-            chunk_size, advice = default_chunk_size(decision.site, payload.size)
-        with open(payload.path, "rb") as source:
-            digest, parts = chunks.cut(source, payload.size, chunk_size)
-            plan = workloads.plan_of(decision.site, decision.runners, digest, [part.name for part in parts], code,
-                                     payload.blob_bytes + payload.largest_blob_bytes, payload.size)
-            check_object_size(plan)
-            result = Result(images, served, payload, digest, parts, chunk_size, decision, plan, len(code),
-                            annotation_bytes(plan, parts), notes + clashes + advice, other_bytes)
-            documents = itertools.chain(writer.documents(plan, decision.profile, parts, source, code),
-                                        registry_documents(order, result, served.get(registry, ""), command),
-                                        names_documents(order, result))
-            if order.out == STDOUT:
-                writer.write_stream(stdout, documents)
-            else:
-                folder.write(documents)
-                folder.write(writer.companions(code, apply_command("THIS_FOLDER", result), decision.site, served))
-                folder.keep(order.key)
+
+        def plan_of(segments: Sequence[Segment]) -> workloads.Plan:
+            return planned(decision, Contents(index_of(images), tuple(segments)), code)
+
+        packed = pack(layer_segments(images) + [last_segment(images)], folder.scratch, order.compression, progress)
+        chunk_size, advice = chosen_chunk_size(order, decision.site, lambda size: plan_of(outline(packed, size)))
+        check_object_size(plan_of(outline(packed, chunk_size)))
+        segments = write_chunks(packed, chunk_size, decision.site, folder, progress)
+        plan = plan_of(segments)
+        result = Result(images, served, Contents(index_of(images), tuple(segments)), chunk_size, decision, plan,
+                        len(code), annotation_bytes(plan, min(chunk_size, max(one.size for one in segments))),
+                        notes + clashes + advice, other_bytes)
+        folder.write(writer.documents(plan, decision.profile, code))
+        folder.write(registry_documents(order, result, served.get(registry, ""), command))
+        folder.write(names_documents(order, result))
+        if order.out == STDOUT:
+            folder.stream(stdout)
+        else:
+            needed = [plan.injector] + [config_maps.chunk_object_name(name) for name in result.contents.chunks]
+            folder.write(writer.companions(code, needed, apply_command("THIS_FOLDER", result), decision.site, served))
+            folder.keep(order.key)
     return result
+
+
+def planned(decision: Decision, contents: Contents, code: bytes) -> workloads.Plan:
+    """The build's objects, but for the chunks."""
+    text, blobs = to_text(contents), contents.blob_sizes.values()
+    return workloads.plan_of(decision.site, decision.runners, text, contents.chunks, code, sum(blobs) + max(blobs),
+                             contents.size + len(text))
+
+
+def write_chunks(packed: Sequence[Packed], chunk_size: int, site: Site, folder: writer.Folder, progress: Progress) \
+        -> List[Segment]:
+    total = sum(one.size for one in packed)
+
+    def keep(name: str, data: bytes) -> None:
+        folder.write([writer.chunk_file(site, name, data)])
+        progress("writing", len(data), total)
+
+    return cut(packed, chunk_size, keep)
 
 
 def registry_documents(order: Order, result: Result, address: str, command: Sequence[str]) \
@@ -223,41 +238,45 @@ def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:
 
 def check_chunk_size(order: Order) -> None:
     """BuildError if the user wants larger chunks than can be."""
-    largest = chunks.largest_for_server_side(len(LONGEST_NAME))
-    if order.chunk_size and not 0 < order.chunk_size <= largest:
+    if order.chunk_size and not 0 < order.chunk_size <= chunks.LARGEST_CHUNK_BYTES:
         raise BuildError("--chunk-size %d: a ConfigMap holds at most %dKiB: choose less"
-                         % (order.chunk_size, largest >> 10))
+                         % (order.chunk_size, chunks.LARGEST_CHUNK_BYTES >> 10))
 
 
-def default_chunk_size(site: Site, payload_bytes: int) -> Tuple[int, List[str]]:
-    """Bytes, and notes: the largest that plain `kubectl apply` takes, measured on a ConfigMap as it will be.
-
-    The Pod names all chunks: where those are too many for plain apply, they may as well be as few as can be.
-    """
-    chunk = config_maps.chunk_config_map(site, "0" * SHORT_HASH_DIGITS, LONGEST_NAME, "")
-    small = chunks.largest_for_apply(sizes.annotation_bytes(chunk))
-    named = sizes.json_bytes({"configMap": {"name": config_maps.chunk_object_name(LONGEST_NAME)}}) + len(",")
-    if -(-payload_bytes // small) * named <= chunks.ANNOTATION_LIMIT_BYTES - POD_REST_BYTES:
-        return small, []
-    large = chunks.largest_for_server_side(len(LONGEST_NAME))
-    return large, ["payload: would take %d chunks of the size for plain kubectl apply, more than a Pod can name there: "
-                   "they have %dKiB instead, for kubectl apply --server-side"
-                   % (-(-payload_bytes // small), large >> 10)]
-
-
-def annotation_bytes(plan: workloads.Plan, parts: Sequence[chunks.Chunk]) -> int:
-    """What plain `kubectl apply` would add to the largest object."""
-    chunk = config_maps.chunk_config_map(plan.site, plan.instance, parts[0].name, "")
-    return max([sizes.annotation_bytes(chunk) + chunks.base64_bytes(parts[0].size)]
-               + [sizes.annotation_bytes(manifest) for manifest in workloads.workloads(plan)])
+def chosen_chunk_size(order: Order, site: Site, plan_of: Callable[[int], workloads.Plan]) -> Tuple[int, List[str]]:
+    """Bytes, and notes. `plan_of`: the plan with chunks of a size. BuildError if labels and annotations leave no room
+    for a chunk under plain `kubectl apply`."""
+    if order.chunk_size:
+        return order.chunk_size, []
+    room = chunks.ANNOTATION_LIMIT_BYTES - chunks.base64_bytes(chunks.CHUNK_BYTES)
+    taken = sizes.annotation_bytes(config_maps.chunk_config_map(site, "0" * chunks.NAME_CHARACTERS, ""))
+    if taken > room:
+        raise BuildError("--label, --annotation: with them a chunk's ConfigMap takes %d bytes beside its data, plain "
+                         "kubectl apply leaves %d (annotations count twice): use fewer, or --chunk-size 128KiB"
+                         % (taken, room))
+    if annotation_bytes(plan_of(chunks.CHUNK_BYTES), chunks.CHUNK_BYTES) <= chunks.ANNOTATION_LIMIT_BYTES:
+        return chunks.CHUNK_BYTES, []
+    large = chunks.LARGEST_CHUNK_BYTES
+    return large, ["payload: is more chunks of the size for plain kubectl apply than a Pod can name there: they have "
+                   "%dKiB instead, for kubectl apply --server-side" % (large >> 10)]
 
 
 def check_object_size(plan: workloads.Plan) -> None:
     """BuildError where a Pod names more chunks than one object can."""
     size = max(map(sizes.json_bytes, workloads.workloads(plan)))
-    if size > sizes.OBJECT_LIMIT_BYTES:
-        raise BuildError("--chunk-size: the Pod would name so many chunks that it takes %d bytes, and the API server "
-                         "takes %d at most: make chunks larger, up to 1023KiB" % (size, sizes.OBJECT_LIMIT_BYTES))
+    if size > sizes.OBJECT_LIMIT_BYTES or len(FILE) + len(plan.contents) > chunks.CONFIG_MAP_LIMIT_BYTES:
+        raise BuildError("--chunk-size: there are so many chunks that the Pod takes %d bytes and contents.json %d; the "
+                         "API server takes %d and %d at most: make chunks larger, up to %dKiB"
+                         % (size, len(plan.contents), sizes.OBJECT_LIMIT_BYTES, chunks.CONFIG_MAP_LIMIT_BYTES,
+                            chunks.LARGEST_CHUNK_BYTES >> 10))
+
+
+def annotation_bytes(plan: workloads.Plan, chunk_size: int) -> int:
+    """What plain `kubectl apply` would add to the largest object."""
+    chunk = config_maps.chunk_config_map(plan.site, "0" * chunks.NAME_CHARACTERS, "")
+    contents = config_maps.contents_config_map(plan.site, plan.instance, plan.contents)
+    return max([sizes.annotation_bytes(chunk) + chunks.base64_bytes(chunk_size)]
+               + [sizes.annotation_bytes(manifest) for manifest in [contents] + workloads.workloads(plan)])
 
 
 def apply_command(out: str, result: Result) -> str:

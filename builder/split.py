@@ -17,7 +17,7 @@ from builder.output import writer
 from builder.reading.errors import BuildError
 from builder.reading.oci import Image
 from builder.payload.addresses import addresses
-from builder.payload.packing import contents, tar
+from builder.payload.oci_archive import members, tar
 from builder.pipeline import STDOUT, Order, Progress, read
 from builder.reading.reference import digest_tag, parse
 
@@ -54,12 +54,12 @@ def split(order: Order, progress: Progress) -> Tuple[List[Part], List[str]]:
         images, notes, _ = read(order, stack, folder.scratch, progress)
         served, clashes = addresses(images)
         groups = grouped([served_by_path(image, served) for image in images])
-        total = sum(blob.size for group in groups for _, blob in contents(group))
+        total = sum(blob.size for group in groups for _, blob in members(group))
         parts = []
         for group, file in zip(groups, file_names(groups)):
-            members = contents(group)
-            folder.write([(file, tar(members, lambda count: progress("writing", count, total)))])
-            parts.append(Part(file, names_of(group), sum(blob.size for _, blob in members)))
+            found = members(group)
+            folder.write([(file, tar(found, lambda count: progress("writing", count, total)))])
+            parts.append(Part(file, names_of(group), sum(blob.size for _, blob in found)))
         text = FOLDER_TEXT.format(mark=MARK, sums=SUMS, table=table(parts, ()))
         folder.write([(README, [text.encode()])])
         folder.keep()

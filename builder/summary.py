@@ -1,24 +1,29 @@
 """What was built -> facts (for programs) -> the summary that a person reads. Pure."""
+import collections
+import os
 import shlex
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence
 
 from builder.kubernetes import persistent_registry
 from builder.cluster.choice import Decision
 from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
+from builder.kubernetes.config_maps import CHUNK
 from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED
+from builder.kubernetes.file_names import CHUNKS
 from builder.kubernetes.manifest import LABELS, pruned_kinds
 from builder.kubernetes.site import NAME
 from builder.kubernetes.workloads import READY_TIMEOUT, Plan, workloads
-from builder.payload.packing import WORTH
+from builder.payload.compression import NONE, WORTH
+from builder.payload.contents import Contents, digest_of
 from builder.reading.errors import shown
 from builder.pipeline import STDOUT, Order, Result, apply_command
 from builder.zipapp.pyz import BUDGET_BYTES
 
 Facts = Dict[str, Any]
 
-MANAGED_BY, INSTANCE = LABELS + "managed-by", LABELS + "instance"
+MANAGED_BY, INSTANCE, COMPONENT = LABELS + "managed-by", LABELS + "instance", LABELS + "component"
 BAR_CHARACTERS = 24
-NEAR = .9  # of a limit: from there on it is shown
+NEAR = .98  # of a limit: from there on it is shown; a chunk of the usual size takes a little less
 OUTCOME = (  # a missing interpreter leaves no log, only this message
     ("POD", ".metadata.name"), ("NODE", ".spec.nodeName"), ("IMAGE", ".spec.containers[0].image"),
     ("PHASE", ".status.phase"), ("READY", ".status.containerStatuses[0].ready"),
@@ -39,9 +44,10 @@ def facts(order: Order, result: Result) -> Facts:
             "bytes": sum(blob.size for blob in image.manifests + image.configs + image.layers),
             "missing": [descriptor.digest for descriptor in image.missing],
         } for image in result.images for reference in image.references],
-        "payload": {"digest": result.digest, "bytes": result.payload.size, "blob_bytes": result.payload.blob_bytes,
-                    "compression": result.payload.compression},
-        "chunks": {"count": len(result.chunks), "bytes": result.chunks[0].size},
+        "payload": {"digest": digest_of(result.plan.contents), "bytes": result.contents.size,
+                    "blob_bytes": sum(result.contents.blob_sizes.values()),
+                    "compression": compression_of(result.contents)},
+        "chunks": {"count": len(result.contents.chunks), "bytes": result.chunk_size},
         "squeeze": {"done": order.squeeze, "other_bytes_estimated": result.other_bytes,
                     "other_chunks_estimated": -(-result.other_bytes // result.chunk_size)},
         "injector": {"bytes": result.pyz_bytes, "budget_bytes": BUDGET_BYTES},
@@ -57,6 +63,14 @@ def facts(order: Order, result: Result) -> Facts:
         "registry": persistent_registry.commands(result.plan, result.decision.runners[0]) if order.registry else {},
         **decided(result.decision),
     }
+
+
+def compression_of(contents: Contents) -> str:
+    """How most of the payload's bytes are compressed."""
+    sizes = collections.Counter()
+    for segment in contents.segments:
+        sizes[segment.compression] += segment.size
+    return sizes.most_common(1)[0][0] or NONE
 
 
 def decided(decision: Decision) -> Facts:
@@ -113,11 +127,14 @@ def commands(order: Order, result: Result) -> Dict[str, str]:
         "wait": kubectl + wait_command(plan),
         "outcomes": kubectl + "get pods -l %s=%s -o custom-columns=%s"
                     % (INSTANCE, plan.instance, ",".join("%s:%s" % column for column in OUTCOME)),
-        "prune": kubectl + ours + ",%s!=%s'" % (INSTANCE, plan.instance),
+        "prune": kubectl + ours + ",%s!=%s,%s!=%s'" % (INSTANCE, plan.instance, COMPONENT, CHUNK),
         # objects go with their namespace, and are then not found
         "undo": kubectl + ours + "'" if streamed else "kubectl delete --ignore-not-found -f " + shlex.quote(order.out),
     }
     names = [manifest["metadata"]["name"] for manifest in workloads(plan) if manifest["kind"] == "Pod"]
+    if not streamed:
+        found["prune_chunks"] = "%sget configmap -l %s=%s,%s=%s -o name | grep -vxFf %s | xargs -r %sdelete" % (
+            kubectl, MANAGED_BY, NAME, COMPONENT, CHUNK, shlex.quote(os.path.join(order.out, CHUNKS)), kubectl)
     if names and not streamed:
         found["heal"] = kubectl + "delete pod %s --ignore-not-found --force && %s" % (" ".join(names), found["apply"])
     return found
@@ -195,6 +212,7 @@ def next_steps(found: Facts) -> List[str]:
         lines += ["  %d. %s" % (number, purpose), "     " + command]
     later = [("if its Pod is evicted or its node is lost", steps.get("heal")),
              ("once it serves, delete what older builds left", steps["prune"]),
+             ("and the chunks that only they needed", steps.get("prune_chunks")),
              ("undo" + lost_namespace(found), steps["undo"])]
     for purpose, command in later:
         if command:

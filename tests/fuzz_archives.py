@@ -31,11 +31,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from tests.support import injector  # noqa: E402,F401  (the stages on the path)
 from tests.support import samples  # noqa: E402
+from tests.support.sent import Sent  # noqa: E402
 import server  # noqa: E402
 import unpack  # noqa: E402
 from builder import cli, pipeline  # noqa: E402
 from builder.reading import oci  # noqa: E402
-from builder.payload import packing  # noqa: E402
+from builder.payload import compression  # noqa: E402
+from builder.payload.chunks import CHUNK_BYTES  # noqa: E402
+from builder.payload.contents import FILE  # noqa: E402
 from builder.reading.errors import LINE_CHARACTERS, BuildError  # noqa: E402
 from builder.kubernetes.site import Site  # noqa: E402
 
@@ -330,9 +333,9 @@ def attempt(rng, folder):
     """Build from the archive in the folder; -> "refused" or "served"; raises Finding, or whatever a bug raises."""
     path = os.path.join(folder, ARCHIVE)
     order = pipeline.Order([("", path)], Site("example.com/python:3"), os.path.join(folder, "out"),
-                           rng.choice([packing.NONE] * 8 + [packing.GZIP]))
+                           rng.choice([compression.NONE] * 8 + [compression.GZIP]))
     if rng.random() < .3:
-        order = order._replace(squeeze=True, compression=packing.AUTO)
+        order = order._replace(squeeze=True, compression=compression.AUTO)
     if rng.random() < .2:
         order = order._replace(platforms=[rng.choice(["linux/amd64", "linux/arm"])])
     try:
@@ -343,7 +346,7 @@ def attempt(rng, folder):
         outcome = "refused"
     else:
         outcome = "served"
-    if rng.random() < .005 and order.compression == packing.NONE and not order.platforms:
+    if rng.random() < .005 and order.compression == compression.NONE and not order.platforms:
         told = by_command_line(path, order.out)
         if told != outcome:
             raise Finding("%s, but by the command line %s" % (outcome, told))
@@ -376,13 +379,13 @@ def serve(order, folder):
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
         images, notes, _ = pipeline.read(order, stack, scratch, lambda *told: None)
-        made = packing.write_payload(images, os.path.join(scratch, "payload"), order.compression, lambda *told: None)
+        sent = Sent(scratch, images, order.compression, CHUNK_BYTES)
         for note in notes:
             if not note.isprintable() or len(note) > LINE_CHARACTERS:
                 raise Finding("not one line for people: %r" % note)
         seed = os.path.join(folder, "seed")
-        with open(made.path, "rb") as file:
-            unpack.extract(unpack.decompressed(file), seed)
+        with contextlib.redirect_stdout(io.StringIO()):
+            unpack.run(sent.folder, sent.path(FILE), sent.digest, seed)
     registry = server.load(seed)
     allowed = {hole.digest for image in images for hole in image.missing}
     with open(os.path.join(seed, "index.json"), "rb") as file:

@@ -208,7 +208,7 @@ writer.Folder.write = write
 sys.exit(cli.main())
 """
 ON_A_SMALL_DISK = """
-mount -t tmpfs -o size=48k tmpfs disk
+mount -t tmpfs -o size=64k tmpfs disk
 cp -r old disk/out
 "$@"
 status=$?
@@ -482,8 +482,8 @@ def test_a_folder_is_verified(tmp_path, archive):
     run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
     status, page, errors = run("--verify", tmp_path / "out")
     assert (status, errors) == (0, "")
-    assert "docker.io/library/sample:1\n" in page and "out: whole: 1 chunks" in page
-    assert json.loads(run("--verify", tmp_path / "out", "--json")[1])["chunks"] == {"count": 1}
+    assert "docker.io/library/sample:1\n" in page and "out: whole: 2 chunks" in page
+    assert json.loads(run("--verify", tmp_path / "out", "--json")[1])["chunks"] == {"count": 2, "elsewhere": 0}
     (tmp_path / "out" / "40-pod.yaml").unlink()
     refused(run("--verify", tmp_path / "out"), "40-pod.yaml: is missing")
     refused(run("--verify", tmp_path), "is not a folder that Seedpod wrote")

@@ -46,6 +46,6 @@ def test_an_injector_that_serves_other_bytes_fails_the_demo(monkeypatch):
 
 
 def test_an_injector_that_does_not_start_fails_the_demo_with_its_own_words(monkeypatch):
-    monkeypatch.setattr(demo.reader, "chunk_files", lambda _: {})
+    monkeypatch.setattr(demo.reader, "mounted_files", lambda _: {})
     with pytest.raises(OSError, match="the injector ended with status 1: error: "):
         demo.demo()

@@ -34,9 +34,9 @@ FLAT = ("stage1", "stage1/spooler", "stage1/mirror")  # their modules import eac
 OLDEST = (3, 6)
 
 # Everything that stage 1 may need. Each is a file more to import before the first answer: add with care.
-STAGE1_MAY_IMPORT = {"argparse", "collections", "gzip", "hashlib", "http", "io", "json", "lzma", "os", "re",
-                     "resource", "select", "signal", "socket", "socketserver", "sys", "tarfile", "threading", "time",
-                     "typing", "urllib"}
+STAGE1_MAY_IMPORT = {"argparse", "collections", "fcntl", "gzip", "hashlib", "http", "io", "json", "lzma", "os", "re",
+                     "resource", "select", "signal", "socket", "socketserver", "sys", "threading", "time", "typing",
+                     "urllib"}
 # Not every image's Python has lzma, and not every payload needs it; http.server takes time to load.
 STAGE1_ON_DEMAND = {"gzip", "http", "lzma", "socketserver"}
 REGISTRY_MAY_IMPORT = {"collections", "hashlib", "json", "re", "typing", "urllib"}  # no socket, no disk, no clock

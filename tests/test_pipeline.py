@@ -9,7 +9,11 @@ from builder.payload import chunks
 from builder.kubernetes import sizes, workloads
 from builder import pipeline
 from builder.reading.errors import BuildError
-from builder.reading.oci import digest_of
+from builder.output import reader
+from builder.payload.contents import Contents, digest_of as contents_digest, to_text
+from builder.payload.packing import Packed, outline
+from builder.kubernetes.runner import Runner
+from builder.reading.oci import blob_of, digest_of
 from tests.support import builds, dumps, samples
 
 
@@ -31,7 +35,7 @@ def test_two_builds_in_other_folders_at_other_times_are_equal_byte_for_byte(tmp_
         os.utime(builds.archive(folder), (now, now))
         os.umask(0o077 if now else 0o022)
         result, _ = builds.build(folder)
-        built.append((builds.content(folder / "out"), result.digest, result.plan))
+        built.append((builds.content(folder / "out"), result.contents, result.plan))
     os.umask(0o022)
     assert built[0] == built[1]
 
@@ -46,7 +50,7 @@ def test_the_stream_holds_the_documents_of_the_folder(tmp_path):
 def test_what_others_need_comes_before_them(tmp_path):
     builds.build(tmp_path, chunk_size=1024)
     kinds = [path.name.split("-")[1].split(".")[0] for path in sorted((tmp_path / "out").glob("*.yaml"))]
-    assert list(dict.fromkeys(kinds)) == ["namespace", "chunk", "injector", "service", "pod"]
+    assert list(dict.fromkeys(kinds)) == ["namespace", "chunk", "contents", "injector", "service", "pod"]
     assert kinds.count("chunk") > 1
 
 
@@ -60,10 +64,12 @@ def test_another_image_or_option_gives_other_names_and_the_same_one_the_same(tmp
     assert len(others | {first}) == 4
 
 
-def test_the_payload_is_the_chunks_one_after_the_other(tmp_path):
+def test_the_payload_is_cut_into_chunks_of_the_size_that_is_asked_for(tmp_path):
     result, _ = builds.build(tmp_path, chunk_size=1024)
-    assert [chunk.size for chunk in result.chunks[:-1]] == [1024] * (len(result.chunks) - 1)
-    assert sum(chunk.size for chunk in result.chunks) == result.payload.size
+    files = reader.mounted_files(str(tmp_path / "out"))
+    for segment in result.contents.segments:
+        sizes_of_chunks = [len(files[name]) for name in segment.chunks]
+        assert set(sizes_of_chunks[:-1]) <= {1024} and sum(sizes_of_chunks) == segment.size
 
 
 @pytest.mark.parametrize("size", [-1, (1 << 20) + 1, 1 << 30])
@@ -84,17 +90,44 @@ def test_chunks_too_large_for_plain_apply_are_applied_by_the_server(tmp_path):
     assert not build_of(tmp_path, ("", archive)).server_side
 
 
+def chosen(order, count):
+    """The size of chunks for a payload of so many of the usual size, and notes."""
+    site = order.site._replace(expose="nodeport")
+
+    def plan_of(size):
+        packed = [Packed("", (blob_of(b"layer"),), count * chunks.CHUNK_BYTES, None)]
+        contents = Contents({"manifests": []}, tuple(outline(packed, size)))
+        return workloads.plan_of(site, [Runner(site.image)], to_text(contents), contents.chunks, b"", 1, contents.size)
+    return pipeline.chosen_chunk_size(order, site, plan_of)
+
+
 def test_where_a_pod_could_not_name_all_chunks_for_plain_apply_they_are_as_large_as_can_be(tmp_path):
-    result, _ = builds.build(tmp_path, compression="none")
-    site = result.decision.site
-    small, notes = pipeline.default_chunk_size(site, result.payload.size)
-    assert (result.chunk_size, result.server_side, notes) == (small, False, []) and small < 200 << 10
-    large, notes = pipeline.default_chunk_size(site, 1 << 30)
-    assert large == 1023 << 10 and "kubectl apply --server-side" in notes[0]
-    most = max(count for count in range(1, 4000) if pipeline.default_chunk_size(site, count * small)[0] == small)
-    plan = workloads.plan_of(site, result.decision.runners, result.digest, [pipeline.LONGEST_NAME] * most, b"", 1, 1)
-    spare = chunks.ANNOTATION_LIMIT_BYTES - max(map(sizes.annotation_bytes, workloads.workloads(plan)))
-    assert 0 < spare < pipeline.POD_REST_BYTES
+    order = builds.order(tmp_path)
+    assert chosen(order, 2600) == (chunks.CHUNK_BYTES, [])
+    size, (note,) = chosen(order, 2700)
+    assert size == 1023 << 10 and "kubectl apply --server-side" in note
+    assert chosen(order._replace(chunk_size=5000), 2700) == (5000, [])
+
+
+def test_contents_and_pod_of_2500_chunks_stay_under_the_limit_of_plain_apply(tmp_path):
+    site = builds.Site(builds.IMAGE, expose="nodeport")
+    packed = [Packed("", (blob_of(b"%d" % number),), 25 * chunks.CHUNK_BYTES, None) for number in range(100)]
+    contents = Contents({"manifests": []}, tuple(outline(packed, chunks.CHUNK_BYTES)))
+    plan = workloads.plan_of(site, [Runner(site.image)], to_text(contents), contents.chunks, b"", 1, contents.size)
+    assert len(contents.chunks) == 2500
+    assert pipeline.annotation_bytes(plan, chunks.CHUNK_BYTES) < chunks.ANNOTATION_LIMIT_BYTES
+
+
+@pytest.mark.parametrize("count, refused", [(10, False), (40, True)])
+def test_labels_and_annotations_that_leave_no_room_for_a_chunk_are_refused_with_the_remedy(tmp_path, count, refused):
+    site = builds.Site(builds.IMAGE, annotations={"example.com/note-%d" % number: "x" * 200 for number in range(count)})
+    if refused:
+        with pytest.raises(BuildError, match="--label, --annotation: with them a chunk's ConfigMap takes .*: use fewer, "
+                                             "or --chunk-size 128KiB"):
+            builds.build(tmp_path, site=site)
+        assert not (tmp_path / "out").exists()
+    result, _ = builds.build(tmp_path, site=site, chunk_size=128 << 10 if refused else 0)
+    assert not result.server_side
 
 
 def test_an_image_takes_the_name_that_the_user_gives(tmp_path):
@@ -167,7 +200,7 @@ def test_two_images_that_only_a_host_with_a_port_tells_apart_are_refused_before_
 def test_progress_adds_up_to_the_whole(tmp_path):
     told = []
     pipeline.build(builds.order(tmp_path), sys.stdout.buffer, lambda *step: told.append(step))
-    packed = [(count, total) for stage, count, total in told if stage == "packing"]
+    packed = [(count, total) for stage, count, total in told if stage == "writing"]
     assert sum(count for count, _ in packed) == packed[0][1] > 0
 
 
@@ -182,13 +215,14 @@ def test_what_was_there_stays_when_an_archive_is_no_good(tmp_path):
 
 
 def test_the_emitted_injector_unpacks_the_emitted_chunks(tmp_path):
-    from builder.output import reader
     result, _ = builds.build(tmp_path, chunk_size=1024)
-    (tmp_path / "chunks").mkdir()
-    for name, data in reader.chunk_files(str(tmp_path / "out")).items():
-        (tmp_path / "chunks" / name).write_bytes(data)
+    chunk_folder = tmp_path / "chunks"
+    chunk_folder.mkdir()
+    for name, data in reader.mounted_files(str(tmp_path / "out")).items():
+        (chunk_folder / name).write_bytes(data)
     command = [sys.executable, "-I", "-S", str(tmp_path / "out" / "injector.pyz"), "unpack", "--chunks",
-               str(tmp_path / "chunks"), "--digest", result.digest, "--seed", str(tmp_path / "seed")]
+               str(chunk_folder), "--contents", str(chunk_folder / "contents.json"), "--digest",
+               contents_digest(result.plan.contents), "--seed", str(tmp_path / "seed")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     for image in result.images:
         for blob in image.manifests + image.configs + image.layers:
@@ -198,8 +232,8 @@ def test_the_emitted_injector_unpacks_the_emitted_chunks(tmp_path):
 
 def test_a_pod_that_would_name_too_many_chunks_is_refused_with_advice(tmp_path, monkeypatch):
     monkeypatch.setattr(sizes, "OBJECT_LIMIT_BYTES", 3000)
-    with pytest.raises(BuildError, match="--chunk-size: the Pod would name so many chunks that it takes .* make chunks "
-                                         "larger, up to 1023KiB"):
+    with pytest.raises(BuildError, match="--chunk-size: there are so many chunks that the Pod takes .* make chunks larger, "
+                                         "up to 1023KiB"):
         builds.build(tmp_path, chunk_size=512)
     assert not (tmp_path / "out").exists()
     monkeypatch.undo()

@@ -6,7 +6,7 @@ import pytest
 
 from builder.reading import archive, images, oci
 from builder import cli, split
-from builder.payload import packing
+from builder.payload import compression
 from builder.reading.errors import BuildError
 from builder.pipeline import STDOUT, Order
 from builder.reading.reference import parse
@@ -134,7 +134,7 @@ def test_a_failure_leaves_nothing(tmp_path):
 
 def test_only_the_platforms_that_are_asked_for(tmp_path):
     both = samples.multi_platform([ONE, OTHER], "docker.io/library/both:1")
-    (part,), _ = split_up(tmp_path, both, platforms=["linux/arm64"], compression=packing.NONE)
+    (part,), _ = split_up(tmp_path, both, platforms=["linux/arm64"], compression=compression.NONE)
     (found,) = read(tmp_path / "out" / part.file)
     assert found.platforms == ("linux/arm64",)
 

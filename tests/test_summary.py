@@ -31,7 +31,7 @@ def test_the_summary_shows_image_payload_chunks_limits_and_what_to_do_next(tmp_p
     found, result = facts_of(tmp_path)
     page = summary.summary(found)
     for part in (samples.NAME, result.images[0].root.digest, "linux/amd64", "127.0.0.1:31999/library/sample:1",
-                 result.digest, "chunks    1 of ", "injector  %s" % summary.human(result.pyz_bytes), *[
+                 found["payload"]["digest"], "chunks    2 of ", "injector  %s" % summary.human(result.pyz_bytes), *[
                      found["commands"][name] for name in ("apply", "wait", "heal", "prune", "undo")]):
         assert part in page
     assert not page.startswith("\n") and "\n\n\n" not in page
@@ -49,7 +49,11 @@ def test_each_command_is_of_this_build(tmp_path):
                     "WAITS:.status.initContainerStatuses[0].state.waiting.reason,"
                     "FAILED:.status.initContainerStatuses[0].state.terminated.message" % instance,
         "prune": "kubectl -n seedpod delete daemonset,deployment,service,pod,configmap -l "
-                 "'app.kubernetes.io/managed-by=seedpod,app.kubernetes.io/instance!=%s'" % instance,
+                 "'app.kubernetes.io/managed-by=seedpod,app.kubernetes.io/instance!=%s,"
+                 "app.kubernetes.io/component!=chunk'" % instance,
+        "prune_chunks": "kubectl -n seedpod get configmap -l app.kubernetes.io/managed-by=seedpod,"
+                        "app.kubernetes.io/component=chunk -o name | grep -vxFf %s/CHUNKS | "
+                        "xargs -r kubectl -n seedpod delete" % out,
         "undo": "kubectl delete --ignore-not-found -f " + out,
         "heal": "kubectl -n seedpod delete pod %s --ignore-not-found --force && kubectl apply -f %s" % (pod, out)}
 
@@ -70,10 +74,10 @@ def test_what_heals_itself_needs_no_command(tmp_path):
 def test_a_daemon_set_shows_what_it_costs_the_api_server(tmp_path):
     found, result = facts_of(tmp_path, asked=Site("x", expose="hostport"), chunk_size=1024)
     assert "note      every node reads all %d chunks from the API server: %s each\n" % (
-        len(result.chunks), summary.human(result.payload.size)) in summary.summary(found)
+        len(result.contents.chunks), summary.human(result.contents.size)) in summary.summary(found)
     cluster = dumps.cluster(*[dumps.node(name, images=["python:3"]) for name in ("a", "b", "c")])
     found, result = facts_of(tmp_path, asked=Site(expose="hostport"), cluster=cluster)
-    assert "each, %s for 3 nodes" % summary.human(3 * result.payload.size) in summary.summary(found)
+    assert "each, %s for 3 nodes" % summary.human(3 * result.contents.size) in summary.summary(found)
 
 
 def test_an_open_node_port_is_noted_with_the_way_to_close_it(tmp_path):
@@ -131,7 +135,7 @@ def test_the_steps_of_a_persistent_registry_go_on_counting(tmp_path):
     assert "\n  3. wait until the registry serves\n     kubectl wait\n" in page
 
 
-@pytest.mark.parametrize("used, shown", [(100, False), (236000, True), (300000, True)])
+@pytest.mark.parametrize("used, shown", [(100, False), (252000, False), (258000, True), (300000, True)])
 def test_a_limit_is_shown_only_when_it_is_near(tmp_path, used, shown):
     found, _ = facts_of(tmp_path)
     page = summary.summary(dict(found, annotation={"bytes": used, "limit_bytes": 262144}))

@@ -1,4 +1,4 @@
-"""Bytes that travel -> ConfigMaps: chunks of the payload, and the program. Pure.
+"""Bytes that travel -> ConfigMaps: chunks of the payload, what is in them, and the program. Pure.
 
 Immutable, and named after their content: kubelets open no watch on them, nobody edits half a payload, and a changed
 build applies beside the old one. Data comes in base64, or as what stands for it until it is written.
@@ -10,19 +10,33 @@ from typing import Mapping
 from builder.kubernetes.manifest import Object, labels, manifest, short_hash
 from builder.kubernetes.site import NAME, Site
 
-INJECTOR_FILE = "injector.pyz"
+CHUNK = "chunk"  # the component of what is addressed by its content
+CONTENTS_FILE, INJECTOR_FILE = "contents.json", "injector.pyz"
 
 
-def chunk_config_map(site: Site, instance: str, chunk_name: str, data: str) -> Object:
-    return file_config_map(site, chunk_object_name(chunk_name), labels("chunk", instance), chunk_name, data)
+def chunk_config_map(site: Site, chunk_name: str, data: str) -> Object:
+    """Of no build: the same in every seed that holds the chunk."""
+    return file_config_map(site, chunk_object_name(chunk_name), labels(CHUNK), chunk_name, data)
 
 
 def chunk_object_name(chunk_name: str) -> str:
     return "%s-%s" % (NAME, chunk_name)
 
 
-def injector_config_map(site: Site, instance: str, name: str, data: str) -> Object:
-    return file_config_map(site, name, labels("injector", instance), INJECTOR_FILE, data)
+def contents_config_map(site: Site, instance: str, text: str) -> Object:
+    """contents.json. As text: in base64 that of a large seed would not fit the annotation of plain `kubectl apply`."""
+    return manifest("ConfigMap", site, contents_object_name(text), labels("contents", instance), immutable=True,
+                    data={CONTENTS_FILE: text})
+
+
+def contents_object_name(text: str) -> str:
+    return "%s-contents-%s" % (NAME, short_hash(text.encode()))
+
+
+def injector_config_map(site: Site, name: str, data: str) -> Object:
+    """The program. It counts as a chunk: of no build, and pruned by the list of what is needed, so that an update
+    need not carry it again."""
+    return file_config_map(site, name, labels(CHUNK), INJECTOR_FILE, data)
 
 
 def program_object_name(program: str, code: bytes) -> str:

@@ -11,6 +11,7 @@ from builder.kubernetes.config_maps import INJECTOR_FILE
 # "*" stands for what tells several of a kind apart.
 NAMESPACE = "00-namespace.yaml"
 CHUNK = "10-chunk-*.yaml"
+CONTENTS = "20-contents.yaml"
 INJECTOR = "20-injector.yaml"
 SERVICE = "30-service.yaml"
 WORKLOAD = "40-*.yaml"
@@ -21,15 +22,16 @@ REGISTRY = "60-registry.yaml"
 MIRROR = "70-mirror.yaml"
 POLICY = "70-policy-*.yaml"  # last: Pods that it rewrites need all of the above
 BINDING = "71-binding-*.yaml"
-APPLIED = (NAMESPACE, CHUNK, INJECTOR, SERVICE, WORKLOAD, REGISTRY_CLAIM, SPOOLER, REGISTRY_SERVICE, REGISTRY, MIRROR,
-           POLICY, BINDING)
+APPLIED = (NAMESPACE, CHUNK, CONTENTS, INJECTOR, SERVICE, WORKLOAD, REGISTRY_CLAIM, SPOOLER, REGISTRY_SERVICE, REGISTRY,
+           MIRROR, POLICY, BINDING)
 
 README = "README.txt"  # begins with the mark by which a folder of ours is known
 PYZ = INJECTOR_FILE  # to look at, or to run by hand
+CHUNKS = "CHUNKS"  # the objects of all chunks that the Pod needs, as `kubectl get -o name` prints them, one a line
 SUMS = "SHA256SUMS"  # last, of all the others
 SIGNATURE_SUFFIX = ".sig"  # which ssh-keygen appends
 SIGNATURE = SUMS + SIGNATURE_SUFFIX  # only if the build is signed
-BESIDE = (README, PYZ, SUMS, SIGNATURE)
+BESIDE = (README, PYZ, CHUNKS, SUMS, SIGNATURE)
 
 _PARTS = "[a-z0-9]+(-[a-z0-9]+)*"  # for "*"
 

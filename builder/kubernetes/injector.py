@@ -1,7 +1,7 @@
 """The injector's Pod: an init container that unpacks, a container that serves, the same image. Pure."""
 from typing import Sequence
 
-from builder.kubernetes.config_maps import INJECTOR_FILE, chunk_object_name
+from builder.kubernetes.config_maps import INJECTOR_FILE
 from builder.kubernetes.exposure import LOOPBACK
 from builder.kubernetes.manifest import Object
 from builder.kubernetes.pod import container, pod_spec, probe
@@ -17,26 +17,26 @@ SERVE_BYTES = 96 * MIB  # 64 MiB with 200 clients; its share of the page cache g
 SEED_SLACK_BYTES = 16 * MIB  # folders, partly filled file system blocks, index.json
 
 
-def injector_spec(site: Site, runner: Runner, payload_digest: str, chunk_names: Sequence[str], config_map: str,
-                  seed_bytes: int, payload_bytes: int) -> Object:
-    """The Pod's spec. `config_map`: the one of injector.pyz; `seed_bytes`: what unpacking takes on disk. BuildError if
-    a limit is too low."""
-    code = [read_only("injector", INJECTOR)] + host_mounts(runner)
+def injector_spec(site: Site, runner: Runner, digest: str, payload: Sequence[str], code: str, seed_bytes: int,
+                  payload_bytes: int) -> Object:
+    """The Pod's spec. `digest`: of contents.json; `payload`: names of the ConfigMaps of that and of the chunks; `code`:
+    of the one of injector.pyz; `seed_bytes`: what unpacking takes on disk. BuildError if a limit is too low."""
+    program_mounts = [read_only("injector", INJECTOR)] + host_mounts(runner)
     program = "%s/%s" % (INJECTOR, INJECTOR_FILE)
-    unpack = container(site, runner.image, "unpack", command(runner, program, "unpack", "--digest", payload_digest),
+    unpack = container(site, runner.image, "unpack", command(runner, program, "unpack", "--digest", digest),
                        payload_bytes + UNPACK_BYTES,
-                       code + [read_only("chunks", CHUNKS), {"name": "seed", "mountPath": SEED}])
+                       program_mounts + [read_only("chunks", CHUNKS), {"name": "seed", "mountPath": SEED}])
     address = "%s:%d" % (site.exposure.listen_host, site.node_port)
     serve = container(site, runner.image, "serve", command(runner, program, "serve", "--listen", address), SERVE_BYTES,
-                      code + [read_only("seed", SEED)])
+                      program_mounts + [read_only("seed", SEED)])
     # No liveness probe: by HTTP it would kill a busy registry, and a process that ended is restarted anyway.
     serve.update(ports=[_port(site)], readinessProbe=probe("/v2/", "registry", 2, site.exposure.probe_host))
     volumes = [
-        {"name": "injector", "configMap": {"name": config_map}},
+        {"name": "injector", "configMap": {"name": code}},
         {"name": "seed", "emptyDir": {"sizeLimit": mebibytes(seed_bytes + SEED_SLACK_BYTES)}},
         *host_volumes(runner),
         {"name": "chunks", "projected": {"sources": [
-            {"configMap": {"name": chunk_object_name(name)}} for name in chunk_names]}}]
+            {"configMap": {"name": name}} for name in payload]}}]
     return pod_spec(site, runner, [serve], volumes, [unpack], GRACE_SECONDS)
 
 

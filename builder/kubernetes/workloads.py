@@ -7,10 +7,11 @@ Service selects by it, and after a change the old objects are pruned by it.
 
 API: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 """
+import hashlib
 import json
 from typing import List, Mapping, NamedTuple, Sequence
 
-from builder.kubernetes.config_maps import program_object_name
+from builder.kubernetes.config_maps import chunk_object_name, contents_object_name, program_object_name
 from builder.kubernetes.injector import injector_spec
 from builder.kubernetes.manifest import Object, labels, manifest, metadata, short_hash
 from builder.kubernetes.runner import Runner
@@ -27,16 +28,19 @@ class Plan(NamedTuple):
     instance: str  # the hash that ties its objects together
     specs: Sequence[Object]  # of its Pods
     injector: str  # name of the ConfigMap of injector.pyz
+    contents: str  # contents.json
 
 
-def plan_of(site: Site, runners: Sequence[Runner], payload_digest: str, chunk_names: Sequence[str], pyz: bytes,
+def plan_of(site: Site, runners: Sequence[Runner], contents: str, chunk_names: Sequence[str], pyz: bytes,
             seed_bytes: int, payload_bytes: int) -> Plan:
-    """One Pod for each of `runners`. `seed_bytes`: what unpacking takes on disk. BuildError if a limit is too low."""
+    """One Pod for each of `runners`. `contents`: contents.json; `chunk_names`: each once; `seed_bytes`: what unpacking
+    takes on disk. BuildError if a limit is too low."""
     injector = program_object_name("injector", pyz)
-    specs = [injector_spec(site, runner, payload_digest, chunk_names, injector, seed_bytes, payload_bytes)
-             for runner in runners]
+    payload = [contents_object_name(contents)] + [chunk_object_name(name) for name in chunk_names]
+    digest = "sha256:" + hashlib.sha256(contents.encode()).hexdigest()
+    specs = [injector_spec(site, runner, digest, payload, injector, seed_bytes, payload_bytes) for runner in runners]
     text = json.dumps([specs, site], sort_keys=True, separators=(",", ":"))
-    return Plan(site, short_hash(text.encode()), specs, injector)
+    return Plan(site, short_hash(text.encode()), specs, injector, contents)
 
 
 def service(plan: Plan) -> Object:

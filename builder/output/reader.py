@@ -1,63 +1,198 @@
-"""OUT -> what a kubelet makes of it, and whether it is whole. The twin of output.py; reads only what that writes.
+"""OUT -> what it holds: read as an archive, and verified. The twin of writer.py; reads only what that writes.
 
-`verify` trusts nothing but digests: every file against SHA256SUMS, each chunk against its name, the payload against the
-argument of the Pods, every blob against what names it.
+Nothing is trusted but digests: every file is compared with SHA256SUMS, contents.json with the argument of the Pods,
+each chunk with its name, every blob with what names it. An update holds only some of its chunks: the others are looked
+for in the folders that it was built onto.
 """
-import base64
 import binascii
 import hashlib
+import json
 import os
 import re
 import tempfile
-from typing import Any, Dict, Iterator, List
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
-from builder.reading.archive import open_archive
-from builder.reading.errors import BuildError
-from builder.reading.images import read_images
-from builder.kubernetes.file_names import CHUNK, INJECTOR, PYZ, README, SIGNATURE, SUMS, WORKLOAD, is_one
+from builder.kubernetes.file_names import (CHUNK, CHUNKS, CONTENTS, INJECTOR, PYZ, README, SIGNATURE, SUMS, WORKLOAD,
+                                           is_one)
 from builder.output.writer import marked
 from builder.payload.addresses import addresses
+from builder.payload.chunks import name_of
+from builder.payload.contents import FILE, Contents, Segment, digest_of, parse
+from builder.reading.archive import Archive, Entry
+from builder.reading.decompress import decompressed
+from builder.reading.errors import BuildError
+from builder.reading.images import read_images
+from builder.reading.oci_layout import INDEX
+from builder.reading.tar_walk import FILE as REGULAR
 
-CHUNK_LINE = re.compile(rb'^  "?([0-9a-f]{12}-(\d+)-of-(\d+)-([0-9a-f]{64}))"?: "([A-Za-z0-9+/=]*)"$', re.MULTILINE)
+CHUNK_LINE = re.compile(rb'^  "?([0-9a-f]{64})"?: "([A-Za-z0-9+/=]*)"$', re.MULTILINE)
+CONTENTS_LINE = re.compile(r'^  contents\.json: (".*")$', re.MULTILINE)
 PYZ_LINE = re.compile(rb'^  injector\.pyz: "([A-Za-z0-9+/=]*)"$', re.MULTILINE)
-DIGEST = re.compile(rb'^ +- "--digest"\n +- (sha256:[0-9a-f]{64})$', re.MULTILINE)  # the argument of "unpack"
-PORT = re.compile(rb"containerPort: (\d+)$", re.MULTILINE)
+DIGEST = re.compile(r'^ +- "--digest"\n +- (sha256:[0-9a-f]{64})$', re.MULTILINE)  # the argument of "unpack"
+PORT = re.compile(r"containerPort: (\d+)$", re.MULTILINE)
+NAMESPACE = re.compile(r'^  namespace: "?([a-z0-9-]+)"?$', re.MULTILINE)
+INJECTOR_NAME = re.compile(r"name: (seedpod-injector-[0-9a-f]{12})$", re.MULTILINE)
 SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
 AGAIN = "copy the folder again, or build it again"
 
-
-def chunk_files(out: str) -> Dict[str, bytes]:
-    """File name -> bytes, of every chunk in OUT."""
-    return {match.group(1).decode(): base64.b64decode(match.group(5)) for name in names(out, CHUNK)
-            for match in CHUNK_LINE.finditer(content(out, name))}
+Progress = Callable[[int], Any]  # told how many bytes were read since the last call
 
 
-def verify(out: str) -> Dict[str, Any]:
+class Seed(NamedTuple):
+    """A folder that Seedpod wrote, but for its chunks."""
+    folder: str
+    contents: Contents
+    digest: str  # of contents.json
+    namespace: str
+    injector: str  # the object of the program
+    port: int
+    bases: Tuple[str, ...]  # folders with more chunks
+
+    def file_of(self, chunk: str) -> str:
+        """Where a chunk is; "" if it is elsewhere."""
+        paths = (os.path.join(folder, CHUNK.replace("*", chunk)) for folder in (self.folder,) + self.bases)
+        return next(filter(os.path.isfile, paths), "")
+
+    @property
+    def elsewhere(self) -> List[str]:
+        """The chunks that are not there."""
+        return [name for name in self.contents.chunks if not self.file_of(name)]
+
+
+def is_seed(path: str) -> bool:
+    """Whether this is a folder that Seedpod wrote for a cluster."""
+    return marked(os.path.join(path, README))
+
+
+def open_seed(path: str, bases: Sequence[str] = ()) -> Seed:
+    """What the folder is; of all files only those are read that hold no chunk. BuildError if they do not agree."""
+    for folder in (path,) + tuple(bases):
+        if not is_seed(folder):
+            raise BuildError("%s: is not a folder that Seedpod wrote: name the folder of -o" % folder)
+    found = CONTENTS_LINE.search(text_of(path, CONTENTS))
+    if not found:
+        raise BuildError("%s: %s: is missing or damaged, or of an older Seedpod: %s" % (path, CONTENTS, AGAIN))
+    try:
+        text = json.loads(found.group(1))
+    except ValueError:
+        raise BuildError("%s: %s: is damaged: %s" % (path, CONTENTS, AGAIN)) from None
+    workloads = "\n".join(text_of(path, name) for name in files(path, WORKLOAD))
+    parts = [set(pattern.findall(workloads)) for pattern in (DIGEST, NAMESPACE, INJECTOR_NAME, PORT)]
+    if any(len(part) != 1 for part in parts):
+        raise BuildError("%s: the file of the Pod is missing or damaged: %s" % (path, AGAIN))
+    digest, namespace, injector, port = (part.pop() for part in parts)
+    if digest_of(text) != digest:
+        raise BuildError("%s: contents.json is %s, the Pod wants %s: %s" % (path, digest_of(text), digest, AGAIN))
+    contents = parse(text.encode(), "%s: %s" % (path, FILE))
+    return Seed(path, contents, digest, namespace, injector, int(port), tuple(bases))
+
+
+def open_archive(seed: Seed, layers: bool = True, progress: Progress = lambda count: None) -> Archive:
+    """The seed as an archive, an OCI image layout; use it in a `with`. Without `layers`, those are known by digest and
+    size alone, and need not be there. BuildError names the chunk that is missing or damaged."""
+    file = tempfile.TemporaryFile()
+    try:
+        entries: Dict[str, List[Entry]] = {}
+        absent = []
+        place = 0
+        for segment in seed.contents.segments[::-1]:  # the last one, which is always there, first
+            there = layers or not entries
+            if there:
+                decode(seed, segment, file, progress)
+            for digest, size in segment.blobs:
+                name = "blobs/" + digest.replace(":", "/")
+                entries[name] = [Entry(REGULAR, place, size, "")]
+                place += size
+                if not there:
+                    absent.append((name, digest))
+        index = json.dumps(seed.contents.index).encode()
+        file.seek(place)
+        file.write(index)
+        entries[INDEX] = [Entry(REGULAR, place, len(index), "")]
+        archive = Archive(seed.folder, entries, file, progress)
+        for name, digest in absent:
+            archive.note_digest(name, digest)
+        return archive
+    except BaseException:
+        file.close()
+        raise
+
+
+def decode(seed: Seed, segment: Segment, target: BinaryIO, progress: Progress) -> None:
+    """Write the blobs of a segment, as many bytes as contents.json lists."""
+    where = "%s: %s" % (seed.folder, FILE)
+    blocks = (chunk_of(seed, name) for name in segment.chunks)
+    left = sum(size for _, size in segment.blobs)
+    for block in decompressed(blocks, segment.compression, where) if segment.compression else blocks:
+        left -= len(block)
+        if left < 0:
+            break
+        target.write(block)
+        progress(len(block))
+    if left:
+        raise BuildError("%s: a segment is %s than its blobs: %s" % (where, "longer" if left < 0 else "shorter", AGAIN))
+
+
+def chunk_of(seed: Seed, name: str) -> bytes:
+    """The bytes of a chunk, proven."""
+    path = seed.file_of(name)
+    if not path:
+        raise BuildError("%s: chunk %s: is not there: name the folder that holds it, --onto FOLDER"
+                         % (seed.folder, name))
+    folder, file = os.path.split(path)
+    found, data = chunk_in(content(folder, file))
+    if found != name or name_of(data) != name:
+        raise BuildError("%s: %s: %s: %s" % (folder, file, damage(found, data), AGAIN))
+    return data
+
+
+def chunk_in(text: bytes) -> Tuple[str, bytes]:
+    """The name and the bytes of the chunk in a file; ("", b"") if there is none."""
+    matches = CHUNK_LINE.findall(text)
+    if len(matches) != 1:
+        return "", b""
+    try:
+        return matches[0][0].decode(), binascii.a2b_base64(matches[0][1])
+    except binascii.Error:
+        return "", b""
+
+
+def damage(name: str, data: bytes) -> str:
+    """What is wrong with a file that should hold a chunk `name`, or another one."""
+    if name and name != name_of(data):
+        return "its chunk is damaged: expected sha256:%s, got sha256:%s" % (name, name_of(data))
+    return "holds no chunk, or another one, or is damaged"
+
+
+def mounted_files(out: str) -> Dict[str, bytes]:
+    """File name -> bytes, of what the Pod of a whole folder finds under --chunks."""
+    seed = open_seed(out)
+    found = {name: chunk_of(seed, name) for name in seed.contents.chunks}
+    return dict(found, **{FILE: json.loads(CONTENTS_LINE.search(text_of(out, CONTENTS)).group(1)).encode()})
+
+
+def verify(out: str, bases: Sequence[str] = ()) -> Dict[str, Any]:
     """-> facts: what it would serve. BuildError names what is damaged, missing or foreign."""
-    if not os.path.isdir(out) or not marked(os.path.join(out, README)):
+    if not os.path.isdir(out) or not is_seed(out):
         raise BuildError("%s: is not a folder that Seedpod wrote: name the folder of -o" % out)
     for name in sorted(os.listdir(out)):
         if os.path.islink(os.path.join(out, name)) or not os.path.isfile(os.path.join(out, name)):
             raise BuildError("%s: %s: is not a regular file: %s" % (out, ascii(name), AGAIN))
     faults = list(wrong_files(out)) + list(wrong_chunks(out))
-    workloads = b"".join(content(out, name) for name in names(out, WORKLOAD))
-    digests, ports = set(DIGEST.findall(workloads)), PORT.findall(workloads)
-    if len(digests) != 1 or not ports:
-        faults.append("the file of the Pod is missing or damaged")
-    code = PYZ_LINE.search(content(out, INJECTOR)) if names(out, INJECTOR) else None
-    if not code or names(out, PYZ) and code.group(1) != base64.b64encode(content(out, PYZ)):
-        faults.append("%s: is missing, or is not %s" % (INJECTOR, PYZ))
+    if not faults:
+        seed = open_seed(out, bases)
+        faults = list(wrong_program(seed))
     if faults:
         more = " (and %d more faults)" % (len(faults) - 1) if len(faults) > 1 else ""
         raise BuildError("%s: %s%s: %s" % (out, faults[0], more, AGAIN))
-    return dict(served(out, digests.pop().decode(), int(ports[0])), out=out)
+    return served(seed)
 
 
 def wrong_files(out: str) -> Iterator[str]:
     """Whatever is not as SHA256SUMS has it, file for file: also one that it does not list, but for the signature."""
     there = set(os.listdir(out)) - {SUMS, SIGNATURE}
     sums = {}
-    for line in content(out, SUMS).decode("utf-8", "replace").splitlines() if names(out, SUMS) else ():
+    for line in text_of(out, SUMS).splitlines():
         match = SUM_LINE.fullmatch(line)
         if not match:
             yield "%s: is damaged" % SUMS
@@ -78,58 +213,53 @@ def wrong_files(out: str) -> Iterator[str]:
 
 
 def wrong_chunks(out: str) -> Iterator[str]:
-    """Chunks that are damaged, doubled or missing."""
-    found: Dict[int, str] = {}
-    counts = set()
-    for name in names(out, CHUNK):
-        matches = list(CHUNK_LINE.finditer(content(out, name)))
-        if len(matches) != 1:
-            yield "%s: holds no chunk, or is damaged" % name
-            continue
-        number, count, wanted, data = matches[0].groups()[1:]
-        try:
-            got = hashlib.sha256(binascii.a2b_base64(data)).hexdigest()
-        except binascii.Error:
-            got = "no base64"
-        if got != wanted.decode():
-            yield "%s: its chunk is damaged: expected sha256:%s, got %s" % (name, wanted.decode(), got)
-        counts.add(int(count))
-        if int(number) in found:
-            yield "%s: holds the same chunk as %s" % (name, found[int(number)])
-        found[int(number)] = name
-    if len(counts) != 1:
-        yield "it holds chunks of %s payloads" % (len(counts) or "no")
-    for number in sorted(set(range(1, max(counts, default=0) + 1)) - set(found)):
-        yield "chunk %d of %d: is missing" % (number, max(counts))
+    """Files of chunks that hold something else."""
+    for file in files(out, CHUNK):
+        name, data = chunk_in(content(out, file))
+        if name_of(data) != name or CHUNK.replace("*", name) != file:
+            yield "%s: %s" % (file, damage(name, data))
 
 
-def served(out: str, digest: str, port: int) -> Dict[str, Any]:
-    """The payload, joined and read as the archive that it is."""
-    chunks = chunk_files(out)
-    whole = hashlib.sha256()
-    with tempfile.TemporaryDirectory(prefix="seedpod-") as scratch:
-        path = os.path.join(scratch, "payload.tar")
-        with open(path, "wb") as file:
-            for name in sorted(chunks, key=lambda name: int(name.split("-")[1])):
-                whole.update(chunks[name])
-                file.write(chunks[name])
-        if "sha256:" + whole.hexdigest() != digest:
-            raise BuildError("%s: the payload is sha256:%s, the Pod wants %s: %s"
-                             % (out, whole.hexdigest(), digest, AGAIN))
-        with open_archive(path, lambda _: None) as archive:
-            images = read_images(archive)
+def wrong_program(seed: Seed) -> Iterator[str]:
+    """Programs that are not the Pod's, and a list of chunks that is not that of contents.json."""
+    program = content(seed.folder, PYZ)
+    if os.path.exists(os.path.join(seed.folder, INJECTOR)):
+        code = PYZ_LINE.search(content(seed.folder, INJECTOR))
+        if not code or code.group(1) != binascii.b2a_base64(program, newline=False):
+            yield "%s: is not %s" % (INJECTOR, PYZ)
+    if not seed.injector.endswith("-" + hashlib.sha256(program).hexdigest()[:12]):
+        yield "%s: is not the program that the Pod runs" % PYZ
+    if not set(seed.contents.chunks) <= {line.rpartition("-")[2] for line in text_of(seed.folder, CHUNKS).splitlines()}:
+        yield "%s: does not list every chunk" % CHUNKS
+
+
+def served(seed: Seed) -> Dict[str, Any]:
+    """The images, read from the chunks; where some of those are elsewhere, without the layers."""
+    elsewhere = seed.elsewhere
+    with open_archive(seed, layers=not elsewhere) as archive:
+        images = read_images(archive)
     shortest, _ = addresses(images)
-    return {"payload": {"digest": digest, "bytes": sum(map(len, chunks.values()))}, "chunks": {"count": len(chunks)},
-            "images": [{"reference": reference, "pull": "127.0.0.1:%d/%s" % (port, shortest[reference]),
+    return {"out": seed.folder, "payload": {"digest": seed.digest, "bytes": seed.contents.size},
+            "chunks": {"count": len(seed.contents.chunks), "elsewhere": len(elsewhere)},
+            "images": [{"reference": reference, "pull": "127.0.0.1:%d/%s" % (seed.port, shortest[reference]),
                         "digest": image.root.digest, "platforms": list(image.platforms)}
                        for image in images for reference in image.references]}
 
 
-def names(out: str, row: str) -> List[str]:
+def files(out: str, row: str) -> List[str]:
     """The files in OUT that are of one row of file_names."""
     return sorted(name for name in os.listdir(out) if is_one(row, name))
 
 
+def text_of(out: str, name: str) -> str:
+    """"" if there is no such file."""
+    return content(out, name).decode("utf-8", "replace")
+
+
 def content(out: str, name: str) -> bytes:
-    with open(os.path.join(out, name), "rb") as file:
+    """b"" if there is no such file."""
+    path = os.path.join(out, name)
+    if not os.path.isfile(path):
+        return b""
+    with open(path, "rb") as file:
         return file.read()

@@ -6,19 +6,17 @@ anything which Seedpod did not write is never touched. Files sort in the order i
 import binascii
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
-from builder.payload.chunks import Chunk, read
 from builder.output import signature
 from builder.reading.errors import BuildError, shown
 from builder.kubernetes import config_maps, file_names, security, workloads
 from builder.kubernetes.manifest import Object
 from builder.kubernetes.workloads import Plan
 from builder.kubernetes.site import Site
-from builder.kubernetes.file_names import PYZ, README, SUMS
+from builder.kubernetes.file_names import CHUNKS, PYZ, README, SUMS
 from builder.kubernetes.to_yaml import to_yaml
 
 MARK = "Written by Seedpod."
@@ -53,22 +51,27 @@ undo    kubectl delete --ignore-not-found -f THIS_FOLDER
 Every node can then pull:
 {images}
 The YAML files are to be applied in the order of their names. {pyz} is the program that they carry into the cluster,
-for you to look at (unzip it) or to run by hand. {sums} shows whether the folder was copied whole: sha256sum -c
-{sums}, or python3 build.py --verify THIS_FOLDER. kubectl ignores all three.
+for you to look at (unzip it) or to run by hand. {chunks} lists the ConfigMaps of all chunks that the Pod needs. {sums}
+shows whether the folder was copied whole: sha256sum -c {sums}, or python3 build.py --verify THIS_FOLDER. kubectl
+ignores these files.
 """
 
 
-def documents(plan: Plan, enforce: str, chunks: List[Chunk], payload: BinaryIO, pyz: bytes) \
-        -> Iterator[Tuple[str, Parts]]:
-    """(file name, YAML) of every object, in the order in which they are to be applied."""
+def chunk_file(site: Site, name: str, data: bytes) -> Tuple[str, Parts]:
+    """(file name, YAML) of a chunk: the same in every build for this namespace with these labels."""
+    return file_names.CHUNK.replace("*", name), with_data(to_yaml(config_maps.chunk_config_map(site, name, DATA)), data)
+
+
+def documents(plan: Plan, enforce: str, pyz: bytes) -> Iterator[Tuple[str, Parts]]:
+    """(file name, YAML) of every object but the chunks, in the order in which they are to be applied. Without the
+    program if `pyz` is empty."""
     if plan.site.emits_namespace:
         yield file_names.NAMESPACE, [to_yaml(security.namespace(plan.site, plan.instance, enforce)).encode()]
-    for chunk, data in read(payload, chunks):
-        numbers = re.search(r"\d+-of-\d+", chunk.name).group()
-        yield file_names.CHUNK.replace("*", numbers), with_data(
-            to_yaml(config_maps.chunk_config_map(plan.site, plan.instance, chunk.name, DATA)), data)
-    yield file_names.INJECTOR, with_data(
-        to_yaml(config_maps.injector_config_map(plan.site, plan.instance, plan.injector, DATA)), pyz)
+    contents = config_maps.contents_config_map(plan.site, plan.instance, plan.contents)
+    yield file_names.CONTENTS, [to_yaml(contents).encode()]
+    if pyz:
+        yield file_names.INJECTOR, with_data(
+            to_yaml(config_maps.injector_config_map(plan.site, plan.injector, DATA)), pyz)
     if plan.site.exposure.service:
         yield file_names.SERVICE, [to_yaml(workloads.service(plan)).encode()]
     objects = workloads.workloads(plan)
@@ -94,12 +97,14 @@ def comment_of(plan: Plan, manifest: Object) -> str:
                           image=shown(spec["containers"][0]["image"]) + ", which is on the nodes already" + python)
 
 
-def companions(pyz: bytes, apply: str, site: Site, addresses: Mapping[str, str]) -> List[Tuple[str, Parts]]:
-    """What else OUT holds: the program, and a text for whoever finds the folder."""
+def companions(pyz: bytes, needed: Iterable[str], apply: str, site: Site, addresses: Mapping[str, str]) \
+        -> List[Tuple[str, Parts]]:
+    """What else OUT holds: the program, the list of ConfigMaps that are `needed`, a text for whoever finds it."""
     images = "".join("  127.0.0.1:%d/%s\n      %s\n" % (site.node_port, address, reference)
                      for reference, address in addresses.items())
-    text = FOLDER_TEXT.format(mark=MARK, apply=apply, images=images, pyz=PYZ, sums=SUMS)
-    return [(PYZ, [pyz]), (README, [text.encode()])]
+    text = FOLDER_TEXT.format(mark=MARK, apply=apply, images=images, pyz=PYZ, chunks=CHUNKS, sums=SUMS)
+    names = "".join("configmap/%s\n" % name for name in needed)
+    return [(PYZ, [pyz]), (CHUNKS, [names.encode()]), (README, [text.encode()])]
 
 
 def with_data(text: str, data: bytes) -> Iterator[bytes]:
@@ -109,13 +114,6 @@ def with_data(text: str, data: bytes) -> Iterator[bytes]:
     for start in range(0, len(data), PART_BYTES):
         yield binascii.b2a_base64(view[start:start + PART_BYTES], newline=False)
     yield b'"' + tail
-
-
-def write_stream(target: BinaryIO, files: Iterable[Tuple[str, Parts]]) -> None:
-    """One YAML stream, as `kubectl apply -f -` reads it."""
-    for _, parts in files:
-        target.write(b"---\n")
-        target.writelines(parts)
 
 
 def write_file(path: str, data: bytes, mode: int = 0o666) -> None:
@@ -203,6 +201,13 @@ class Folder:
                     digest.update(part)
                     file.write(part)
             self.sums[name] = digest.hexdigest()
+
+    def stream(self, target: BinaryIO) -> None:
+        """What was written as one YAML stream, as `kubectl apply -f -` reads it."""
+        for name in sorted(self.sums):
+            target.write(b"---\n")
+            with open(os.path.join(self.path, name), "rb") as file:
+                shutil.copyfileobj(file, target)
 
     def keep(self, key: str = "") -> None:
         """Sign it if there is a key, and move it into place. What was there is put aside first and removed with the

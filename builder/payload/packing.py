@@ -1,194 +1,125 @@
-"""Images -> payload: one tar that is an OCI image layout, compressed as a whole where that pays.
+"""Segments of blobs -> segments as they travel -> chunks.
 
-In:  images with verified blobs (oci.py). Out: a file with the payload's bytes, ready to be cut (chunks.py).
-The written format is told in stage1/README.md; its reader is stage1/unpack.py.
-
-Rules for editors:
-- The same images give the same bytes: fixed order, owners, modes and times; blocks of a fixed size, each compressed
-  on its own, so that neither the number of cores nor their speed shows.
-- Memory does not grow with the payload: a block's compressed bytes for each core, and the encoder's own.
-
-Specs: https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md
-https://tukaani.org/xz/xz-file-format.txt
+What is compressed lies in one file of the builder's own; what is not is read from its archive when it is cut. Either
+way every blob is compared with its digest again, so that an archive that changes in the meantime is noticed.
 """
-import collections
-import concurrent.futures
+import functools
 import hashlib
-import json
+import itertools
 import os
-import tarfile
-import threading
-import zlib
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
+from builder.payload import chunks
+from builder.payload.compression import READ_BYTES, SAMPLE_BYTES, Span, check, choose, compressed
+from builder.payload.contents import Segment
 from builder.reading.errors import BuildError
-from builder.reading.oci import OCI_INDEX, REF_NAME, Blob, Image, blob_of
-
-try:
-    import lzma
-except ImportError:  # a Python built without liblzma
-    lzma = None
-
-AUTO, NONE, GZIP, XZ = "auto", "none", "gzip", "xz"
-COMPRESSIONS = (AUTO, NONE, GZIP, XZ)
-
-READ_BYTES = 1 << 20
-# Of tar, compressed on its own. For xz four dictionaries, for a loss of about 1 %; a gzip block forgets after 32 KiB.
-BLOCK_BYTES = {"gzip": 2 << 20, "xz": 24 << 20}
-# The encoder takes about 12 times as much, so that a core takes less than 100 MiB with its block; 8 MiB would pack
-# a Go program by 0.03 % better. The decoder in the Pod holds one dictionary; see the limits in kubernetes/injector.py.
-DICTIONARY_BYTES = 6 << 20
-MAX_CORES = 16  # each takes memory; on more, the disk is slower
-SAMPLE_BYTES = 128 << 10  # of each layer, to see whether it can be made smaller
-GZIP_WINDOW_BITS = 31  # zlib's way to say: the largest window, in a gzip member
-WORTH = 0.95  # a compression that leaves more than this share is not worth the seconds it costs in the cluster
+from builder.reading.oci import Blob
 
 Progress = Callable[[str, int, int], None]  # (what is going on, bytes done since the last call, bytes in all)
-Count = Callable[[int], None]  # told how many bytes were dealt with since the last call
 
 
-class Payload(NamedTuple):
-    """The payload's bytes in a file of the builder's own."""
-    path: str
+class Packed(NamedTuple):
+    """A segment as it travels."""
+    compression: str  # as contents.json has it
+    blobs: Tuple[Blob, ...]
     size: int  # bytes
-    blob_bytes: int  # of all blobs, as they will lie in the seed folder
-    largest_blob_bytes: int
-    compression: str
+    parts: Callable[[], Iterator[bytes]]  # its bytes from the start; BuildError if an archive has changed
 
 
-def contents(images: Sequence[Image]) -> List[Tuple[str, Blob]]:
-    """The payload's members in order, as (name, blob): the layout's documents, then each blob once.
-
-    What a registry parses (manifests, then configs) comes before the layers.
-    """
-    blobs: Dict[str, Blob] = {}
-    for kind in ("manifests", "configs", "layers"):
-        for image in images:
-            for blob in getattr(image, kind):
-                blobs.setdefault(blob.digest, blob)
-    members = [("oci-layout", blob_of(b'{"imageLayoutVersion":"1.0.0"}')), ("index.json", blob_of(index(images)))]
-    return members + [("blobs/" + digest.replace(":", "/"), blob) for digest, blob in blobs.items()]
-
-
-def index(images: Iterable[Image]) -> bytes:
-    """index.json: an entry for every name of every image, then those that only refer to others."""
-    entries = []
-    for image in sorted(images, key=lambda image: not image.references):
-        entry = {"mediaType": image.root.media_type, "digest": image.root.digest, "size": image.root.size}
-        entries += [dict(entry, annotations={REF_NAME: name}) for name in image.references] or [entry]
-    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries},
-                      separators=(",", ":")).encode()
-
-
-def write_payload(images: Sequence[Image], path: str, compression: str, progress: Progress) -> Payload:
-    """Write the payload to `path` (and, while it is compressed, a second file beside it).
+def pack(segments: Sequence[Tuple[Blob, ...]], folder: str, wanted: str, progress: Progress) -> List[Packed]:
+    """The segments in order, compressed as `wanted` (compression.COMPRESSIONS); files are made in `folder`.
 
     Raises OSError (the disk is full) and BuildError (an archive changed while it was read; xz is not to be had).
     """
-    members = contents(images)
-    if compression == AUTO:
-        compression = choose(members)
-    if compression == XZ and lzma is None:
-        raise BuildError("--compression xz: this Python has no lzma: use --compression gzip, or another python3")
-    sizes = [blob.size for _, blob in members]
-    blob_bytes = sum(sizes)
-    plain = path if compression == NONE else path + ".tar"
+    check(wanted)
+    codings = [choose(wanted, sample(blobs)) for blobs in segments]
+    plain, packed = os.path.join(folder, "plain"), os.path.join(folder, "packed")
+    total = sum(blob.size for blobs, coding in zip(segments, codings) if coding.compression for blob in blobs)
+    spans: List[Span] = []
     with open(plain, "wb") as target:
-        for part in tar(members, lambda count: progress("packing", count, blob_bytes)):
-            target.write(part)
-    if compression != NONE:
-        encode = encoder(compression, any("/amd64" in name for image in images for name in image.platforms))
-        total = os.path.getsize(plain)
-        with open(path, "wb") as target:
-            for block in compressed_blocks(plain, encode, BLOCK_BYTES[compression],
-                                           lambda count: progress("compressing", count, total)):
-                target.writelines(block)
-        os.unlink(plain)
-    return Payload(path, os.path.getsize(path), blob_bytes, max(sizes), compression)
+        for blobs, coding in zip(segments, codings):
+            if coding.compression:
+                start = target.tell()
+                for part in joined(blobs):
+                    target.write(part)
+                    progress("packing", len(part), total)
+                spans.append(Span(start, target.tell() - start, coding))
+    sizes = [0] * len(spans)
+    with open(packed, "wb") as target:
+        for number, parts in compressed(plain, spans, lambda count: progress("compressing", count, total)):
+            target.writelines(parts)
+            sizes[number] += sum(map(len, parts))
+    os.unlink(plain)
+    found, start, left = [], 0, iter(sizes)
+    for blobs, coding in zip(segments, codings):
+        if coding.compression:
+            size = next(left)
+            found.append(Packed(coding.compression, blobs, size, functools.partial(part_of_file, packed, start, size)))
+            start += size
+        else:
+            found.append(Packed("", blobs, sum(blob.size for blob in blobs), functools.partial(joined, blobs)))
+    return found
 
 
-def tar(members: Iterable[Tuple[str, Blob]], progress: Count) -> Iterator[bytes]:
-    """Members -> bytes of a tar; every blob is compared with its digest again on the way."""
-    for name, blob in members:
-        yield header(name, blob.size)
-        algorithm, _, expected = blob.digest.partition(":")
-        digest, size = hashlib.new(algorithm), 0
-        with blob.open() as source:
-            for part in iter(lambda: source.read(READ_BYTES), b""):
-                digest.update(part)
-                size += len(part)
-                yield part
-                progress(len(part))
-        if (size, digest.hexdigest()) != (blob.size, expected):
-            raise BuildError("%s: its archive changed while it was read: build again" % blob.digest)
-        padding = -size % tarfile.BLOCKSIZE
-        yield bytes(padding)
-    yield bytes(2 * tarfile.BLOCKSIZE)  # the end mark; no padding to whole records, which tapes needed
+def cut(packed: Iterable[Packed], chunk_size: int, keep: Callable[[str, bytes], None]) -> List[Segment]:
+    """Give each chunk, by name, to `keep`; -> the segments, complete."""
+    found = []
+    for one in packed:
+        names = []
+        for name, data in chunks.cut(one.parts(), chunk_size):
+            keep(name, data)
+            names.append(name)
+        found.append(_segment(one, names))
+    return found
 
 
-def header(name: str, size: int) -> bytes:
-    """A member's header, the same wherever and whenever it is written. GNU format: long names, sizes beyond 8 GiB."""
-    member = tarfile.TarInfo(name)
-    member.size = size
-    member.mode = 0o444
-    return member.tobuf(tarfile.GNU_FORMAT)
+def outline(packed: Iterable[Packed], chunk_size: int) -> List[Segment]:
+    """The segments as `cut` would make them, but for the names of the chunks, which stand for any of their length."""
+    numbers = itertools.count()
+    return [_segment(one, ["%0*x" % (chunks.NAME_CHARACTERS, next(numbers))
+                           for _ in range(chunks.count_of(one.size, chunk_size))]) for one in packed]
 
 
-def choose(members: Iterable[Tuple[str, Blob]]) -> str:
-    """The compression that pays: samples of all blobs are compressed quickly, each weighed by its blob's size."""
-    before = after = 0.0
-    for _, blob in members:
-        with blob.open() as source:
-            sample = source.read(SAMPLE_BYTES)
-        if sample:
-            before += blob.size
-            after += blob.size * min(1.0, len(zlib.compress(sample, 1)) / len(sample))
-    if after > before * WORTH:
-        return NONE
-    return GZIP if lzma is None else XZ
+def _segment(packed: Packed, names: Sequence[str]) -> Segment:
+    return Segment(packed.compression, tuple((blob.digest, blob.size) for blob in packed.blobs), tuple(names),
+                   packed.size)
 
 
-def encoder(compression: str, for_amd64: bool) -> Callable[[], object]:
-    """-> a function that makes a new compressor (compress, flush) whose output can stand beside others of its kind."""
-    if compression == GZIP:
-        return lambda: zlib.compressobj(9, zlib.DEFLATED, GZIP_WINDOW_BITS)  # without name and time
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": DICTIONARY_BYTES}]
-    if for_amd64:
-        filters.insert(0, {"id": lzma.FILTER_X86})
-    return lambda: lzma.LZMACompressor(lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, filters=filters)
+def sample(blobs: Sequence[Blob]) -> bytes:
+    """The beginning of the blobs, one after the other."""
+    parts, left = [], SAMPLE_BYTES
+    for blob in blobs:
+        if left:
+            with blob.open() as source:
+                for part in iter(lambda: source.read(min(left, READ_BYTES)), b""):
+                    parts.append(part)
+                    left -= len(part)
+    return b"".join(parts)
 
 
-def compressed_blocks(path: str, encode: Callable[[], object], block_bytes: int, progress: Count) \
-        -> Iterator[List[bytes]]:
-    """A file -> its blocks, compressed on as many cores as there are, in order, each in parts."""
-    cores = min(os.cpu_count() or 1, MAX_CORES)
-    waiting = collections.deque()
-    given_up = threading.Event()
-
-    def count(done: int) -> None:
-        if given_up.is_set():
-            raise concurrent.futures.CancelledError
-        progress(done)
-
-    with concurrent.futures.ThreadPoolExecutor(cores) as pool:
-        try:
-            for start in range(0, os.path.getsize(path), block_bytes):
-                if len(waiting) > cores:
-                    yield waiting.popleft().result()
-                waiting.append(pool.submit(compressed_block, path, start, block_bytes, encode, count))
-            while waiting:
-                yield waiting.popleft().result()
-        finally:  # the pool waits for its threads: without this Ctrl-C would take until all these blocks are packed
-            given_up.set()
+def joined(blobs: Sequence[Blob]) -> Iterator[bytes]:
+    """The bytes of blobs, one after the other."""
+    for blob in blobs:
+        yield from content(blob)
 
 
-def compressed_block(path: str, start: int, size: int, encode: Callable[[], object], progress: Count) -> List[bytes]:
-    """One block of a file, read in small parts."""
-    compressor, parts = encode(), []
+def content(blob: Blob) -> Iterator[bytes]:
+    """The bytes of a blob; BuildError in the end if they are no longer what they were."""
+    algorithm, _, expected = blob.digest.partition(":")
+    digest, size = hashlib.new(algorithm), 0
+    with blob.open() as source:
+        for part in iter(lambda: source.read(READ_BYTES), b""):
+            digest.update(part)
+            size += len(part)
+            yield part
+    if (size, digest.hexdigest()) != (blob.size, expected):
+        raise BuildError("%s: its archive changed while it was read: build again" % blob.digest)
+
+
+def part_of_file(path: str, start: int, size: int) -> Iterator[bytes]:
     with open(path, "rb") as source:
         source.seek(start)
-        for position in range(0, size, READ_BYTES):
-            part = source.read(min(READ_BYTES, size - position))
-            parts.append(compressor.compress(part))
-            progress(len(part))
-    return parts + [compressor.flush()]
+        while size:
+            part = source.read(min(READ_BYTES, size))
+            size -= len(part)
+            yield part

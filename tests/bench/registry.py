@@ -26,7 +26,9 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parents[2]))
 
 from tests.support import injector  # noqa: E402
 from tests.support import samples  # noqa: E402
-from builder.payload import chunks, packing  # noqa: E402
+from tests.support.sent import Sent  # noqa: E402
+from builder.payload import compression  # noqa: E402
+from builder.payload.chunks import CHUNK_BYTES  # noqa: E402
 from builder.reading.archive import open_archive  # noqa: E402
 from builder.reading.images import read_images  # noqa: E402
 from builder.reading.oci import digest_of  # noqa: E402
@@ -244,25 +246,18 @@ def start_figures(folder: str, rounds: int) -> Dict[str, float]:
                             samples.layout(samples.with_layers([layer]), "localhost/start:1", compress=bytes))
     found = {"imports alone": seconds_of(lambda: subprocess.run([sys.executable, "-I", "-S", pyz, "--help"],
                                                                 stdout=subprocess.DEVNULL, check=True), rounds)}
-    for compression in (packing.NONE, packing.XZ):
-        parts = os.path.join(folder, "start-" + compression)
-        os.makedirs(parts)
+    for wanted in (compression.NONE, compression.XZ):
         with open_archive(archive) as source:
-            made = packing.write_payload(read_images(source), os.path.join(folder, "payload"), compression,
-                                         lambda *told: None)
-        with open(made.path, "rb") as file:
-            digest, names = chunks.cut(file, made.size, 180 * KIB)
-            for chunk, data in chunks.read(file, names):
-                pathlib.Path(parts, chunk.name).write_bytes(data)
-        found["payload %s" % compression] = seconds_of(lambda: start_once(folder, pyz, parts, digest), rounds)
+            sent = Sent(os.path.join(folder, "start-" + wanted), read_images(source), wanted, CHUNK_BYTES)
+        found["payload %s" % wanted] = seconds_of(lambda: start_once(folder, pyz, sent.arguments), rounds)
     return found
 
 
-def start_once(folder: str, pyz: str, parts: str, digest: str) -> None:
+def start_once(folder: str, pyz: str, arguments: Sequence[str]) -> None:
     port = free_port()
     with tempfile.TemporaryDirectory(dir=folder) as seed:
-        process = subprocess.Popen(injector.command("", "--chunks", parts, "--digest", digest, "--seed", seed,
-                                                    "--listen", "127.0.0.1:%d" % port, code=pyz),
+        process = subprocess.Popen(injector.command("", *arguments, "--seed", seed, "--listen",
+                                                    "127.0.0.1:%d" % port, code=pyz),
                                    stdout=subprocess.DEVNULL)
         wait_for(port, process, .001)
         process.send_signal(signal.SIGTERM)

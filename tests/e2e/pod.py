@@ -46,8 +46,11 @@ class Pod:
         sources = [volume] if "configMap" in volume else volume.get("projected", {}).get("sources", [])
         for source in sources:
             config_map = self.config_maps[source["configMap"]["name"]]
-            for name, text in config_map["binaryData"].items():
-                (data / name).write_bytes(base64.b64decode(text, validate=True))
+            files = {name: base64.b64decode(text, validate=True)
+                     for name, text in config_map.get("binaryData", {}).items()}
+            files.update({name: text.encode() for name, text in config_map.get("data", {}).items()})
+            for name, content in files.items():
+                (data / name).write_bytes(content)
                 (path / name).symlink_to("..data/" + name)
 
     def root(self, container, image=None) -> str:

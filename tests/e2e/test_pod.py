@@ -37,8 +37,9 @@ def test_the_injector_runs_by_hand_both_stages_in_one_process(pods, sandbox, tmp
     pod, told = pods("oci-archive")
     address = "127.0.0.1:%d" % free_port()
     process = subprocess.Popen(
-        [sys.executable, pod.out / "injector.pyz", "--chunks", pod.folder / "chunks", "--seed", tmp_path / "seed",
-         "--digest", told["payload"]["digest"], "--listen", address], stdout=subprocess.DEVNULL)
+        [sys.executable, pod.out / "injector.pyz", "--chunks", pod.folder / "chunks", "--contents",
+         pod.folder / "chunks" / "contents.json", "--seed", tmp_path / "seed", "--digest", told["payload"]["digest"],
+         "--listen", address], stdout=subprocess.DEVNULL)
     try:
         wait_until(process, lambda: is_registry(address))
         process.send_signal(signal.SIGTERM)

@@ -1,6 +1,5 @@
 import copy
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -13,6 +12,7 @@ from builder.payload import chunks
 from builder.kubernetes import config_maps, security, site, sizes, workloads
 from builder.output import writer
 from builder.reading.errors import BuildError
+from builder.kubernetes.manifest import LABELS
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.quantity import number
 from builder.kubernetes.site import Site
@@ -21,6 +21,7 @@ GOLDEN = pathlib.Path(__file__).with_name("golden")
 PYZ = b"stands for injector.pyz"
 PAYLOAD = b"the first chunk, and the second one"
 CHUNK_BYTES = 18
+CONTENTS = '{"stands for": "contents.json"}'
 SEED_BYTES = 9 << 20
 PYTHON = Runner("example.com/python:3")
 PAUSE = Runner("registry.k8s.io/pause:3.10", "/usr/bin/python3", True, "amd64", ("node-1", "node-2"))
@@ -49,35 +50,33 @@ LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 
 def parts():
-    """(digest, chunks) of the payload."""
-    return chunks.cut(io.BytesIO(PAYLOAD), len(PAYLOAD), CHUNK_BYTES)
+    """(name, bytes) of the payload's chunks."""
+    return list(chunks.cut([PAYLOAD], CHUNK_BYTES))
 
 
 def plan_of(asked, runners, pyz=PYZ, payload_bytes=len(PAYLOAD)):
-    digest, cut = parts()
-    return workloads.plan_of(asked, runners, digest, [chunk.name for chunk in cut], pyz, SEED_BYTES, payload_bytes)
+    return workloads.plan_of(asked, runners, CONTENTS, [name for name, _ in parts()], pyz, SEED_BYTES, payload_bytes)
 
 
 def files(mode):
     """All that is emitted: (file name, parts of YAML)."""
     asked, runners = MODES[mode]
-    return writer.documents(plan_of(asked, runners), security.profile(asked, runners), parts()[1], io.BytesIO(PAYLOAD),
-                            PYZ)
+    found = list(writer.documents(plan_of(asked, runners), security.profile(asked, runners), PYZ))
+    chunk_files = sorted(writer.chunk_file(asked, name, data) for name, data in parts())
+    return found[:asked.emits_namespace] + chunk_files + found[asked.emits_namespace:]
 
 
 def stream(mode):
     """The same as one YAML stream."""
-    target = io.BytesIO()
-    writer.write_stream(target, files(mode))
-    return target.getvalue()
+    return b"".join(b"---\n" + b"".join(yaml) for _, yaml in files(mode))
 
 
-def chunk_config_map(plan, chunk):
-    return config_maps.chunk_config_map(plan.site, plan.instance, chunk.name, "")
+def chunk_config_map(site, chunk_name):
+    return config_maps.chunk_config_map(site, chunk_name, "")
 
 
 def injector_config_map(plan):
-    return config_maps.injector_config_map(plan.site, plan.instance, plan.injector, "")
+    return config_maps.injector_config_map(plan.site, plan.injector, "")
 
 
 def objects(mode):
@@ -85,9 +84,9 @@ def objects(mode):
     plan = plan_of(asked, runners)
     enforce = security.profile(asked, runners)
     found = [security.namespace(asked, plan.instance, enforce)] if asked.emits_namespace else []
-    found += [chunk_config_map(plan, chunk) for chunk in parts()[1]]
-    found += [injector_config_map(plan)] + ([workloads.service(plan)] if asked.exposure.service else [])
-    return found + workloads.workloads(plan)
+    found += [chunk_config_map(asked, name) for name in sorted(name for name, _ in parts())]
+    found += [config_maps.contents_config_map(asked, plan.instance, CONTENTS), injector_config_map(plan)]
+    return found + ([workloads.service(plan)] if asked.exposure.service else []) + workloads.workloads(plan)
 
 
 def pod_specs(mode):
@@ -129,8 +128,9 @@ def test_names_and_labels_are_legal(mode):
         assert item["kind"] == "ConfigMap" or len(item["metadata"]["name"]) <= 63
         for value in item["metadata"]["labels"].values():
             assert LABEL.fullmatch(value)
-        assert {"app.kubernetes.io/name", "app.kubernetes.io/component", "app.kubernetes.io/managed-by",
-                "app.kubernetes.io/instance"} <= set(item["metadata"]["labels"])
+        own = {key for key in item["metadata"]["labels"] if key.startswith(LABELS)}
+        of_a_build = {LABELS + "instance"} if item["metadata"]["labels"][LABELS + "component"] != "chunk" else set()
+        assert own == {LABELS + "name", LABELS + "component", LABELS + "managed-by"} | of_a_build
 
 
 @pytest.mark.parametrize("mode", sorted(MODES))
@@ -143,12 +143,21 @@ def test_the_order_of_the_files_is_the_order_to_apply(mode):
         workloads.workloads(plan_of(*MODES[mode]))[0]["kind"])
 
 
+def test_a_chunk_and_the_program_are_the_same_in_every_build_for_a_namespace():
+    """So that builds share them, and none is pruned while another needs it: they are of no instance."""
+    built = [[item for item in found if item["metadata"]["labels"][LABELS + "component"] == "chunk"]
+             for found in (objects("pod"), objects("deployment"), objects("hostport"), objects("host-python"))]
+    assert len(built[0]) == 3 and all(found == built[0] for found in built)
+
+
 def test_what_is_immutable_is_named_after_its_content():
     plan, other = plan_of(Site(), [PYTHON]), plan_of(Site(), [PYTHON], b"other")
     assert injector_config_map(plan)["immutable"] and plan.injector != other.injector
-    for chunk in parts()[1]:
-        data = PAYLOAD[chunk.start:chunk.start + chunk.size]
-        assert chunk_config_map(plan, chunk)["metadata"]["name"].endswith(hashlib.sha256(data).hexdigest())
+    contents = [config_maps.contents_config_map(Site(), plan.instance, text) for text in (CONTENTS, "{}")]
+    assert all(item["immutable"] for item in contents)
+    assert contents[0]["metadata"]["name"] != contents[1]["metadata"]["name"]
+    for name, data in parts():
+        assert chunk_config_map(Site(), name)["metadata"]["name"].endswith(hashlib.sha256(data).hexdigest())
 
 
 def test_whatever_changes_a_pod_changes_its_name():

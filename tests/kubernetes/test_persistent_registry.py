@@ -18,7 +18,7 @@ from tests.test_split import read
 CODE, DATA = b"stands for spooler.pyz", "PSE="
 IMAGE = "127.0.0.1:31998/library/registry:2"
 PYTHON = Runner("example.com/python:3")
-PLAN = Plan(Site(expose="nodeport", node_port=31998, labels={"team": "platform"}), "0" * 12, (), "")
+PLAN = Plan(Site(expose="nodeport", node_port=31998, labels={"team": "platform"}), "0" * 12, (), "", "{}")
 RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from builder.output import reader
 from builder.reading.errors import BuildError
+from builder.payload.contents import digest_of
 from tests.support import builds, samples
 
 
@@ -24,9 +25,8 @@ def refused(out):
     return str(refusal.value)[len(str(out)):]
 
 
-def chunk_file(out, number=2):
-    (path,) = out.glob("10-chunk-%04d-*.yaml" % number)
-    return path
+def chunk_file(out):
+    return sorted(out.glob("10-chunk-*.yaml"))[0]
 
 
 def renew_sums(out):
@@ -47,8 +47,8 @@ def test_a_whole_folder_tells_what_it_would_serve(out, tmp_path):
     told = reader.verify(str(out))
     result, _ = builds.build(tmp_path, "again", chunk_size=1024)
     assert told == {
-        "out": str(out), "payload": {"digest": result.digest, "bytes": result.payload.size},
-        "chunks": {"count": len(result.chunks)},
+        "out": str(out), "payload": {"digest": digest_of(result.plan.contents), "bytes": result.contents.size},
+        "chunks": {"count": len(result.contents.chunks), "elsewhere": 0},
         "images": [{"reference": samples.NAME, "pull": "127.0.0.1:31999/library/sample:1",
                     "digest": result.images[0].root.digest, "platforms": ["linux/amd64"]}]}
 
@@ -68,7 +68,7 @@ def test_the_sums_can_be_checked_with_what_every_system_has(out):
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=out, check=True)
 
 
-@pytest.mark.parametrize("name", ["00-namespace.yaml", "20-injector.yaml", "30-service.yaml", "40-pod.yaml",
+@pytest.mark.parametrize("name", ["00-namespace.yaml", "20-contents.yaml", "20-injector.yaml", "30-service.yaml", "40-pod.yaml",
                                   "injector.pyz", "README.txt"])
 def test_a_flipped_bit_in_any_file_is_found(out, name):
     data = bytearray((out / name).read_bytes())
@@ -88,32 +88,69 @@ def test_a_flipped_bit_in_a_chunk_is_found_with_and_without_the_sums(out):
 def test_a_missing_chunk_is_named(out):
     name = chunk_file(out).name
     os.unlink(out / name)
-    assert refused(out).startswith(": %s: is missing (and " % name)
+    assert refused(out) == ": %s: is missing: copy the folder again, or build it again" % name
+
+
+def test_chunks_that_are_elsewhere_are_counted_and_found_in_the_folders_that_hold_them(out, tmp_path):
+    whole = reader.verify(str(out))
+    path = chunk_file(out)
+    (tmp_path / "base").mkdir()
+    for name in ("README.txt", path.name):
+        (tmp_path / "base" / name).write_bytes((out / name).read_bytes())
+    path.unlink()
     renew_sums(out)
-    assert refused(out).startswith(": chunk 2 of ")
+    seed = reader.open_seed(str(out))
+    assert seed.elsewhere == [path.stem[len("10-chunk-"):]]
+    with pytest.raises(BuildError, match="chunk %s: is not there: name the folder that holds it, --onto FOLDER"
+                                         % seed.elsewhere[0]):
+        reader.open_archive(seed)
+    assert reader.verify(str(out), [str(tmp_path / "base")]) == whole
+
+
+def test_without_its_layers_a_folder_serves_the_same(out):
+    whole, (layers, last) = reader.verify(str(out)), reader.open_seed(str(out)).contents.segments
+    for name in set(layers.chunks):
+        (out / ("10-chunk-%s.yaml" % name)).unlink()
+    renew_sums(out)
+    assert reader.verify(str(out)) == dict(whole, chunks={
+        "count": len(set(layers.chunks + last.chunks)), "elsewhere": len(set(layers.chunks))})
 
 
 def test_a_chunk_that_is_cut_off_is_named(out):
     path = chunk_file(out)
     path.write_bytes(path.read_bytes()[:-100])
     renew_sums(out)
-    assert refused(out).startswith(": %s: holds no chunk, or is damaged" % path.name)
+    assert refused(out).startswith(": %s: holds no chunk, or another one, or is damaged" % path.name)
 
 
-def test_a_doubled_chunk_is_named(out):
-    (out / "10-chunk-9999-of-9999.yaml").write_bytes(chunk_file(out).read_bytes())
-    assert ": '10-chunk-9999-of-9999.yaml': is not listed in SHA256SUMS" in refused(out)
+def test_a_chunk_under_the_name_of_another_is_named(out):
+    path = out / ("10-chunk-%s.yaml" % ("0" * 64))
+    path.write_bytes(chunk_file(out).read_bytes())
+    assert ": '%s': is not listed in SHA256SUMS" % path.name in refused(out)
     renew_sums(out)
-    assert ": 10-chunk-9999-of-9999.yaml: holds the same chunk as 10-chunk-0002" in refused(out)
+    assert ": %s: holds no chunk, or another one" % path.name in refused(out)
 
 
-def test_chunks_of_another_payload_are_found(out, tmp_path):
+def test_contents_of_another_build_are_found(out, tmp_path):
     order = builds.order(tmp_path, "other", chunk_size=1024)._replace(archives=[("", builds.archive(tmp_path, "b"))])
     builds.pipeline.build(order, None, lambda *_: None)
-    for path in (tmp_path / "other").glob("10-chunk-*"):
-        (out / path.name).write_bytes(path.read_bytes())
+    (out / "20-contents.yaml").write_bytes((tmp_path / "other" / "20-contents.yaml").read_bytes())
     renew_sums(out)
-    assert ": the payload is sha256:" in refused(out)
+    assert ": contents.json is sha256:" in refused(out) and ", the Pod wants sha256:" in refused(out)
+
+
+@pytest.mark.parametrize("line", ["contents.json: 7", "contents.json: \"{\\\"", "contents.json: \"\\x\"", "other: \"\""])
+def test_a_file_of_contents_that_holds_none_is_found(out, line):
+    damaged(out / "20-contents.yaml", r"contents\.json: .*", lambda match: line)
+    renew_sums(out)
+    assert refused(out)
+
+
+def test_a_list_that_leaves_a_chunk_out_is_found(out):
+    lines = (out / "CHUNKS").read_text().splitlines(True)
+    (out / "CHUNKS").write_text("".join(lines[:-1]))
+    renew_sums(out)
+    assert refused(out).startswith(": CHUNKS: does not list every chunk")
 
 
 @pytest.mark.parametrize("name", ["._10-chunk.yaml", ".DS_Store", "50-more.yaml", "a\x1b[2J\nb"])
@@ -144,24 +181,25 @@ def test_what_is_not_a_regular_file_is_never_opened(out, put):
     assert refused(out).startswith(": '30-service.yaml': is not a regular file")
 
 
-@pytest.mark.parametrize("name, line", [("40-pod.yaml", ": the file of the Pod is missing"),
-                                        ("20-injector.yaml", ": 20-injector.yaml: is missing")])
-def test_what_runs_the_injector_must_be_there(out, name, line):
-    os.unlink(out / name)
+def test_what_runs_the_injector_must_be_there(out):
+    os.unlink(out / "40-pod.yaml")
     renew_sums(out)
-    assert refused(out).startswith(line)
+    assert refused(out).startswith(": the file of the Pod is missing")
 
 
-def test_a_program_that_is_not_the_one_in_the_cluster_is_found(out):
+def test_a_program_that_is_not_the_one_of_the_pod_is_found(out):
     (out / "injector.pyz").write_bytes(b"another")
     renew_sums(out)
-    assert refused(out).startswith(": 20-injector.yaml: is missing, or is not injector.pyz")
+    assert refused(out).startswith(": 20-injector.yaml: is not injector.pyz (and 1 more faults)")
+    (out / "20-injector.yaml").unlink()
+    renew_sums(out)
+    assert refused(out).startswith(": injector.pyz: is not the program that the Pod runs")
 
 
 def test_a_program_that_lost_a_letter_is_found(out):
     damaged(out / "20-injector.yaml", r'injector\.pyz: "...', 'injector.pyz: "')
     renew_sums(out)
-    assert refused(out).startswith(": 20-injector.yaml: is missing, or is not injector.pyz")
+    assert refused(out).startswith(": 20-injector.yaml: is not injector.pyz")
 
 
 def test_sums_that_are_none_are_found(out):

@@ -1,7 +1,10 @@
 """The stages as the Pod starts them, on every Python: arguments, exit status, signals, both stages in one process."""
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -12,10 +15,7 @@ import pytest
 
 from tests.support import injector
 from tests.support import samples
-import unpack
-from builder.payload import chunks, packing
-from builder.reading.archive import open_archive
-from builder.reading.images import read_images
+from tests.support import sent as seeds
 from tests.support.interpreters import interpreters
 
 IMAGE = samples.sample(layer_count=3)
@@ -32,22 +32,13 @@ def pyz(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sent(tmp_path_factory):
-    """(folder of chunks, digest of the payload)"""
-    folder = tmp_path_factory.mktemp("sent")
-    archive = samples.write(folder / "archive.tar", samples.layout(IMAGE, "docker.io/library/sample:1"))
-    with open_archive(archive) as source:
-        made = packing.write_payload(read_images(source), str(folder / "payload"), packing.GZIP, lambda *told: None)
-    (folder / "chunks").mkdir()
-    with open(made.path, "rb") as file:
-        digest, parts = chunks.cut(file, made.size, 500)
-        for chunk, data in chunks.read(file, parts):
-            (folder / "chunks" / chunk.name).write_bytes(data)
-    return str(folder / "chunks"), digest
+    members = samples.layout(IMAGE, "docker.io/library/sample:1")
+    return seeds.sent(tmp_path_factory.mktemp("sent"), members, chunk_size=500)
 
 
 def start(sent, seed, **more):
     """Both stages in one process -> Server."""
-    arguments = ["--chunks", sent[0], "--digest", sent[1], "--seed", str(seed), "--listen", "127.0.0.1:0"]
+    arguments = sent.arguments + ["--seed", str(seed), "--listen", "127.0.0.1:0"]
     return injector.Server(injector.command("", *arguments, **more)).wait()
 
 
@@ -84,28 +75,62 @@ def test_every_byte_comes_back_through_the_pyz_and_sigterm_ends_it_within_half_a
 
 @PYTHONS
 def test_the_stages_run_one_after_the_other_as_in_the_pod(pyz, sent, tmp_path, python):
-    status, out, err = injector.run("unpack", "--chunks", sent[0], "--digest", sent[1], "--seed", tmp_path / "seed",
-                                    python=python, code=pyz)
+    status, out, err = injector.run("unpack", *sent.arguments, "--seed", tmp_path / "seed", python=python, code=pyz)
     assert (status, err) == (0, "") and out.startswith("unpacked ")
     with injector.serving(tmp_path / "seed", python=python, code=pyz) as server:
         pull(server, "sample", "1")
 
 
+@contextlib.contextmanager
+def locked(folder):
+    """As if another process were unpacking into the folder."""
+    folder.mkdir(exist_ok=True)
+    lock = os.open(str(folder), os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def wait_for_lock(process):
+    """Until the process waits for a lock of a file."""
+    waiting = re.compile(r"-> FLOCK +ADVISORY +WRITE +%d " % process.pid)
+    while not waiting.search(pathlib.Path("/proc/locks").read_text()) and process.poll() is None:
+        time.sleep(.01)
+
+
+def unpacking(sent, seed):
+    return subprocess.Popen(injector.command("unpack", *sent.arguments, "--seed", seed), stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
+
+
+def test_an_unpacking_waits_for_one_beside_it(sent, tmp_path):
+    with locked(tmp_path / "seed"):
+        processes = [unpacking(sent, tmp_path / "seed") for _ in range(2)]
+        for process in processes:
+            wait_for_lock(process)
+        assert os.listdir(str(tmp_path / "seed")) == [] and [process.poll() for process in processes] == [None, None]
+    for process in processes:
+        out, _ = process.communicate(timeout=injector.TIMEOUT_SECONDS)
+        assert process.returncode == 0 and out.startswith(b"unpacked ")
+    with injector.serving(tmp_path / "seed") as server:
+        pull(server, "sample", "1")
+
+
 def test_sigterm_ends_an_unpacking(sent, tmp_path):
-    """It waits for a chunk folder that never comes."""
-    process = subprocess.Popen(injector.command("unpack", "--chunks", tmp_path / "none", "--digest", sent[1], "--seed",
-                                                tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    with process.stdout:
-        assert process.stdout.readline() == b"waiting for %s\n" % str(tmp_path / "none").encode()
+    with locked(tmp_path / "seed"):
+        process = unpacking(sent, tmp_path / "seed")
+        wait_for_lock(process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOP_SECONDS) == 128 + signal.SIGTERM
-        assert process.stdout.read() == b""
+        assert process.communicate() == (b"", None)
 
 
 def test_an_unpacking_that_is_killed_can_be_run_again(sent, tmp_path, monkeypatch):
     """Killed at its worst: after any number of writes."""
     seed = tmp_path / "seed"
-    arguments = ["unpack", "--chunks", sent[0], "--digest", sent[1], "--seed", str(seed)]
+    arguments = ["unpack"] + sent.arguments + ["--seed", str(seed)]
     kill = ("import os, sys\n"
             "left, replace = [int(sys.argv.pop(1))], os.replace\n"
             "def counted(*names):\n"
@@ -123,22 +148,12 @@ def test_an_unpacking_that_is_killed_can_be_run_again(sent, tmp_path, monkeypatc
         pull(server, "sample", "1")
 
 
-def test_a_chunk_folder_that_appears_late_is_waited_for(sent, tmp_path):
-    late = tmp_path / "late"
-    process = subprocess.Popen(injector.command("unpack", "--chunks", late, "--digest", sent[1], "--seed",
-                                                tmp_path / "seed"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    with process.stdout:
-        assert process.stdout.readline() == b"waiting for %s\n" % str(late).encode()
-        os.symlink(sent[0], str(late))
-        assert process.stdout.readline().startswith(b"unpacked ")
-        assert process.wait(injector.TIMEOUT_SECONDS) == 0
-
-
-def test_a_chunk_folder_that_never_appears_is_told_in_one_line_after_a_bounded_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(unpack, "WAIT_SECONDS", 0)
-    with pytest.raises(unpack.Damage) as raised:
-        unpack.run(str(tmp_path / "none"), "sha256:" + "0" * 64, str(tmp_path))
-    assert str(raised.value) == "chunk folder %s: is missing, after a wait of 0 s" % (tmp_path / "none")
+def test_a_chunk_folder_that_is_not_there_is_reported_in_one_line(sent, tmp_path):
+    status, out, err = injector.run("unpack", "--digest", sent.digest, "--contents", tmp_path / "none", "--seed",
+                                    tmp_path / "seed")
+    assert (status, out) == (1, "")
+    assert err == "error: [Errno 2] No such file or directory: '%s'\n" % (tmp_path / "none")
+    assert not (tmp_path / "seed").exists()
 
 
 def test_a_clock_that_jumps_changes_nothing(sent, tmp_path):
@@ -146,8 +161,8 @@ def test_a_clock_that_jumps_changes_nothing(sent, tmp_path):
     jump = ("import time\n"
             "ticks = iter(range(0, 10 ** 12, 10 ** 6))\n"
             "time.time = lambda: 1e9 - next(ticks)")
-    server = injector.Server(injector.patched(jump, "--chunks", sent[0], "--digest", sent[1], "--seed",
-                                              tmp_path / "seed", "--listen", "127.0.0.1:0"))
+    server = injector.Server(injector.patched(jump, *sent.arguments, "--seed", tmp_path / "seed", "--listen",
+                                              "127.0.0.1:0"))
     try:
         server.wait()
         pull(server, "sample", "1")
@@ -163,7 +178,7 @@ def test_help_tells_the_stages_and_every_option_with_its_default(stage):
     assert (status, err) == (0, "")
     for name in STAGES:
         assert name in out
-    for flag, default in (("--chunks", "/chunks"), ("--digest", ""), ("--seed", "/seed"), ("--listen", ":31999")):
+    for flag, default in (("--chunks", "/chunks"), ("--contents", "/chunks/contents.json"), ("--digest", ""), ("--seed", "/seed"), ("--listen", ":31999")):
         wanted = flag != "--seed" and stage and (flag == "--listen") != (stage == "serve")
         assert (flag in out) != bool(wanted)
         assert wanted or "(default: %s)" % default in out or not default

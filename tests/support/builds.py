@@ -1,7 +1,7 @@
 """A small build, as the tests of what comes after the archives need it."""
 import io
 
-from builder.payload import packing
+from builder.payload import compression
 from builder import pipeline
 from builder.kubernetes.site import Site
 from tests.support import samples
@@ -18,7 +18,7 @@ def order(folder, out="out", site=None, **options):
     """An order of one small image, to be written to `folder`/`out`; its payload takes several chunks of 1 KiB."""
     target = out if out == pipeline.STDOUT else str(folder / out)
     return pipeline.Order([("", archive(folder))], site or Site(IMAGE), target,
-                          **dict({"compression": packing.NONE}, **options))
+                          **dict({"compression": compression.NONE}, **options))
 
 
 def build(folder, out="out", site=None, **options):

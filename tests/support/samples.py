@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import random
 from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple, Union
 
 from builder.reading import oci
@@ -60,6 +61,11 @@ def with_layers(layers: Iterable[bytes], platform: str = "linux/amd64",
 
 def to_json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+def noise(byte_count: int, seed: int = 1) -> bytes:
+    """Bytes that no compressor makes smaller."""
+    return random.Random(seed).getrandbits(8 * byte_count).to_bytes(byte_count, "big")
 
 
 def gzipped(data: bytes) -> bytes:
