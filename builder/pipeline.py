@@ -7,7 +7,7 @@ import contextlib
 import os
 import shlex
 import tempfile
-from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from builder.payload import chunks
 from builder.payload.addresses import addresses
@@ -217,11 +217,12 @@ def opened(order: Order, path: str, progress: Count) -> Archive:
     return open_stream(order.stdin, STDIN_NAME, progress)
 
 
-def decided(order: Order, images: Iterable[Image]) -> Decision:
+def decided(order: Order, images: Sequence[Image]) -> Decision:
     """What the operator left open, chosen and held against the cluster. Raises BuildError."""
     platforms_of_all = [platform for image in images for platform in image.platforms]
     decision = decide(order.site, order.cluster, platforms_of_all)
-    return preflight.check(decision, order.cluster, order.registry is not None)
+    return preflight.check(decision, order.cluster, order.registry is not None,
+                           [reference for image in images for reference in image.references])
 
 
 def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:

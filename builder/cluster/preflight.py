@@ -2,18 +2,19 @@
 
 Each finding is one line that says what to change. What the chooser could avoid, it has avoided already (choice.py).
 """
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
+from builder.cluster import names
 from builder.cluster.choice import Decision, Refused, is_openshift
 from builder.cluster.objects import Cluster
+from builder.cluster.names import CRI_O
 from builder.cluster.nodes import some
 from builder.kubernetes import ports
 from builder.kubernetes.exposure import FALLBACK, PRIVILEGED, RESTRICTED
 from builder.kubernetes.security import ENFORCE, PROFILES
-from builder.kubernetes.site import Site
+from builder.kubernetes.site import SERVED, Site
 from builder.kubernetes.persistent_registry import REGISTRY
 
-CRI_O = "cri-o"
 CRIO_STRICT = (1, 35)  # from here on CRI-O takes plain HTTP on loopback only from registries it is configured for
 SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it
 
@@ -39,16 +40,21 @@ class PortUser(NamedTuple):
         return "%s %s/%s" % self
 
 
-def check(decision: Decision, cluster: Optional[Cluster], with_registry: bool = False) -> Decision:
-    """The same with its warnings; raises Refused, with a line for each error. Without a cluster, options alone."""
-    site, cluster = decision.site, cluster or Cluster()
-    errors = _port_errors(site, cluster) + _namespace_errors(decision, cluster)
+def check(decision: Decision, cluster: Optional[Cluster], with_registry: bool = False,
+          references: Sequence[str] = ()) -> Decision:
+    """The same with its warnings; raises Refused, with a line for each error. Without a cluster, options alone.
+    `references`: of the images that are to be served."""
+    cluster = cluster or Cluster()
+    decision = names.settled(decision, cluster)
+    site = decision.site
+    errors = _port_errors(site, cluster) + _namespace_errors(decision, cluster) + names.errors(decision, cluster)
     if with_registry:
         errors += _registry_errors(site, cluster)
     warnings = (_port_warnings(site) + _namespace_warnings(decision, cluster) + _runtime_warnings(site, cluster)
                 + _pull_warnings(decision, cluster) + _network_warnings(site, cluster)
-                + _constraint_warnings(decision, cluster))
-    decision = decision._replace(warnings=decision.warnings + tuple(warnings))
+                + _constraint_warnings(decision, cluster) + names.warnings(decision, cluster, references))
+    reasons = decision.reasons + tuple(filter(None, [names.advice(cluster) if site.names == SERVED else ""]))
+    decision = decision._replace(reasons=reasons, warnings=decision.warnings + tuple(warnings))
     if errors:
         raise Refused(errors, decision)
     return decision

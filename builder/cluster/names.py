@@ -1,0 +1,127 @@
+"""`--names` held against the cluster: what it refuses, where nodes keep containerd's configuration, what would work.
+
+Pure. In: a decision, a cluster, the references of the seed. Out: lines for people, and the folder.
+"""
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+
+from builder.cluster.choice import Decision
+from builder.cluster.known import known_system
+from builder.cluster.nodes import some
+from builder.cluster.objects import Cluster, Node
+from builder.kubernetes.names import CONTAINERD, registries_conf
+from builder.kubernetes.policy import OLDEST_MINOR
+from builder.kubernetes.site import MIRROR, POLICY, SERVED
+
+CONTAINERD_RUNTIME, CRI_O, DOCKER = "containerd", "cri-o", "docker"
+NO_HOSTS_TOML = {  # runtimes that do not read it, and what does the same there
+    CRI_O: "build with --names %s: the summary then prints the lines for registries.conf of each node" % SERVED,
+    DOCKER: "its owner can set registry-mirrors in daemon.json, for docker.io alone"}
+
+
+class Folder(NamedTuple):
+    """Where a distribution keeps the folder of containerd's hosts."""
+    path: str
+    has: Callable[[Node], bool]
+
+
+# The first that fits a node; each is the folder above the hosts, so that its config.toml is seen as well.
+FOLDERS = (
+    Folder("/var/lib/rancher/k3s/agent/etc/containerd", lambda node: "+k3s" in node.kubelet),
+    Folder("/var/lib/rancher/rke2/agent/etc/containerd", lambda node: "+rke2" in node.kubelet),
+    Folder("/var/snap/microk8s/current/args", lambda node: any(key.startswith("microk8s.io/") for key in node.labels)),
+    Folder("/etc/cri", lambda node: node.os_image.startswith("Talos")),
+    Folder(CONTAINERD, lambda node: True),
+)
+
+
+def errors(decision: Decision, cluster: Cluster) -> List[str]:
+    """What will not work, a line each."""
+    way = decision.site.names
+    return _policy_errors(cluster) if way == POLICY else _mirror_errors(decision, cluster) if way == MIRROR else []
+
+
+def settled(decision: Decision, cluster: Cluster) -> Decision:
+    """The same, with the nodes' folder where the operator left it open."""
+    folders = _folders(cluster)
+    if decision.site.names != MIRROR or decision.site.containerd_config or len(folders) != 1:
+        return decision
+    return decision._replace(site=decision.site._replace(containerd_config=next(iter(folders))))
+
+
+def warnings(decision: Decision, cluster: Cluster, references: Sequence[str]) -> List[str]:
+    """What may not work, and what the owner of a CRI-O node can do."""
+    site = decision.site
+    if site.names == MIRROR and not decision.runners[0].host_python:
+        image = decision.runners[0].image
+        without = [node.name for node in _linux(cluster) if not any(image in names for names in node.images)]
+        if without:
+            return ["--names %s: %s is not listed on %s: containerd is not told of the seed there"
+                    % (MIRROR, image, some(without))]
+    crio = [node.name for node in _linux(cluster) if node.runtime_name == CRI_O]
+    if site.names != SERVED or not crio or not references:
+        return []
+    lines = registries_conf(references, site.node_port).rstrip("\n").split("\n")
+    return ["\n  ".join(["to keep the original names of images on CRI-O (%s), its owner writes to "
+                         "/etc/containers/registries.conf.d/seedpod-names.conf, then systemctl reload crio:"
+                         % some(crio)] + lines)]
+
+
+def advice(cluster: Cluster) -> str:
+    """The way by which manifests could keep the names of their images on this cluster; "": none is known."""
+    if _newest_minor(cluster) >= OLDEST_MINOR:
+        return "manifests could keep the names of their images by --names %s: Kubernetes is 1.%d or newer" % (
+            POLICY, OLDEST_MINOR)
+    nodes = _linux(cluster)
+    if nodes and all(node.runtime_name == CONTAINERD_RUNTIME for node in nodes) and len(_folders(cluster)) == 1:
+        return "manifests could keep the names of their images by --names %s: every node runs containerd" % MIRROR
+    return ""
+
+
+def _policy_errors(cluster: Cluster) -> List[str]:
+    newest = _newest_minor(cluster)
+    if not newest or newest >= OLDEST_MINOR:
+        return []
+    return ["--names %s: needs Kubernetes 1.%d, the newest kubelet here is 1.%d: use --names %s where the nodes run "
+            "containerd" % (POLICY, OLDEST_MINOR, newest, MIRROR)]
+
+
+def _mirror_errors(decision: Decision, cluster: Cluster) -> List[str]:
+    found, by_policy = [], ""
+    if _newest_minor(cluster) >= OLDEST_MINOR:
+        by_policy = "use --names %s, or " % POLICY
+    for runtime, remedy in NO_HOSTS_TOML.items():
+        nodes = [node.name for node in _linux(cluster) if node.runtime_name == runtime]
+        if nodes:
+            found.append("--names %s: %s on %s does not read hosts.toml: %s%s"
+                         % (MIRROR, runtime, some(nodes), by_policy, remedy))
+    if decision.runners[0].host_python:
+        known = {node.name: known_system(node) for node in _linux(cluster)}
+        without = [name for name, system in known.items() if system and not system.interpreter]
+        if without:
+            found.append("--names %s: %s has no Python of its own: %sname an image with Python by --image"
+                         % (MIRROR, some(without), by_policy))
+    folders = _folders(cluster)
+    if len(folders) > 1 and not decision.site.containerd_config:
+        found.append("--names %s: the nodes keep containerd's configuration in several folders (%s): choose by "
+                     "--containerd-config" % (MIRROR, "; ".join("%s: %s" % (path, some(names))
+                                                               for path, names in folders.items())))
+    return found
+
+
+def _folders(cluster: Cluster) -> Dict[str, List[str]]:
+    """Folder -> nodes that keep containerd's configuration there."""
+    found: Dict[str, List[str]] = {}
+    for node in _linux(cluster):
+        path = next(folder.path for folder in FOLDERS if folder.has(node))
+        found.setdefault(path, []).append(node.name)
+    return found
+
+
+def _linux(cluster: Cluster) -> Tuple[Node, ...]:
+    return tuple(node for node in cluster.nodes if node.system.lower() != "windows")
+
+
+def _newest_minor(cluster: Cluster) -> int:
+    """Of Kubernetes 1, by the newest kubelet: the API server is never older. 0: unknown."""
+    major, minor = max((node.kubelet_version for node in cluster.nodes), default=(0, 0))
+    return minor if major == 1 else 0
