@@ -6,6 +6,8 @@ All passes are always on and come in this order. Names of functions and classes 
 so do line numbers.
 
 Rule for editors: a pass stays only if the packed size is smaller with it. The output is the same on every Python.
+Not worth their code: names for attributes (53 bytes: whether a name is also the library's would have to be known for
+every version of it), choosing among several names (76), a deflate of our own (133).
 """
 import ast
 import copy

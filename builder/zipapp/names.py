@@ -268,7 +268,7 @@ def rename(tree: ast.Module) -> None:
             taken.setdefault(scope, set())
             if binding not in free:
                 taken[scope].add(binding[1])
-    # The module's own names last: its functions then begin with the same letters, which saves 20 bytes in all.
+    # The module's own names last: its functions then begin with the same characters, which saves 20 bytes in all.
     for binding in sorted(free, key=lambda binding: binding[0].parent is None):
         new = next(name for name in _short_names() if not any(name in taken[scope] for scope in seen_in[binding]))
         for scope in seen_in[binding]:

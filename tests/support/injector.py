@@ -1,13 +1,17 @@
 """The injector under test: its modules on the import path, its pyz, a server of its own process, a raw client."""
+import atexit
 import contextlib
+import functools
 import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 
 from builder.zipapp import pyz
@@ -35,9 +39,17 @@ def write_pyz(folder):
     return path
 
 
-def command(stage, *arguments, python=sys.executable, code=STAGE1):
-    """How the Pod starts a stage ("" for all); `code` is the folder of its source, or the pyz."""
-    return [python, "-I", "-S", str(code)] + [stage] * bool(stage) + [str(argument) for argument in arguments]
+@functools.lru_cache(maxsize=None)
+def _packed():
+    """The path of one packed injector for all tests of this process."""
+    folder = tempfile.mkdtemp(prefix="seedpod-tests-")
+    atexit.register(shutil.rmtree, folder)
+    return write_pyz(folder)
+
+
+def command(stage, *arguments, python=sys.executable, code=None):
+    """How the Pod starts a stage ("" for all) of the packed injector; `code` is another one, or its source's folder."""
+    return [python, "-I", "-S", str(code or _packed())] + [stage] * bool(stage) + [str(argument) for argument in arguments]
 
 
 def patched(code, *arguments):
@@ -168,7 +180,7 @@ def read_all(connection):
 
 
 @contextlib.contextmanager
-def serving(seed, *more, python=sys.executable, code=STAGE1, listen="127.0.0.1:0", **options):
+def serving(seed, *more, python=sys.executable, code=None, listen="127.0.0.1:0", **options):
     """A Server on a free port over a seed folder."""
     server = Server(command("serve", "--seed", seed, "--listen", listen, *more, python=python, code=code), **options)
     try:

@@ -3,7 +3,7 @@ import pathlib
 import subprocess
 import sys
 
-TELL_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
+PRINT_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
 def interpreters(oldest=(3, 6)):
@@ -13,10 +13,10 @@ def interpreters(oldest=(3, 6)):
     candidates += ["python3.%d" % minor for minor in range(6, 20)]
     for candidate in candidates:
         try:
-            told = subprocess.run([str(candidate), "-I", "-S", "-c", TELL_VERSION], stdout=subprocess.PIPE,
+            done = subprocess.run([str(candidate), "-I", "-S", "-c", PRINT_VERSION], stdout=subprocess.PIPE,
                                   stderr=subprocess.DEVNULL, universal_newlines=True)
         except OSError:  # there is no such command
             continue
-        if told.returncode == 0:  # a shim of a version manager may be there for a version that is not
-            found.setdefault(tuple(map(int, told.stdout.split("."))), str(candidate))
+        if done.returncode == 0:  # a shim of a version manager may be there for a version that is not
+            found.setdefault(tuple(map(int, done.stdout.split("."))), str(candidate))
     return [(version, path) for version, path in sorted(found.items()) if version >= oldest]

@@ -74,7 +74,7 @@ REFUSED = [
 RENAMED = [
     ("locals and arguments", "def f(first, second):\n  third = first + second\n  return third\nprint(f(1, 2))",
      "def e(e,r):a=e+r;return a\nprint(e(1,2))"),
-    ("the same letters in every function", "def f(one): return one\ndef g(two): return two\nf(g(1))",
+    ("the same characters in every function", "def f(one): return one\ndef g(two): return two\nf(g(1))",
      "def e(e):return e\ndef r(e):return e\ne(r(1))"),
     ("constants and classes of the module", "LIMIT = 5\nclass Thing: size = LIMIT\nprint(Thing.size)",
      "e=5\nclass r:size=e\nprint(r.size)"),
@@ -425,7 +425,8 @@ def test_a_minified_program_prints_the_same_on_every_python(tmp_path):
 def test_a_minified_textwrap_behaves_as_the_original():
     import textwrap
     source = pathlib.Path(textwrap.__file__).read_text(encoding="utf-8")
-    use = "import textwrap\n__made__ = [textwrap.fill(__text__, 30, initial_indent='* '), textwrap.dedent('  a\\n   b')]"
+    use = ("from textwrap import dedent, fill\n"
+           "__made__ = [fill(__text__, 30, initial_indent='* '), dedent('  a\\n   b')]")
     text = " ".join(textwrap.__doc__.split() * 20)
     space = {"__text__": text}
     exec("".join(minify(bundle({"textwrap.py": source, "__main__.py": use})).values()), space)

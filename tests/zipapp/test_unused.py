@@ -7,7 +7,7 @@ from builder.zipapp.syntax import parse
 from builder.zipapp.unused import drop_unused
 
 DROPPED = [
-    ("functions, constants, plain classes", "def f(): return 1\nLIMIT = 1 << 20\nclass A:\n  size = 1\n  def f(self): f()"),
+    ("functions, constants, plain classes", "def f(): return 1\nA = 1 << 20\nclass B:\n  size = 1\n  def f(self): f()"),
     ("chains of them", "A = 1\nB = (A, 2)\ndef f(): return B\ndef g(): return f()"),
     ("what calls itself", "def f(): return g()\ndef g(): return f()"),
     ("imports", "import os.path\nimport json as text\nfrom re import sub, compile as make"),
