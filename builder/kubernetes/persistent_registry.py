@@ -207,8 +207,8 @@ def names_owner(site: Site) -> Owner:
 def commands(plan: Plan, runner: Runner) -> Dict[str, str]:
     """What to type once OUT is applied, in order: what for -> the command."""
     kubectl = "kubectl -n %s " % plan.site.namespace
-    spooler = "%sexec -i deploy/%s -c %s -- %s -I -S %s/%s " % (
-        kubectl, REGISTRY, SPOOLER, runner.interpreter, CODE, SPOOLER_FILE)
+    spooler = "%sexec -i deploy/%s -c %s -- %s " % (
+        kubectl, REGISTRY, SPOOLER, " ".join(start(runner, "%s/%s" % (CODE, SPOOLER_FILE))))
     # Where the injector has no Service, no Pod reaches it: its images go in from files, one after the other.
     fill = "push < ARCHIVE"
     if plan.site.exposure.service:
