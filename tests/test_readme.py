@@ -15,6 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 TEST_COMMAND = next(block.strip() for block in BLOCKS if "pytest" in block)
+CPU_SECONDS = 30  # at most, of each program; the slowest takes two
+STUCK_SECONDS = 600  # on the clock, for a program that waits for ever: on a busy machine a block may take minutes
 REGISTRY = re.search(r"`registry.yaml`:\n\n```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL).group(1)
 COMMANDS = [block for block in BLOCKS if block.strip() != TEST_COMMAND]
 
@@ -91,8 +93,9 @@ def site(tmp_path_factory, needs):
 @pytest.mark.parametrize("block", COMMANDS, ids=lambda block: block.strip().splitlines()[-1][:50])
 def test_every_command_of_the_readme_runs(site, block):
     environment = dict(os.environ, PATH="%s:%s" % (site / "bin", os.environ["PATH"]))
-    ran = subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=site, env=environment, stdin=subprocess.DEVNULL,
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "ulimit -t %d\n%s" % (CPU_SECONDS, block)], cwd=site, env=environment,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=STUCK_SECONDS)
     assert ran.returncode == 0, ran.stdout.decode()
 
 
