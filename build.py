@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Image archives in, Kubernetes manifests out. `python3 build.py --help` tells the rest."""
+"""Image archives in, Kubernetes manifests out. See `python3 build.py --help`."""
 import os
 import sys
 

@@ -100,8 +100,8 @@ def test_every_command_of_the_readme_runs(site, block):
 
 
 def test_every_option_of_the_help_is_shown_in_the_readme():
-    told = subprocess.run([sys.executable, str(ROOT / "build.py"), "--help"], stdout=subprocess.PIPE, check=True)
-    options = set(re.findall(r"--[a-z][a-z-]+", told.stdout.decode())) - {"--help", "--version", "--out"}
+    page = subprocess.run([sys.executable, str(ROOT / "build.py"), "--help"], stdout=subprocess.PIPE, check=True)
+    options = set(re.findall(r"--[a-z][a-z-]+", page.stdout.decode())) - {"--help", "--version", "--out"}
     assert options, "no options found"
     assert {option for option in options if option not in README} == set()
 

@@ -36,8 +36,8 @@ def test_each_image_becomes_an_archive_of_its_own(tmp_path):
     for part, image in zip(parts, (ONE, OTHER)):
         (found,) = read(tmp_path / "out" / part.file)
         assert (found.configs[0].digest, len(found.references)) == (image.image_id, 1)
-    told = split.table(parts, ["take care"]).splitlines()
-    assert len(told) == 3 and told[0].endswith(" library/one:1") and told[2] == "note  take care"
+    page = split.table(parts, ["take care"]).splitlines()
+    assert len(page) == 3 and page[0].endswith(" library/one:1") and page[2] == "note  take care"
 
 
 def test_an_archive_holds_each_blob_once_and_all_names(tmp_path):
@@ -142,7 +142,7 @@ def test_only_the_platforms_that_are_asked_for(tmp_path):
 def test_the_command_line_tells_what_was_written(tmp_path, capsys):
     path = samples.write(tmp_path / "one.tar", samples.crane(ONE, "docker.io/library/one:1"))
     assert cli.main(["--split", path, "-o", str(tmp_path / "out"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["archives"] == [{"file": "library_one_1.tar", "names": ["library/one:1"],
-                                 "size": told["archives"][0]["size"]}]
+    page = json.loads(capsys.readouterr().out)
+    assert page["archives"] == [{"file": "library_one_1.tar", "names": ["library/one:1"],
+                                 "size": page["archives"][0]["size"]}]
     assert cli.main(["--split", "-o", str(tmp_path / "none")]) == 2
