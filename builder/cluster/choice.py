@@ -1,7 +1,7 @@
 """What the operator left open -> a Decision, with the sentence that explains each part of it. Pure.
 
 In:  a Site, a Cluster if there is one, the platforms of the images. Out: image, interpreter, nodes, exposure, user; and
-every node and image that was looked at (nodes.py, candidates.py), with why it was taken or not. Preflight then holds
+every node and image that was looked at (nodes.py, candidates.py), with why it was chosen or not. Preflight then holds
 the Decision against the cluster. Where nothing fits, BuildError says why in one line, and what to change.
 """
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple

@@ -55,7 +55,7 @@ def test_a_dump_without_nodes_is_refused():
     assert refused(Site(), dumps.pod("x")).startswith("--cluster: holds no Node: make it with kubectl get nodes")
 
 
-def test_the_best_image_is_taken_with_its_interpreter_on_the_nodes_that_hold_it():
+def test_the_best_image_is_chosen_with_its_interpreter_on_the_nodes_that_hold_it():
     decision = choose(Site(), dumps.node("n1"), dumps.node("n2"), dumps.pod(PYTHON, "n2"))
     assert decision.runners == (Runner(PYTHON, "/usr/local/bin/python3", nodes=("n2",)),)
     assert decision.reasons[0].startswith("image %s: Pod default/p1 runs it without a pull secret" % PYTHON)
@@ -71,7 +71,7 @@ def test_an_image_that_is_asked_for_runs_where_it_is():
     assert decision.reasons[0] == "image python:3.12, as asked for; on n2"
 
 
-def test_an_image_that_is_asked_for_and_not_seen_runs_anywhere_and_the_user_is_told():
+def test_an_image_that_is_asked_for_and_not_seen_runs_anywhere_and_the_reason_says_so():
     decision = choose(Site("x"), dumps.node("n1"))
     assert decision.runners == (Runner("x"),)
     assert "no Pod runs it and no node lists it" in decision.reasons[0]
@@ -174,7 +174,7 @@ def test_where_pause_is_not_listed_the_most_widespread_image_will_do():
         Runner("app:1", "/usr/bin/python3", True, "amd64", ("n1", "n2")),)
 
 
-def test_the_most_nodes_that_have_python_at_the_same_path_are_taken():
+def test_the_largest_group_of_nodes_with_python_at_the_same_path_is_chosen():
     objects = [dumps.node("n1", [PAUSE]), dumps.node("n2", [PAUSE], EL8), dumps.node("n3", [PAUSE], EL8),
                dumps.node("n4", [PAUSE], architecture="arm64"), dumps.node("n5", [PAUSE], "Talos (v1.12.0)")]
     assert choose(Site(host_python=""), *objects, platforms=()).runners == (
@@ -261,12 +261,12 @@ def test_where_they_do_it_is_by_node_port():
     assert choose(Site(), ON).reasons[1] == "exposed by nodeport: nothing in the dump rules it out"
 
 
-def test_an_exposure_that_is_asked_for_is_taken():
+def test_an_exposure_that_is_asked_for_is_used():
     decision = choose(Site(expose="hostport"), ON, dumps.kube_proxy("mode: ipvs\n"))
     assert (decision.site.expose, decision.reasons[1]) == ("hostport", "exposed by hostport, as asked for")
 
 
-def test_a_cluster_of_ipv6_alone_is_told_by_all_its_addresses():
+def test_a_cluster_of_ipv6_alone_is_known_by_all_its_addresses():
     six = dumps.node(images=[PYTHON], address="2001:db8::1")
     assert choose(Site(), six).site.expose == "hostnetwork"
     assert choose(Site(), six, dumps.service("s", addresses=("fd00::1",))).site.expose == "hostnetwork"
@@ -284,7 +284,7 @@ def test_what_is_only_presumed_is_a_warning_to_those_who_decide_otherwise():
         "use --expose hostnetwork",)
 
 
-def test_a_daemon_set_tells_which_nodes_it_leaves_out():
+def test_a_daemon_set_names_the_nodes_that_it_leaves_out():
     decision = choose(Site(expose="hostport"), ON, dumps.node("n2"), dumps.node("n3", ready=False, message="gone"))
     assert decision.warnings == (
         "no Pod runs on n2, n3, so nothing answers at 127.0.0.1:31999 there (n2: without the image; n3: not ready "

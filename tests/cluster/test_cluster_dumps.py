@@ -27,7 +27,7 @@ def decided(name, **options):
     return check(decide(Site(**options), cluster, ("linux/amd64",)), cluster)
 
 
-# (dump, options, image, interpreter, nodes, exposure, sentences that are told)
+# (dump, options, image, interpreter, nodes, exposure, sentences among reasons and warnings)
 DECISIONS = [
     ("kubeadm-kube-prometheus-stack", {}, "quay.io/kiwigrid/k8s-sidecar:1.30.10", "/usr/local/bin/python3",
      ("worker-2",),
@@ -133,13 +133,13 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("name, options, image, interpreter, nodes, expose, sentences", DECISIONS)
-def test_it_is_decided_and_said_why(name, options, image, interpreter, nodes, expose, sentences):
+def test_it_is_decided_with_reasons(name, options, image, interpreter, nodes, expose, sentences):
     decision = decided(name, **options)
     runner = decision.runners[0]
     assert (runner.image, runner.interpreter, runner.nodes) == (image, interpreter, nodes)
     assert decision.site.expose == expose
-    told = decision.reasons + decision.warnings
-    assert [sentence for sentence in sentences if sentence not in told] == [], told
+    found = decision.reasons + decision.warnings
+    assert [sentence for sentence in sentences if sentence not in found] == [], found
 
 
 @pytest.mark.parametrize("name, options, line", REFUSALS)
@@ -155,7 +155,7 @@ def test_on_talos_an_image_that_is_named_runs_on_the_hosts_network():
         "exposed by hostnetwork: Talos runs kube-proxy in nftables mode by default, " + LOOPBACK)
 
 
-def test_every_dump_has_its_cases_and_tells_what_is_invented():
+def test_every_dump_has_its_cases_and_says_what_is_invented():
     files = {path.stem for path in dumps.FOLDER.glob("*.json")}
     assert files == {name for name, *_ in DECISIONS + REFUSALS}
     for name in files:

@@ -25,7 +25,7 @@ def test_items_of_a_typed_list_need_not_say_what_they_are():
     assert objects.cluster_of(parse({"kind": "NodeList", "apiVersion": "v1", "items": [item]})).nodes[0].name == "a"
 
 
-def test_single_objects_and_arrays_and_several_documents_are_taken():
+def test_single_objects_and_arrays_and_several_documents_are_read():
     assert names(parse(dumps.node("a"))) == ["a"]
     assert names(parse([dumps.node("a"), {"kind": "List", "items": [dumps.node("b")]}])) == ["a", "b"]
     two = json.dumps(dumps.node("a")) + "\n" + json.dumps(dumps.node("b")) + "\n\n"
@@ -58,7 +58,7 @@ WRONG = [None, "", "text", 1, 1.5, True, [], {}, [None], [1], ["x"], {"x": None}
 
 @pytest.mark.parametrize("kind", ["Node", "Pod", "Service", "Namespace", "ConfigMap"])
 @pytest.mark.parametrize("value", WRONG, ids=repr)
-def test_whatever_is_left_out_or_mistaken_counts_as_unknown(kind, value):
+def test_what_is_missing_or_of_the_wrong_type_counts_as_unknown(kind, value):
     whole = {"Node": dumps.node("n", ["x"]), "Pod": dumps.pod("x"), "Service": dumps.service("s", 30000),
              "Namespace": dumps.namespace("n"), "ConfigMap": dumps.kube_proxy("mode: ipvs\n")}[kind]
 

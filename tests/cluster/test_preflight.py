@@ -70,10 +70,10 @@ def test_a_namespace_must_be_there_or_be_made():
         "--namespace x: does not exist: create it, or add --create-namespace"]
     assert warnings(Site(namespace="x", create_namespace=True), NODE, dumps.namespace("default")) == ()
     assert warnings(Site(), NODE, dumps.namespace("default")) == ()
-    assert warnings(Site(namespace="x"), NODE) == ()  # a dump without namespaces tells nothing of it
+    assert warnings(Site(namespace="x"), NODE) == ()  # a dump without namespaces says nothing about it
 
 
-def test_a_namespace_that_goes_is_refused():
+def test_a_namespace_that_is_being_deleted_is_refused():
     assert errors(Site(), NODE, dumps.namespace("seedpod", phase="Terminating")) == [
         "--namespace seedpod: is being deleted: wait until it is gone, or choose another"]
 
@@ -114,7 +114,7 @@ def test_a_namespace_of_others_is_not_to_be_deleted_with_ours():
 @pytest.mark.parametrize("runtime, strict", [
     ("cri-o://1.35.0", True), ("cri-o://1.36.1-2.rhaos4.23", True), ("cri-o://2.0.0", True), ("cri-o://1.34.9", False),
     ("cri-o://1.9.0", False), ("containerd://2.1.5", False), ("containerd://1.35.0", False), ("", False)])
-def test_a_cri_o_that_refuses_plain_http_is_told_how_to_take_it(runtime, strict):
+def test_a_cri_o_that_refuses_plain_http_comes_with_the_lines_that_configure_it(runtime, strict):
     found = warnings(Site(node_port=30005), dumps.node(images=[PYTHON], runtime=runtime))
     assert bool(found) == strict
     if strict:
@@ -164,7 +164,7 @@ def test_on_openshift_what_needs_the_node_needs_a_constraint_as_well():
         "add-scc-to-user privileged -z default -n seedpod",)
 
 
-def test_all_errors_are_told_and_the_warnings_with_them():
+def test_all_errors_are_reported_with_the_warnings():
     objects = [NODE, dumps.service("s", 31999), dumps.namespace("default"),
                dumps.pod("x", name="a", container="cilium-agent")]
     assert len(errors(Site(namespace="x"), *objects)) == 2

@@ -31,7 +31,7 @@ def node(name="n1", images=(), os_image="Ubuntu 24.04.3 LTS", architecture="amd6
 
 def pod(image, where="n1", name="p1", namespace="default", owner="", container="c", secrets=(), phase="Running",
         status=None, requests=None, ports=(), command=(), labels=None, **spec):
-    """One container; `status`: what is told of it beside its name."""
+    """One container; `status`: the fields of its status beside its name."""
     return {"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": name, "namespace": namespace, "labels": dict(labels or {}),
                          "ownerReferences": [{"kind": "DaemonSet", "name": owner}] if owner else []},
