@@ -43,7 +43,7 @@ MODES = {
     "--completion": Mode(),
 }
 NEEDS = {"--explain": "--cluster", "--signers": "--verify", "--registry-image": "--with-registry",
-         "--registry-storage": "--with-registry"}
+         "--registry-storage": "--with-registry", "--not-image": "--images-of"}
 EXCLUDE = (("--quiet", "--json"), ("--quiet", "--explain"), ("--tolerate", "--tolerate-all"))
 # Without archives there is nothing that these mean.
 OF_ARCHIVES = ("--out", "--compression", "--chunk-size", "--squeeze", "--sign", "--dry-run", "--with-registry")
@@ -122,6 +122,10 @@ def check(options: AbstractSet[str], archives: Sequence[str]) -> None:
     for option, needed in NEEDS.items():
         if option in options and needed not in options:
             raise BuildError("%s: means nothing without %s: add it" % (option, needed))
+    if "--images-of" in options and not archives:
+        for strange in sorted(options - {"--images-of", "--json"}):
+            raise BuildError("%s: means nothing with --images-of alone, which lists images: name archives, or leave it "
+                             "out" % strange)
     for option in OF_ARCHIVES:
         if "--explain" in options and option in options and not archives:
             raise BuildError("%s: means nothing with --explain alone: name archives, or leave it out" % option)
@@ -132,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
         "python3 build.py [REF=]ARCHIVE... --image NODE_IMAGE [options]\n"
         "       python3 build.py [REF=]ARCHIVE... --cluster FILE [--try N | --host-python] [options]\n"
         "       python3 build.py --cluster FILE --explain\n"
+        "       python3 build.py --images-of FILE\n"
         "       python3 build.py --split [REF=]ARCHIVE... -o DIR\n"
         "       python3 build.py --verify OUT [--signers FILE]\n"
         "       python3 build.py --demo | --sizes | --pyz FILE | --spooler FILE | --self FILE | --completion SHELL"),
@@ -158,6 +163,12 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--quiet", action="store_true", help="print errors only: no summary, no progress")
     result.add_argument("--sign", default="", metavar="KEY",
                         help="sign SHA256SUMS with this private key, by ssh-keygen")
+    group = result.add_argument_group("what your manifests need")
+    group.add_argument("--images-of", action="append", default=[], metavar="FILE", help=(
+        "manifests, YAML or JSON, or - for stdin (may be repeated): without archives, list the images that they name; "
+        "with archives, refuse to build without one of them"))
+    group.add_argument("--not-image", action="append", default=[], metavar="REF",
+                       help="an image that the cluster has already, as the manifests write it (may be repeated)")
     add_runner_options(result.add_argument_group("what runs the injector"))
     add_site_options(result.add_argument_group("how it fits into the cluster"))
     add_registry_options(result.add_argument_group("a persistent registry"))
@@ -272,11 +283,11 @@ def order_of(options: argparse.Namespace, cluster: Optional[Cluster]) -> Order:
         raise BuildError("--sign: a stream has no SHA256SUMS to sign: name a folder with -o")
     registry = registry_of(options)
     archives = [named_archive(text) for text in options.archives]
-    if [path for _, path in archives].count(STDIN) + options.cluster.count(STDIN) > 1:
+    if ([path for _, path in archives] + options.cluster + options.images_of).count(STDIN) > 1:
         raise BuildError("-: standard input can be read only once: write all but one to files")
     return Order(archives, site_of(options), options.out, options.compression,
                  options.chunk_size, [checked_platform(text) for text in options.platform], options.squeeze,
-                 cluster, registry=registry, key=options.sign)
+                 cluster, registry=registry, key=options.sign, not_images=options.not_image)
 
 
 def site_of(options: argparse.Namespace) -> site.Site:

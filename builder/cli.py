@@ -19,13 +19,14 @@ from builder.zipapp import pyz
 from builder.zipapp.program import pack_program
 from builder import arguments, completion, split
 from builder.arguments import order_of, site_of
+from builder.images_of import Found, Missing, doubts, images_of, joined
 from builder.kubernetes.file_names import SUMS
 from builder.cluster.choice import Decision, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse
 from builder.reading.errors import BuildError, shown
 from builder.output import signature
 from builder.output.writer import check_out, write_file
-from builder.pipeline import STDOUT, Order, Progress, build
+from builder.pipeline import STDIN, STDIN_NAME, STDOUT, Order, Progress, build
 from builder.rewriting.platforms import checked_platform
 from builder.cluster.preflight import check
 from builder.output.reader import verify
@@ -122,6 +123,10 @@ def run(options: argparse.Namespace) -> None:
         if options.explain and not options.json:
             say(full_explanation(refusal.decision), stream_for(options.out))
         raise
+    except Missing as missing:
+        if not options.json:
+            say("\n".join(map(shown, missing.images)), stream_for(options.out))
+        raise
 
 
 def run_demo(_: argparse.Namespace) -> None:
@@ -145,13 +150,17 @@ def run_split(options: argparse.Namespace) -> None:
 
 def run_build(options: argparse.Namespace) -> None:
     """Build, and report; without archives, explain what a cluster offers."""
+    named = read_manifests(options.images_of)
+    if options.images_of and not options.archives:
+        list_images(options, named)
+        return
     cluster = read_cluster(options.cluster)
     if options.explain and not options.archives:
         decision = decide(site_of(options), cluster, [checked_platform(text) for text in options.platform])
         decision = check(decision, cluster)
         report(options, dict(decided(decision), **explained(decision)), full_explanation(decision))
         return
-    order = with_stdin(order_of(options, cluster))
+    order = with_stdin(order_of(options, cluster))._replace(manifests=named if options.images_of else None)
     with progress_of(options) as progress, contextlib.ExitStack() as stack:
         made = elsewhere(order, stack) if options.dry_run else order
         result = build(made, sys.stdout.buffer, progress)
@@ -161,6 +170,17 @@ def run_build(options: argparse.Namespace) -> None:
         found.update(explained(result.decision))
     found["dry_run"] = options.dry_run
     report(options, found, page + summary(found))
+
+
+def list_images(options: argparse.Namespace, named: Found) -> None:
+    """What manifests name, on stdout for a program that pulls it; on stderr what a person should look at."""
+    if options.json:
+        say(json.dumps(named._asdict(), indent=2), sys.stdout)
+        return
+    for text in named.images:
+        say(shown(text), sys.stdout)
+    for note in doubts(named):
+        say("note: " + shown(note), sys.stderr)
 
 
 def elsewhere(order: Order, stack: contextlib.ExitStack) -> Order:
@@ -199,6 +219,15 @@ def read_cluster(paths: Sequence[str]) -> Optional[Cluster]:
             with open(path, "rb") as file:
                 objects += parse(file.read(), path)
     return cluster_of(objects) if paths else None
+
+
+def read_manifests(paths: Sequence[str]) -> Found:
+    """What all of them name."""
+    parts = []
+    for path in paths:
+        with open(sys.stdin.fileno() if path == STDIN else path, "rb", closefd=path != STDIN) as file:
+            parts.append(images_of(file.read().decode("utf-8", "replace"), STDIN_NAME if path == STDIN else path))
+    return joined(parts)
 
 
 def with_stdin(order: Order) -> Order:

@@ -7,8 +7,9 @@ import contextlib
 import os
 import shlex
 import tempfile
-from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import BinaryIO, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from builder import images_of
 from builder.payload import chunks
 from builder.payload.addresses import addresses
 from builder.payload.compression import AUTO, XZ
@@ -48,6 +49,8 @@ class Order(NamedTuple):
     cluster: Optional[Cluster] = None  # to choose by, and to hold the outcome against
     stdin: Optional[BinaryIO] = None  # where the archive `-` comes from
     registry: Optional[persistent_registry.Wanted] = None  # that stays
+    manifests: Optional[images_of.Found] = None  # whose images must be there
+    not_images: Sequence[str] = ()  # of those, what the cluster has already
     key: str = ""  # file of the private key to sign with; "": not signed
 
 
@@ -89,6 +92,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         registry = persistent_registry.image_of(order.registry, images) if order.registry else ""
         command = persistent_registry.command_of(registry, images) if registry else []
         decision = decided(order, images)
+        notes += checked_manifests(order, images, served, decision.site)
         code = pyz.pack(pyz.read_stage1())
 
         def plan_of(segments: Sequence[Segment]) -> workloads.Plan:
@@ -112,6 +116,18 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             folder.write(writer.companions(code, needed, apply_command("THIS_FOLDER", result), decision.site, served))
             folder.keep(order.key)
     return result
+
+
+def checked_manifests(order: Order, images: Sequence[Image], served: Mapping[str, str], site: Site) -> List[str]:
+    """Notes on what the user's manifests name. Raises images_of.Missing."""
+    if order.manifests is None:
+        return []
+    addresses_of_all = {reference: "127.0.0.1:%d/%s" % (site.node_port, address)
+                        for reference, address in served.items()}
+    platforms = {"%s/%s" % (node.system.lower(), node.architecture) for node in order.cluster.nodes} \
+        if order.cluster else set(order.platforms)
+    return images_of.check(order.manifests, images, addresses_of_all, order.not_images,
+                           sorted(one for one in platforms if not one.startswith("windows/")))
 
 
 def planned(decision: Decision, contents: Contents, code: bytes) -> workloads.Plan:

@@ -95,6 +95,8 @@ def test_every_field_of_the_site_has_an_option():
     ("--nodeport=31999 a.tar", "--nodeport=31999: unknown option: did you mean --node-port?"),
     ("-o", "-o/--out: expected one argument: see python3 build.py --help"),
     ("--node-port 80", "--node-port '80': is not a port from 1024 to 65535"), ("--tolerate =", "--tolerate '=': is not a taint"),
+    ("--images-of a --image x", "--image: means nothing with --images-of alone"),
+    ("--not-image a", "--not-image: means nothing without --images-of: add it"),
     ("--explain", "--explain: means nothing without --cluster: add it"),
     ("--signers f", "--signers: means nothing without --verify: add it"),
     ("--registry-image x", "--registry-image: means nothing without --with-registry: add it"),

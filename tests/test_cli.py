@@ -114,6 +114,32 @@ def test_json_answers_every_error_as_json_too(tmp_path, words, line):
     assert (status, stream) == (2, "") and json.loads(errors[:errors.index("error: ")])["errors"]
 
 
+MANIFESTS = "image: other:1\n---\nimage: sample:1\n---\nvalue: quay.io/a/b:1\n"
+
+
+def test_the_images_of_manifests_are_listed_for_a_program_and_doubts_for_a_person(tmp_path):
+    (tmp_path / "a.yaml").write_text(MANIFESTS)
+    status, page, errors = run("--images-of", "a.yaml", "--images-of", "-", cwd=tmp_path, input=b"image: \x1b[0m\n")
+    assert (status, page) == (0, "other:1\nsample:1\n")
+    assert errors.splitlines() == [
+        "note: a.yaml:5: mentions quay.io/a/b:1, which may be an image",
+        "note: standard input:1: has \\x1b[0m where an image should be: only the cluster knows which"]
+    status, page, errors = run("--images-of", "a.yaml", "--json", cwd=tmp_path)
+    assert json.loads(page)["images"] == {"other:1": "a.yaml:1", "sample:1": "a.yaml:3"} and (status, errors) == (0, "")
+
+
+def test_a_seed_that_lacks_an_image_of_the_manifests_is_not_built(tmp_path, archive):
+    (tmp_path / "a.yaml").write_text(MANIFESTS)
+    words = [archive, "--image", builds.IMAGE, "-o", "out", "--images-of", "a.yaml"]
+    status, page, errors = run(*words, cwd=tmp_path)
+    assert (status, page) == (2, "other:1\n")
+    assert errors == ("error: a.yaml:1: not in the archives: other:1: save and add them, or except what the cluster has "
+                      "already by --not-image\n")
+    assert not (tmp_path / "out").exists()
+    status, page, errors = run(*words, "--not-image", "other:1", cwd=tmp_path)
+    assert (status, errors) == (0, "") and "a.yaml:5: mentions quay.io/a/b:1, which may be an image" in page
+
+
 def test_an_explanation_ends_with_its_error(tmp_path):
     done = subprocess.run([sys.executable, BUILD, "--cluster", dump("all-tainted"), "--explain"], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, cwd=tmp_path)

@@ -73,6 +73,7 @@ def site(tmp_path_factory, needs):
     (folder / "app.tar").write_bytes(archive.read_bytes())
     (folder / "chart.tgz").write_bytes(samples.gzipped(b"a chart"))
     (folder / "registry.yaml").write_text(REGISTRY)
+    (folder / "manifests.yaml").write_text("image: registry:2\n---\nimage: registry.k8s.io/pause:3.10\n")
     (folder / "unnamed.tar").write_bytes(samples.tar_of(samples.crane(samples.sample("b"))))
     samples.write_folder(folder / "layout", samples.layout(samples.sample("c"), "docker.io/library/other:1"))
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id_release")], check=True)
@@ -80,7 +81,8 @@ def site(tmp_path_factory, needs):
     programs = folder / "bin"
     programs.mkdir()
     for name, text in (("kubectl", KUBECTL.replace("{python}", sys.executable)),
-                       ("docker", DOCKER.replace("{archive}", str(archive)))):
+                       ("docker", DOCKER.replace("{archive}", str(archive))),
+                       ("helm", "#!/bin/sh\necho 'image: registry:2'\n")):
         (programs / name).write_text(text)
         (programs / name).chmod(stat.S_IRWXU)
     (programs / "python3").symlink_to(sys.executable)
