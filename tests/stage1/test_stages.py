@@ -26,11 +26,6 @@ STAGES = ("unpack", "serve")
 
 
 @pytest.fixture(scope="module")
-def pyz(tmp_path_factory):
-    return injector.write_pyz(tmp_path_factory.mktemp("pyz"))
-
-
-@pytest.fixture(scope="module")
 def sent(tmp_path_factory):
     members = samples.layout(IMAGE, "docker.io/library/sample:1")
     return seeds.sent(tmp_path_factory.mktemp("sent"), members, chunk_size=500)
@@ -54,8 +49,8 @@ def pull(server, name, tag):
 
 
 @PYTHONS
-def test_every_byte_comes_back_through_the_pyz_and_sigterm_ends_it_within_half_a_second(pyz, sent, tmp_path, python):
-    server = start(sent, tmp_path / "seed", python=python, code=pyz)
+def test_every_byte_comes_back_through_the_pyz_and_sigterm_ends_it_within_half_a_second(sent, tmp_path, python):
+    server = start(sent, tmp_path / "seed", python=python)
     try:
         for name in ("sample", "library/sample", "docker.io/library/sample"):
             assert pull(server, name, "1") == ["sha256:" + samples.hex_of(samples.gzipped(layer))
@@ -73,11 +68,12 @@ def test_every_byte_comes_back_through_the_pyz_and_sigterm_ends_it_within_half_a
         server.stop(signal.SIGKILL)
 
 
+@pytest.mark.parametrize("code", [None, injector.STAGE1], ids=["packed", "source"])
 @PYTHONS
-def test_the_stages_run_one_after_the_other_as_in_the_pod(pyz, sent, tmp_path, python):
-    status, out, err = injector.run("unpack", *sent.arguments, "--seed", tmp_path / "seed", python=python, code=pyz)
+def test_the_stages_run_one_after_the_other_as_in_the_pod(sent, tmp_path, python, code):
+    status, out, err = injector.run("unpack", *sent.arguments, "--seed", tmp_path / "seed", python=python, code=code)
     assert (status, err) == (0, "") and out.startswith("unpacked ")
-    with injector.serving(tmp_path / "seed", python=python, code=pyz) as server:
+    with injector.serving(tmp_path / "seed", python=python, code=code) as server:
         pull(server, "sample", "1")
 
 
@@ -253,11 +249,11 @@ def test_without_ipv6_it_listens_on_ipv4(tmp_path):
         server.stop(signal.SIGKILL)
 
 
-def test_it_serves_from_a_seed_and_a_root_that_it_cannot_write(pyz, tmp_path):
+def test_it_serves_from_a_seed_and_a_root_that_it_cannot_write(tmp_path):
     """No file of the seed folder is changed, and no byte code is written beside the modules."""
     seed = injector.seed_of(tmp_path / "seed", samples.layout(IMAGE, "docker.io/library/sample:1"))
     before = sorted((str(path), path.stat().st_mtime_ns) for path in (tmp_path / "seed").rglob("*"))
-    with injector.serving(seed, code=pyz) as server:
+    with injector.serving(seed) as server:
         pull(server, "sample", "1")
     assert sorted((str(path), path.stat().st_mtime_ns) for path in (tmp_path / "seed").rglob("*")) == before
 
