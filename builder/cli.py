@@ -24,9 +24,10 @@ from builder.kubernetes.file_names import SUMS
 from builder.cluster.choice import Decision, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse
 from builder.reading.errors import BuildError, shown
+from builder.reading.progress import Progress
 from builder.output import signature
 from builder.output.writer import check_out, write_file
-from builder.pipeline import STDIN, STDIN_NAME, STDOUT, Order, Progress, build
+from builder.pipeline import STDIN, STDIN_NAME, STDOUT, Order, build
 from builder.rewriting.platforms import checked_platform
 from builder.cluster.preflight import check
 from builder.output.reader import verify

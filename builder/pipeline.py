@@ -21,20 +21,19 @@ from builder.output import signature, writer
 from builder.rewriting import platforms
 from builder.cluster import preflight
 from builder.zipapp import pyz
-from builder.reading.archive import Archive, Progress as Count, open_archive, open_stream
+from builder.reading.archive import Archive, open_archive, open_stream
 from builder.cluster.choice import Decision, decide
 from builder.cluster.objects import Cluster
 from builder.reading.errors import BuildError, shown
 from builder.reading.images import by_digest, name_images, read_images
 from builder.reading.oci import Image
+from builder.reading.progress import Count, Progress
 from builder.reading.reference import from_file_name, parse
 from builder.kubernetes.site import Site
 from builder.rewriting.squeeze import Squeezer, estimated_bytes
 
 STDIN = STDOUT = "-"
 STDIN_NAME = "standard input"  # in messages
-
-Progress = Callable[[str, int, int], None]  # (what is going on, bytes done since the last call, bytes in all or 0)
 
 
 class Order(NamedTuple):
@@ -208,7 +207,8 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
             raise BuildError("%s: holds an image without a name: give it one, NAME=-" % STDIN_NAME)
         originals += found
         if order.squeeze:
-            found = [squeezer.squeeze(image) for image in found]
+            found, dropped = squeezer.squeeze(found, archive.expansion)
+            notes += dropped
         notes += archive.notes
         for image in name_images(found, from_file_name(path)):
             for reference in image.references:

@@ -15,10 +15,12 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 from builder.kubernetes.file_names import README, SUMS
 from builder.output import writer
 from builder.reading.errors import BuildError
+from builder.reading.images import homes_of
 from builder.reading.oci import Image
+from builder.reading.progress import Progress
 from builder.payload.addresses import addresses
 from builder.payload.oci_archive import members, tar
-from builder.pipeline import STDOUT, Order, Progress, read
+from builder.pipeline import STDOUT, Order, read
 from builder.reading.reference import digest_tag, parse
 
 SUFFIX = ".tar"
@@ -74,14 +76,13 @@ def served_by_path(image: Image, served: Mapping[str, str]) -> Image:
 
 
 def grouped(images: Sequence[Image]) -> List[List[Image]]:
-    """Each image that has a name, with the nameless ones that refer to it."""
-    groups = [[image] for image in images if image.references]
-    for image in images:
-        if not image.references:
-            home = next((group for group in groups
-                         if image.subject in {blob.digest for blob in group[0].manifests}), None)
-            groups[groups.index(home)].append(image) if home else groups.append([image])
-    return groups
+    """Each image with those that refer to it, the image first."""
+    groups: Dict[int, List[Image]] = {}
+    for image, home in zip(images, homes_of(images)):
+        group = groups.setdefault(home, [images[home]])
+        if image is not group[0]:
+            group.append(image)
+    return list(groups.values())
 
 
 def file_names(groups: Sequence[Sequence[Image]]) -> Iterator[str]:

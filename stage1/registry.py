@@ -19,12 +19,13 @@ from urllib.parse import unquote
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 # What has descriptors in it; anything else that an index lists is served as a blob.
-# Twin of builder/reading/oci_layout.py.
+# Twin of builder/reading/oci.py.
 MANIFESTS = re.compile(r"application/vnd\.(oci\.image\.(index|manifest)\.v1|"
                        r"docker\.distribution\.manifest(\.list)?\.v2)\+json")
 BLOB = "application/octet-stream"
 REF_NAME = "org.opencontainers.image.ref.name"
 NAME = re.compile(r"(?=.{1,255}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
+ATTACHED = re.compile("sha256-([0-9a-f]{64})[.]")  # cosign's tag for what refers to a manifest without naming it
 DIGEST = re.compile("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 ROUTE = re.compile("/v2/(.+)/(manifests|blobs|referrers|tags(?=/list$))/([^/]+)")
 HOST = re.compile(r"[a-zA-Z0-9.:[\]-]+")  # that may stand in a page
@@ -71,15 +72,14 @@ class Registry:
         self._open_blob = open_blob
         for descriptor in index["manifests"]:
             found = Repository({}, {}, {})
-            subject = self._collect(descriptor, found)
-            self.sizes[descriptor["digest"]] = sum(blob.size for blob in found.blobs.values())
             reference = (descriptor.get("annotations") or {}).get(REF_NAME)
-            if reference:
-                names, tag = names_of(reference)
-            else:  # it lives beside what it refers to
+            names, tag = names_of(reference) if reference else ([], "")
+            attached = ATTACHED.match(tag)
+            subject = self._collect(descriptor, found, attached and "sha256:" + attached.group(1))
+            self.sizes[descriptor["digest"]] = sum(blob.size for blob in found.blobs.values())
+            if not reference:  # it lives beside what it refers to
                 names = [name for name, other in self.repositories.items()
                          if not subject or subject in other.manifests]
-                tag = ""
             for name in names:
                 repository = self.repositories.setdefault(name, Repository({}, {}, {}))
                 repository.manifests.update(found.manifests)
@@ -87,8 +87,11 @@ class Registry:
                 if tag and found.manifests:
                     repository.tags.setdefault(tag, found.manifests[descriptor["digest"]])
 
-    def _collect(self, descriptor, found):
-        """Fill the Repository `found` with what is under a descriptor and in the layout; -> digest of its subject."""
+    def _collect(self, descriptor, found, attached=None):
+        """Fill the Repository `found` with what is under a descriptor and in the layout; -> digest of its subject.
+
+        `attached`: the subject of a manifest that names none.
+        """
         digest, size = descriptor["digest"], descriptor["size"]
         media_type = descriptor.get("mediaType") or MANIFEST
         if digest in found.manifests:
@@ -113,7 +116,7 @@ class Registry:
         for blob in [config] + (manifest.get("layers") or []):
             if blob:
                 self._collect(dict(blob, mediaType=BLOB), found)
-        subject = (manifest.get("subject") or {}).get("digest")
+        subject = (manifest.get("subject") or {}).get("digest") or attached
         if subject:
             more = {"artifactType": manifest.get("artifactType") or config.get("mediaType"),
                     "annotations": manifest.get("annotations")}

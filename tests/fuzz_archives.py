@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Archives of every producer's form, damaged at every level. Its claim in one sentence: either one line says what is
-wrong, or what comes out is whole; never a traceback, never a file elsewhere, never beyond time and memory.
+wrong, or what comes out is whole; never a traceback, never a file elsewhere, never more time or memory than allowed.
 
     python3 tests/fuzz_archives.py                    10,000 cases; --cases 0: without end; --seed N: other ones
     python3 tests/fuzz_archives.py --seed N --only K  case K of seed N alone, with its archive left in ./K.tar
 
-Whole is: the payload passes stage "unpack", which checks every digest; whatever its index leads to is there, or was
-told as missing; stage "serve" loads it and answers for every name. Exit status 1 if there is a finding.
+Whole means: the payload passes stage "unpack", which checks every digest; whatever its index leads to is there, or was
+reported as missing; stage "serve" loads it and answers for every name. Exit status 1 if there is a finding.
 test_fuzz_archives.py runs a little of it.
 """
 import argparse
@@ -42,12 +42,12 @@ from builder.payload.contents import FILE  # noqa: E402
 from builder.reading.errors import LINE_CHARACTERS, BuildError  # noqa: E402
 from builder.kubernetes.site import Site  # noqa: E402
 
-SECONDS = 20  # for one case, on a busy machine; usual ones take a hundredth
+CPU_SECONDS = 20  # for one case; usual ones take a hundredth
 MEMORY_BYTES = 512 << 20  # of addresses, beyond what there was before
 NAMES = (samples.NAME, "example.com/a/b:2")
 ARCHIVE = "a.tar"
 DIGEST = "sha256:" + "0" * 64
-ZEROS = bytes(4 << 20)  # what packs a thousandfold
+ZEROS = bytes(4 << 20)  # gzip leaves a thousandth of it
 
 VALUES = [None, True, False, 0, -1, 1, 1.5, 1e400, 1 << 63, 1 << 64, 10 ** 30, "", ".", "..", "/", "../../../escape",
           "\0", "\n", "\ud800", "é", "x" * 5000, DIGEST, "sha256:..", "sha512:" + "0" * 128, "md5:" + "0" * 32, [], {},
@@ -65,7 +65,7 @@ PIECES = [b"", b"\0", b"\0" * 512, b"\0" * 1024, b"\xff" * 512, b"{", b"}", b'"'
           b"\x1f\x8b\x08\0\0\0\0\0\0\xff", b"\xfd7zXZ\0", b"BZh9", b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18\0\0\0\0",
           b"27 GNU.sparse.size=99999999\n", b"12 size=-1\n", b"9 path=\n", b"25 linkpath=../../etc/x\n", b"ustar  \0"]
 # Where the fields of a tar header lie, and what damages them.
-FIELDS = {"name": (0, 100), "mode": (100, 108), "size": (124, 136), "check sum": (148, 156), "type": (156, 157),
+FIELDS = {"name": (0, 100), "mode": (100, 108), "size": (124, 136), "checksum": (148, 156), "type": (156, 157),
           "link": (157, 257), "magic": (257, 265), "prefix": (345, 500), "sparse": (386, 483)}
 FIELD_VALUES = [b"", b"\0", b" ", b"-1", b"9", b"7" * 11, b"77777777777 ", b"\x80" + b"\0" * 10 + b"\x01",
                 b"\x80" + b"\xff" * 11, b"\xff" * 12, b"../../../escape", b"/escape", b"..", b"a/" * 50, b"\xc3\x28",
@@ -74,14 +74,14 @@ FIELD_VALUES = [b"", b"\0", b" ", b"-1", b"9", b"7" * 11, b"77777777777 ", b"\x8
                 b"00000000010"]
 
 
-# --- archives that are right
+# --- archives that are as they should be
 
 def archive(rng):
     """Members of a good archive, in some producer's form."""
     image = samples.sample(rng.choice("abc"), rng.choice([0, 1, 2, 3]), rng.choice(["linux/amd64", "linux/arm/v7"]))
     other = samples.sample("other", 1, "linux/arm64")
     names = NAMES[:rng.choice([0, 1, 1, 1, 2])]
-    form = rng.choice(sorted(samples.PRODUCERS) + ["several", "platforms", "holes", "zstd", "referrer"])
+    form = rng.choice(sorted(samples.PRODUCERS) + ["several", "platforms", "holes", "zstd", "referrer", "signed"])
     if form == "several":
         return samples.joined(samples.crane(image, *names), samples.podman_save(other, "other:1"))
     if form in ("platforms", "holes"):
@@ -93,13 +93,15 @@ def archive(rng):
         bill, more = samples.oci_manifest(other, subject=samples.descriptor(oci.OCI_MANIFEST, data))
         return samples.layout_of([samples.descriptor(oci.OCI_MANIFEST, data, annotations={oci.REF_NAME: NAMES[0]}),
                                   samples.descriptor(oci.OCI_MANIFEST, bill)], blobs + more)
+    if form == "signed":
+        return samples.cosign_save(image, NAMES[0])
     return samples.PRODUCERS[form](image, *names)
 
 
 # --- damage to members
 
 def damage_json(rng, members):
-    """One value of one document, and its digest everywhere made right, or not."""
+    """One value of one document, with its digest corrected wherever it is, or not."""
     found = [(number, document) for number, (_, content) in enumerate(members)
              for document in [parsed(content)] if document is not None]
     if not found:
@@ -193,7 +195,7 @@ def sealed(members, before, data):
 
 
 def damage_content(rng, members):
-    """Other bytes in a member, with its digest made right, or not."""
+    """Other bytes in a member, with its digest corrected wherever it is, or not."""
     files = [number for number, (_, content) in enumerate(members) if isinstance(content, bytes)]
     number = rng.choice(files)
     name, before = members[number]
@@ -207,7 +209,7 @@ def damage_content(rng, members):
 
 
 def damage_members(rng, members):
-    """Members that are lost, doubled, in another order, renamed, links."""
+    """Members lost, doubled, in another order, renamed, or made links."""
     members = list(members)
     number, other = rng.randrange(len(members)), rng.randrange(len(members))
     name, content = members[number]
@@ -238,7 +240,7 @@ def damage_members(rng, members):
 # --- damage to the tar and to what it is wrapped in
 
 def damage_header(rng, data):
-    """A field of a header, with the check sum made right, or not."""
+    """A field of a header, with the checksum corrected, or not."""
     starts = [start for start in range(0, len(data) - 511, 512) if data[start + 257:start + 262] == b"ustar"]
     if not starts:
         return data
@@ -247,7 +249,7 @@ def damage_header(rng, data):
     value = rng.choice(FIELD_VALUES)[:last - first]
     block = data[start:start + first] + value.ljust(last - first, b"\0") + data[start + last:start + 512]
     if rng.random() < .8:
-        block = samples.with_check_sum(block)
+        block = samples.with_checksum(block)
     return data[:start] + block + data[start + 512:]
 
 
@@ -261,7 +263,7 @@ def insert_header(rng, data):
 
 
 def damage_bytes(rng, data):
-    """Cut off, bits flipped, a piece taken out, put in or doubled."""
+    """Truncated, bits flipped, a piece taken out, put in or doubled."""
     kind = rng.randrange(7)
     start = rng.randrange(len(data) + 1)
     end = min(len(data), start + rng.choice([1, 4, 100, 512, 5000]))
@@ -326,7 +328,7 @@ def fit_for_folder(members):
 # --- the claim
 
 class Finding(Exception):
-    """What must not be."""
+    """Something that must not happen."""
 
 
 def attempt(rng, folder):
@@ -347,9 +349,9 @@ def attempt(rng, folder):
     else:
         outcome = "served"
     if rng.random() < .005 and order.compression == compression.NONE and not order.platforms:
-        told = by_command_line(path, order.out)
-        if told != outcome:
-            raise Finding("%s, but by the command line %s" % (outcome, told))
+        by_cli = by_command_line(path, order.out)
+        if by_cli != outcome:
+            raise Finding("%s, but by the command line %s" % (outcome, by_cli))
     if not set(os.listdir(folder)) <= {ARCHIVE, "seed"}:
         raise Finding("left behind: %s" % os.listdir(folder))
     return outcome
@@ -378,7 +380,7 @@ def serve(order, folder):
     """Read and pack, then unpack and load as in the cluster; everything must be there."""
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
-        images, notes, _ = pipeline.read(order, stack, scratch, lambda *told: None)
+        images, notes, _ = pipeline.read(order, stack, scratch, lambda *done: None)
         sent = Sent(scratch, images, order.compression, CHUNK_BYTES)
         for note in notes:
             if not note.isprintable() or len(note) > LINE_CHARACTERS:
@@ -406,11 +408,11 @@ def serve(order, folder):
 
 
 def complete(descriptor, seed, allowed):
-    """Whether everything below a descriptor is there, or was told as missing."""
+    """Check that everything below a descriptor is there, or was reported as missing."""
     path = os.path.join(seed, "blobs", *descriptor["digest"].split(":"))
     if not os.path.exists(path):
         if descriptor["digest"] not in allowed:
-            raise Finding("%s is neither there nor told as missing" % descriptor["digest"])
+            raise Finding("%s is neither there nor reported as missing" % descriptor["digest"])
         return
     if os.path.getsize(path) != descriptor["size"]:
         raise Finding("%s has another size" % descriptor["digest"])
@@ -426,21 +428,21 @@ def complete(descriptor, seed, allowed):
 
 @contextlib.contextmanager
 def limits():
-    """Time and memory of a case."""
+    """CPU time and memory of a case."""
     def late(*_):
-        raise Finding("takes more than %d s" % SECONDS)
+        raise Finding("takes more than %d s of CPU time" % CPU_SECONDS)
     with open("/proc/self/statm", "rb") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    before = signal.signal(signal.SIGALRM, late)
+    before = signal.signal(signal.SIGPROF, late)
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, hard))
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGPROF, before)
 
 
 def run(numbers, seed, keep=False):

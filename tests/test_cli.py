@@ -72,7 +72,7 @@ def test_quiet_prints_nothing_but_errors(tmp_path, archive):
     assert run("--split", archive, "-o", tmp_path / "split", "--quiet") == (0, "", "")
     status, stream, errors = run(archive, "--image", builds.IMAGE, "-o", "-", "--quiet")
     assert (status, stream[:4], errors) == (0, "---\n", "")
-    refused(run("missing.tar", "--image", builds.IMAGE, "--quiet"), "missing.tar: there is no such file or folder")
+    refused(run("missing.tar", "--image", builds.IMAGE, "--quiet"), "missing.tar: no such file or folder")
 
 
 def test_quiet_shows_no_progress(archive, monkeypatch, capsys):
@@ -104,7 +104,7 @@ def test_a_dry_run_meets_every_refusal(tmp_path, archive):
 @pytest.mark.parametrize("words, line", [
     (["--chunk-size", "0"], "--chunk-size 0: is not a size: write 184KiB, 1MiB or a number of bytes"),
     (["--imag", "x"], "--imag: unknown option: did you mean --image?"),
-    (["missing.tar", "--image", "x"], "missing.tar: there is no such file or folder: check the path"),
+    (["missing.tar", "--image", "x"], "missing.tar: no such file or folder: check the path"),
     (["--demo", "--sizes"], "--demo, --sizes: exclude each other: give one of them")])
 def test_json_answers_every_error_as_json_too(tmp_path, words, line):
     status, answer, errors = run(*words, "--json", cwd=tmp_path)

@@ -14,7 +14,7 @@ def test_damaged_archives_are_refused_in_one_line_or_what_comes_out_is_whole():
     assert min(outcomes["refused"], outcomes["served"]) > CASES / 20  # else the damage is too much or too little
 
 
-def test_what_is_not_damaged_is_served(tmp_path):
+def test_an_undamaged_archive_is_served(tmp_path):
     rng = random.Random(SEED)
     for number in range(30):
         folder = tmp_path / str(number)

@@ -141,6 +141,16 @@ def test_an_image_without_a_name_is_named_after_its_file(tmp_path):
     assert references(build_of(tmp_path, ("", archive))) == ["docker.io/library/my-image:latest"]
 
 
+def test_a_name_for_a_signed_image_is_not_given_to_its_signature(tmp_path):
+    archive = samples.write(tmp_path / "signed.tar", samples.cosign_save(samples.sample(), "hello-world:latest"))
+    for name, served in (("", "library/hello-world:latest"), ("quay.io/a/b:1", "a/b:1")):
+        result = build_of(tmp_path, (name, archive))
+        image, signature = result.images
+        tag = image.root.digest.replace(":", "-") + ".sig"
+        assert list(result.addresses.values()) == [served, served.rpartition(":")[0] + ":" + tag]
+        assert signature.subject == image.root.digest and image.platforms and not signature.platforms
+
+
 def test_one_name_for_an_archive_of_two_images_is_refused(tmp_path):
     two = samples.joined(samples.crane(samples.sample("a"), "docker.io/library/a:1"),
                          samples.crane(samples.sample("b"), "docker.io/library/b:1"))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from builder.reading import archive, images, oci
+from builder.reading import archive, oci
 from builder import cli, split
 from builder.payload import compression
 from builder.reading.errors import BuildError
@@ -12,6 +12,7 @@ from builder.pipeline import STDOUT, Order
 from builder.reading.reference import parse
 from builder.kubernetes.site import Site
 from tests.support import samples
+from tests.support.reading import read
 
 ONE, OTHER = samples.sample("a"), samples.sample("b", platform="linux/arm64")
 
@@ -20,11 +21,6 @@ def split_up(folder, *members, out="out", **options):
     paths = [("", samples.write(folder / ("%d.tar" % number), some)) for number, some in enumerate(members)]
     target = out if out == STDOUT else str(folder / out)
     return split.split(Order(paths, Site(), target, **options), lambda *_: None)
-
-
-def read(path):
-    with archive.open_archive(str(path)) as opened:
-        return images.read_images(opened)
 
 
 def test_each_image_becomes_an_archive_of_its_own(tmp_path):
@@ -56,6 +52,14 @@ def test_a_signature_goes_with_its_image(tmp_path):
     (part,), _ = split_up(tmp_path, samples.layout_of([named, samples.descriptor(oci.OCI_MANIFEST, signature)],
                                                       blobs + more))
     assert [image.subject for image in read(tmp_path / "out" / part.file)] == ["", oci.digest_of(data)]
+
+
+def test_a_signature_under_cosigns_tag_goes_with_its_image(tmp_path):
+    (part,), _ = split_up(tmp_path, samples.cosign_save(ONE, "docker.io/library/one:1"))
+    assert part.names == ("library/one:1",)
+    image, signature = read(tmp_path / "out" / part.file)
+    assert image.references == ("docker.io/library/one:1",) and signature.subject == image.root.digest
+    assert signature.tags == (image.root.digest.replace(":", "-") + ".sig",)
 
 
 def test_names_that_look_alike_in_a_file_name_are_told_apart(tmp_path):

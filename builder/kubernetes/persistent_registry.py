@@ -101,7 +101,7 @@ def storage(text: str) -> Storage:
 
 def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
     """The reference of the registry's image among those of the payload."""
-    references = [reference for image in images for reference in image.references]
+    references = [reference for image in images if not image.subject for reference in image.references]
     if wanted.image:
         reference = str(parse(wanted.image))
         if reference not in references:

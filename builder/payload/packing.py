@@ -14,8 +14,7 @@ from builder.payload.compression import READ_BYTES, SAMPLE_BYTES, Span, check, c
 from builder.payload.contents import Segment
 from builder.reading.errors import BuildError
 from builder.reading.oci import Blob
-
-Progress = Callable[[str, int, int], None]  # (what is going on, bytes done since the last call, bytes in all)
+from builder.reading.progress import Progress
 
 
 class Packed(NamedTuple):

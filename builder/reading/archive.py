@@ -3,9 +3,10 @@
 `open_archive` gives an `Archive`: names, sizes, readers. Compression is undone once, into a temporary file without
 a name. Links are resolved in the index alone.
 
-Rules: no name from an archive becomes a path (a folder is listed, and its files are opened by the paths that the
-listing gave, only if they lie in it); bytes are streamed, only `read` and `read_json` hold some, up to their limit;
-every way an archive can be bad raises BuildError. Python 3.6 syntax and library only (it also runs in the cluster).
+Rules: no name from an archive becomes a path (a folder is listed, and its files are opened by the paths of that
+listing, and only if they lie in the folder); bytes are streamed, only `read` and `read_json` hold some, up to their
+limit; whatever is wrong with an archive raises BuildError. Python 3.6 syntax and library only (it also runs in the
+cluster).
 """
 import hashlib
 import io
@@ -13,31 +14,29 @@ import os
 import stat
 import tempfile
 import threading
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from builder.reading.decompress import BLOCK_BYTES, compression_of, decompressed
+from builder.reading.decompress import BLOCK_BYTES, Expansion, compression_of, decompressed
 from builder.reading.documents import parse_json
 from builder.reading.errors import BuildError
+from builder.reading.progress import Count
 from builder.reading.tar_walk import (BLOCK, FILE, FOLDER, LINK, MAX_MEMBERS, MAX_NAME_BYTES, SYMLINK, is_header,
                                       normalise, shown, walk)
 
-NO_END = "has no end-of-archive mark"
-MAX_LAYERS_OF_COMPRESSION = 2  # a .tar.gz that a browser or a script compressed once more
-MAX_LINK_HOPS = 8  # chains in real archives have one or two links
+_MAX_LAYERS_OF_COMPRESSION = 2  # a .tar.gz that a browser or a script compressed once more
+_MAX_LINK_HOPS = 8  # chains in real archives have one or two links
 
-# What people pass by mistake, told by its first bytes, with what to do.
+# What people pass by mistake: its first bytes, what it is, what to do.
 _NOT_ARCHIVES = (
     (b"version https://git-lfs", "is a Git LFS pointer, not the file it stands for: run git lfs pull"),
     (b"<!doctype", "is a web page: the download went to a login or error page; download the file itself"),
     (b"<html", "is a web page: the download went to a login or error page; download the file itself"),
     (b"<?xml", "is an XML document: the download went to an error page; download the file itself"),
-    (b"pk\x03\x04", "is a zip file: unpack it and pass the image archive in it"),
+    (b"pk\x03\x04", "is a zip file: unpack it and pass the image archive inside"),
     (b"\x7felf", "is a program: pass an image archive (docker save, crane pull, skopeo copy)"),
     (b"{", "is a JSON file: pass the whole folder or archive that it belongs to"),
     (b"[", "is a JSON file: pass the whole folder or archive that it belongs to"),
 )
-
-Progress = Callable[[int], Any]
 
 
 class Entry(NamedTuple):
@@ -48,25 +47,27 @@ class Entry(NamedTuple):
     target: str  # of a link; of a file in a folder: its path
 
 
-def open_archive(path: str, progress: Progress = lambda byte_count: None) -> "Archive":
+def open_archive(path: str, progress: Count = lambda byte_count: None) -> "Archive":
     """Index the tar, compressed tar or folder at `path`; use it in a `with`, which closes it.
 
-    `progress(byte_count)` is called each time that many more bytes were read. Raises BuildError and OSError.
+    Raises BuildError and OSError.
     """
     if os.path.isdir(path):
-        return Archive(path, _folder_entries(path), None, progress)
+        entries = _folder_entries(path)
+        files = {entry.target: entry.size for found in entries.values() for entry in found}
+        return Archive(path, entries, _Source(None, progress, Expansion(sum(files.values()))))
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise BuildError("%s: there is no such file or folder: check the path" % shown(path))
+        raise BuildError("%s: no such file or folder: check the path" % shown(path))
     if not stat.S_ISREG(mode):
-        raise BuildError("%s: is neither a file nor a folder: write it to a file before, or pipe it to build.py -"
+        raise BuildError("%s: is neither a file nor a folder: write it to a file first, or pipe it to build.py -"
                          % shown(path))
     return open_file(open(path, "rb"), path, progress)
 
 
-def open_stream(stream: BinaryIO, name: str, progress: Progress = lambda byte_count: None) -> "Archive":
-    """The same for a tar that comes through a pipe: it is copied once, into a temporary file without a name."""
+def open_stream(stream: BinaryIO, name: str, progress: Count = lambda byte_count: None) -> "Archive":
+    """The same for a tar that comes through a pipe: it is copied once, to a temporary file without a name."""
     file = tempfile.TemporaryFile()
     try:
         for block in _counted_blocks(stream, progress):
@@ -78,43 +79,55 @@ def open_stream(stream: BinaryIO, name: str, progress: Progress = lambda byte_co
     return open_file(file, name, progress)
 
 
-def open_file(file: BinaryIO, name: str, progress: Progress = lambda byte_count: None) -> "Archive":
+def open_file(file: BinaryIO, name: str, progress: Count = lambda byte_count: None) -> "Archive":
     """The same for a tar in an open file, which the archive closes; `name` begins every message."""
     try:
-        file = _plain(file, shown(name), progress)
-        return _open_tar(name, file, progress)
+        expansion = Expansion(file.seek(0, os.SEEK_END))
+        file.seek(0)
+        file = _plain(file, shown(name), progress, expansion)
+        return _open_tar(name, _Source(file, progress, expansion))
     except BaseException:
         file.close()
         raise
 
 
+class _Source:
+    """What all readers of an archive share."""
+
+    def __init__(self, file: Optional[BinaryIO], progress: Count, expansion: Expansion) -> None:
+        self.file = file  # None for a folder
+        self.progress = progress
+        self.expansion = expansion
+        self.lock = threading.Lock()  # readers share one file position
+        self.digests: Dict[Tuple[Entry, str], str] = {}
+
+
 class Archive:
     """Members by normalised name. Readers are independent of each other and work until the archive is closed."""
 
-    def __init__(self, path: str, entries: Dict[str, List[Entry]], file: Optional[BinaryIO], progress: Progress,
-                 prefix: str = "", notes: Tuple[str, ...] = (), shared: Optional["Archive"] = None) -> None:
+    def __init__(self, path: str, entries: Dict[str, List[Entry]], source: _Source, prefix: str = "",
+                 notes: Tuple[str, ...] = (), has_end_mark: bool = True) -> None:
         self.path = path
         self.notes = notes  # one line each, what the user should know of the file itself
+        self.expansion = source.expansion
+        self.has_end_mark = has_end_mark  # False: a tar that may be truncated between two members
         self._entries = entries
-        self._file = file  # None for a folder
-        self._progress = progress
+        self._source = source
         self._prefix = prefix  # of names in messages, where this is a folder of the archive
-        self._lock = shared._lock if shared else threading.Lock()  # readers share one file position
-        self._digests = shared._digests if shared else {}  # type: Dict[Tuple[Entry, str], str]
 
     def __enter__(self) -> "Archive":
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._file:
-            self._file.close()
+        if self._source.file:
+            self._source.file.close()
 
     def names(self) -> List[str]:
-        """The names of all members that are no folders, sorted."""
+        """The names of all members except folders, sorted."""
         return sorted(name for name, entries in self._entries.items() if entries[-1].kind != FOLDER)
 
     def has(self, name: str) -> bool:
-        """Whether there is a member of this name with bytes to read; a link that leads nowhere is none."""
+        """Whether there is a member of this name with bytes to read; a link that leads nowhere has none."""
         return self._find(name) is not None
 
     def size(self, name: str) -> int:
@@ -133,16 +146,17 @@ class Archive:
     def open(self, name: str) -> BinaryIO:
         """A reader of exactly its bytes; the caller closes it."""
         entry = self.entry(name)
-        if self._file:
-            return _Slice(self._file, self._lock, entry, self._progress, self.where(name))
-        file = open(entry.target, "rb", buffering=0)
-        return _Slice(file, threading.Lock(), entry, self._progress, self.where(name), owned=True)
+        return _Slice(self._source, entry, self.where(name))
 
     def blocks(self, name: str) -> Iterator[bytes]:
         """Its bytes, a block at a time."""
         with self.open(name) as reader:
             for block in iter(lambda: reader.read(BLOCK_BYTES), b""):
                 yield block
+
+    def decompressed(self, name: str, compression: str, stored: Any) -> Iterator[bytes]:
+        """Its plain bytes, a block at a time; the bytes as they are go to the hasher `stored`."""
+        return decompressed(_hashed(self.blocks(name), stored), compression, self.where(name), self.expansion)
 
     def read(self, name: str, limit_bytes: int) -> bytes:
         """All its bytes, refused when there are more than `limit_bytes`."""
@@ -158,20 +172,20 @@ class Archive:
 
     def digest(self, name: str, algorithm: str = "sha256") -> str:
         """`algorithm:<hex>` of its bytes, which are read once however often it is asked for."""
-        key = self.entry(name), algorithm
-        if key not in self._digests:
+        key, digests = (self.entry(name), algorithm), self._source.digests
+        if key not in digests:
             hasher = hashlib.new(algorithm)
             for block in self.blocks(name):
                 hasher.update(block)
-            self._digests[key] = "%s:%s" % (algorithm, hasher.hexdigest())
-        return self._digests[key]
+            digests[key] = "%s:%s" % (algorithm, hasher.hexdigest())
+        return digests[key]
 
     def note_digest(self, name: str, digest: str) -> None:
-        """Remember what a caller that read all the bytes has computed."""
-        self._digests[self.entry(name), digest.partition(":")[0]] = digest
+        """Remember the digest that a caller has computed while it read all the bytes."""
+        self._source.digests[self.entry(name), digest.partition(":")[0]] = digest
 
     def text_link(self, name: str) -> str:
-        """Where a symlink leads that is stored as a text file, as git does where it may make none; "" if nowhere."""
+        """Where a symlink leads that is stored as a text file, as git does where it cannot make one; "" if nowhere."""
         if self.size(name) > MAX_NAME_BYTES:
             return ""
         target = _beside(normalise(name) or "", self.read(name, MAX_NAME_BYTES).decode("utf-8", "surrogateescape"))
@@ -181,18 +195,19 @@ class Archive:
         """The same archive as seen from one of its folders; it is closed with the whole."""
         start = folder + "/"
         entries = {name[len(start):]: entry for name, entry in self._entries.items() if name.startswith(start)}
-        return Archive(self.path, entries, self._file, self._progress, self._prefix + start, self.notes, self)
+        return Archive(self.path, entries, self._source, self._prefix + start, self.notes, self.has_end_mark)
 
     def where(self, name: str = "") -> str:
-        """How errors begin that concern the member `name`."""
+        """How messages begin that concern the member `name`."""
         return shown(self.path) + (": " + shown(self._prefix + name) if name else "")
 
     def error(self, name: str, what: str) -> BuildError:
+        """The error that concerns the member `name`."""
         return BuildError("%s: %s" % (self.where(name), what))
 
     def _find(self, name: str) -> Optional[Entry]:
         key = normalise(name)
-        for _ in range(MAX_LINK_HOPS + 1):
+        for _ in range(_MAX_LINK_HOPS + 1):
             entries = self._entries.get(key) if key is not None else None
             if not entries or entries[-1].kind == FOLDER:
                 return None
@@ -204,20 +219,20 @@ class Archive:
                 key = _beside(key, entry.target)
             else:
                 return entry
-        raise self.error(name, "is a link that leads in a circle or over more than %d others: make the archive again"
-                         % MAX_LINK_HOPS)
+        raise self.error(name, "is a link that leads in a circle or through more than %d others: make the archive again"
+                         % _MAX_LINK_HOPS)
 
     def _check_same(self, name: str, entries: List[Entry]) -> None:
-        """Several members of one name are one if they say the same; readers differ in which they take."""
-        while len(entries) > 1:
-            first, last = entries[0], entries[-1]
+        """Several members of one name are one if they say the same; tools differ in which of them they take."""
+        for first in entries[:-1]:
+            last = entries[-1]
             if first._replace(offset=0) != last._replace(offset=0) or not self._same_bytes(name, first, last):
                 raise self.error(name, "is there more than once with different content: make the archive again")
-            del entries[0]
+        del entries[:-1]
 
     def _same_bytes(self, name: str, first: Entry, last: Entry) -> bool:
         """Whether two members of the same kind, size and target have the same content."""
-        readers = [_Slice(self._file, self._lock, entry, self._progress, self.where(name)) for entry in (first, last)]
+        readers = [_Slice(self._source, entry, self.where(name)) for entry in (first, last)]
         while first.kind == FILE:
             one, other = [reader.read(BLOCK_BYTES) for reader in readers]
             if one != other:
@@ -228,17 +243,16 @@ class Archive:
 
 
 class _Slice(io.RawIOBase):
-    """A part of a file, as a file."""
+    """A part of the archive's file, or a file of a folder, as a file."""
 
-    def __init__(self, file: BinaryIO, lock: threading.Lock, entry: Entry, progress: Progress, where: str,
-                 owned: bool = False) -> None:
-        self._file = file
-        self._lock = lock
+    def __init__(self, source: _Source, entry: Entry, where: str) -> None:
+        self._owned = None if source.file else open(entry.target, "rb", buffering=0)
+        self._file = source.file or self._owned
+        self._lock = threading.Lock() if self._owned else source.lock
         self._next = entry.offset
         self._end = entry.offset + entry.size
-        self._progress = progress
+        self._progress = source.progress
         self._where = where
-        self._owned = owned
 
     def readable(self) -> bool:
         return True
@@ -251,14 +265,14 @@ class _Slice(io.RawIOBase):
             self._file.seek(self._next)
             count = self._file.readinto(memoryview(buffer)[:wanted])
         if not count:
-            raise BuildError("%s: became shorter while it was read: try again when nobody writes it" % self._where)
+            raise BuildError("%s: became shorter while it was read: try again when nobody writes to it" % self._where)
         self._next += count
         self._progress(count)
         return count
 
     def close(self) -> None:
         if self._owned and not self.closed:
-            self._file.close()
+            self._owned.close()
         super().close()
 
 
@@ -275,18 +289,18 @@ def _beside(name: str, target: str) -> Optional[str]:
     return "/".join(parts)
 
 
-def _plain(file: BinaryIO, where: str, progress: Progress) -> BinaryIO:
+def _plain(file: BinaryIO, where: str, progress: Count, expansion: Expansion) -> BinaryIO:
     """The file with its compression undone, at its first byte; `file` is closed if it is another one."""
-    for _ in range(MAX_LAYERS_OF_COMPRESSION):
+    for _ in range(_MAX_LAYERS_OF_COMPRESSION):
         compression = _compression(file)
         if not compression:
             return file
-        file = _expanded(file, compression, where, progress)
+        file = _expanded(file, compression, where, progress, expansion)
     if not _compression(file):
         return file
     file.close()
-    raise BuildError("%s: is compressed more than %d times over: decompress it before"
-                     % (where, MAX_LAYERS_OF_COMPRESSION))
+    raise BuildError("%s: is compressed more than %d times over: decompress it first"
+                     % (where, _MAX_LAYERS_OF_COMPRESSION))
 
 
 def _compression(file: BinaryIO) -> str:
@@ -296,11 +310,11 @@ def _compression(file: BinaryIO) -> str:
     return "" if is_header(head) else compression_of(head)
 
 
-def _expanded(file: BinaryIO, compression: str, where: str, progress: Progress) -> BinaryIO:
+def _expanded(file: BinaryIO, compression: str, where: str, progress: Count, expansion: Expansion) -> BinaryIO:
     plain = tempfile.TemporaryFile()
     try:
         with file:
-            for block in decompressed(_counted_blocks(file, progress), compression, where):
+            for block in decompressed(_counted_blocks(file, progress), compression, where, expansion):
                 plain.write(block)
         plain.seek(0)
     except BaseException:
@@ -309,46 +323,52 @@ def _expanded(file: BinaryIO, compression: str, where: str, progress: Progress) 
     return plain
 
 
-def _counted_blocks(file: BinaryIO, progress: Progress) -> Iterator[bytes]:
+def _counted_blocks(file: BinaryIO, progress: Count) -> Iterator[bytes]:
     for block in iter(lambda: file.read(BLOCK_BYTES), b""):
         progress(len(block))
         yield block
 
 
-def _open_tar(path: str, file: BinaryIO, progress: Progress) -> Archive:
-    where = shown(path)
+def _hashed(blocks: Iterator[bytes], hasher: Any) -> Iterator[bytes]:
+    for block in blocks:
+        hasher.update(block)
+        yield block
+
+
+def _open_tar(path: str, source: _Source) -> Archive:
+    where, file = shown(path), source.file
     head = file.read(BLOCK)
     size = file.seek(0, os.SEEK_END)
     if not head:
         raise BuildError("%s: is an empty file: copy or make the archive again" % where)
     if head.strip(b"\0") and not is_header(head):
-        raise _no_tar(head, where)
+        raise _not_a_tar(head, where)
     found = walk(file, size, where)
-    entries = {}  # type: Dict[str, List[Entry]]
+    entries: Dict[str, List[Entry]] = {}
     for member in found.members:
         entries.setdefault(member.name, []).append(Entry(member.kind, member.offset, member.size, member.target))
     notes = []
-    if not found.ended:
-        notes.append("%s: %s: it may have been cut off between two members" % (where, NO_END))
+    if not found.has_end_mark:
+        notes.append("%s: has no end-of-archive mark: it may be truncated between two members" % where)
     if found.trailing_bytes:
-        notes.append("%s: %d bytes behind the end of the tar are not read: two archives joined with cat or tar -A "
-                     "must be passed one by one" % (where, found.trailing_bytes))
-    return Archive(path, entries, file, progress, notes=tuple(notes))
+        notes.append("%s: %d bytes after the end of the tar are not read: two archives joined with cat or tar -A must "
+                     "be passed one by one" % (where, found.trailing_bytes))
+    return Archive(path, entries, source, notes=tuple(notes), has_end_mark=found.has_end_mark)
 
 
-def _no_tar(head: bytes, where: str) -> BuildError:
+def _not_a_tar(head: bytes, where: str) -> BuildError:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for magic, what in _NOT_ARCHIVES:
         if start.startswith(magic):
             return BuildError("%s: %s" % (where, what))
-    return BuildError("%s: is no tar archive, or its first bytes are damaged: pass what docker save, podman save, "
+    return BuildError("%s: is not a tar archive, or its first bytes are damaged: pass what docker save, podman save, "
                       "crane pull or skopeo copy wrote" % where)
 
 
 def _folder_entries(path: str) -> Dict[str, List[Entry]]:
     """The files of a folder. A link counts as the file it leads to, if that lies in the folder, too."""
     root = os.path.realpath(path)
-    entries = {}  # type: Dict[str, List[Entry]]
+    entries: Dict[str, List[Entry]] = {}
     for folder, _, names in os.walk(root, onerror=_raise):
         for name in names:
             real = os.path.realpath(os.path.join(folder, name))

@@ -1,9 +1,12 @@
 """Compressed bytes to plain ones, block by block, in constant memory.
 
-`compression_of` tells by magic, never by name; `decompressed` undoes gzip, xz, bzip2 and zstd, all of them also as
-several streams one after the other with zeros between and behind (pigz, `cat a.gz b.gz`, tape blocks).
-Every way in which the input can be bad raises BuildError; an error of the machine stays an OSError.
-zstd: through the standard library (Python 3.14), else the `zstd` program. Python 3.6 syntax and library only.
+`compression_of` goes by magic numbers, never by names; `decompressed` undoes gzip, xz, bzip2 and zstd, each also as
+several streams one after the other with zeros between and after them (pigz, `cat a.gz b.gz`, tape blocks).
+Whatever is wrong with the input raises BuildError; an error of the machine stays an OSError.
+zstd: by the standard library (Python 3.14), else by the `zstd` program. Python 3.6 syntax and library only.
+
+Rule: an `Expansion` belongs to a file, not to a stream: what is compressed several times over, or holds compressed
+layers, expands by no more in all than one compression could.
 
 Specs: RFC 1952 (gzip), https://tukaani.org/xz/xz-file-format.txt, RFC 8878 (zstd)
 """
@@ -13,15 +16,15 @@ import shutil
 import subprocess
 import threading
 import zlib
-from typing import Iterable, Iterator
+from typing import BinaryIO, Iterable, Iterator, List
 
 from builder.reading.errors import BuildError
 
 BLOCK_BYTES = 1 << 20  # read, hashed and written at once: large enough to be fast, small enough to forget
-MAX_RATIO = 1000  # gzip ends at 1032 with nothing but zeros: more is a bomb
-RATIO_FREE_BYTES = 1 << 28  # below it a bomb does no harm, and short files of zeros are common in archives
-MAX_EXPANDED_BYTES = 1 << 38  # no image comes near; what expands without end has to end somewhere
-XZ_MEMORY_BYTES = 1 << 28  # four times what `xz -9` needs to decode
+_MAX_RATIO = 1000  # gzip reaches 1032 with nothing but zeros: more is a bomb
+_RATIO_FREE_BYTES = 1 << 28  # so little does no harm, and short files of zeros are common in archives
+_MAX_EXPANDED_BYTES = 1 << 38  # no image comes near it
+_XZ_MEMORY_BYTES = 1 << 28  # four times what `xz -9` needs to decode
 
 _MAGICS = (
     (re.compile(rb"\x1f\x8b"), "gzip"),
@@ -31,8 +34,24 @@ _MAGICS = (
 )
 
 
+class Expansion:
+    """How many bytes may come out of a compressed file of `file_bytes`, however often it is compressed."""
+
+    def __init__(self, file_bytes: int) -> None:
+        self._file_bytes = file_bytes
+        self._limit = min(_MAX_EXPANDED_BYTES, max(_RATIO_FREE_BYTES, _MAX_RATIO * file_bytes))
+        self._done = 0
+
+    def add(self, count: int, where: str) -> None:
+        """Count plain bytes; BuildError where they are too many."""
+        self._done += count
+        if self._done > self._limit:
+            raise BuildError("%s: expands to more than %d bytes from a file of %d: if that is intended, decompress it "
+                             "first" % (where, self._limit, self._file_bytes))
+
+
 def compression_of(head: bytes) -> str:
-    """`gzip`, `xz`, `bzip2`, `zstd`, or "" by the first bytes."""
+    """`gzip`, `xz`, `bzip2`, `zstd`, or "", by the first bytes."""
     for magic, name in _MAGICS:
         if magic.match(head):
             return name
@@ -44,40 +63,22 @@ def has_decoder(compression: str) -> bool:
     return compression != "zstd" or _has_zstd_module() or shutil.which("zstd") is not None
 
 
-def decompressed(blocks: Iterable[bytes], compression: str, where: str) -> Iterator[bytes]:
-    """The plain bytes of `blocks`; `where` begins every error."""
-    counted = _Counter(blocks)
+def decompressed(blocks: Iterable[bytes], compression: str, where: str, expansion: Expansion) -> Iterator[bytes]:
+    """The plain bytes of `blocks`, counted by `expansion`; `where` begins every error."""
     if compression == "zstd" and not _has_zstd_module():
-        plain = _by_zstd_program(counted, where)
+        plain = _by_zstd_program(blocks, where)
     else:
-        plain = _by_library(counted, compression, where)
-    expanded = 0
+        plain = _by_library(blocks, compression, where)
     for block in plain:
-        expanded += len(block)
-        if expanded > MAX_EXPANDED_BYTES or expanded > max(RATIO_FREE_BYTES, MAX_RATIO * counted.count):
-            raise BuildError("%s: its %s data expands without measure (more than %d bytes from %d): if that is meant, "
-                             "decompress it before" % (where, compression, expanded, counted.count))
+        expansion.add(len(block), where)
         yield block
-
-
-class _Counter:
-    """Passes blocks on and knows how many bytes they had."""
-
-    def __init__(self, blocks: Iterable[bytes]) -> None:
-        self.blocks = blocks
-        self.count = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for block in self.blocks:
-            self.count += len(block)
-            yield block
 
 
 class _Gzip:
     """zlib's decompressor with the interface that bz2, lzma and zstd share."""
 
     def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(wbits=31)  # 31: gzip header and check sum
+        self._inflate = zlib.decompressobj(wbits=31)  # 31: gzip header and checksum
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         return self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)
@@ -104,7 +105,7 @@ def _has_zstd_module() -> bool:
 
 
 def _library(compression: str, where: str) -> tuple:
-    """What makes a decompressor, and what it raises on bad data."""
+    """A function that makes a decompressor, and what that raises on bad data."""
     if compression == "gzip":
         return _Gzip, zlib.error
     if compression == "zstd":
@@ -113,11 +114,11 @@ def _library(compression: str, where: str) -> tuple:
     try:
         module = importlib.import_module("bz2" if compression == "bzip2" else "lzma")
     except ImportError:
-        raise BuildError("%s: is compressed with %s, which this Python lacks: decompress it before"
+        raise BuildError("%s: is compressed with %s, which this Python lacks: decompress it first"
                          % (where, compression))
     if compression == "bzip2":
         return module.BZ2Decompressor, (OSError, ValueError)
-    return (lambda: module.LZMADecompressor(module.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)), module.LZMAError
+    return (lambda: module.LZMADecompressor(module.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)), module.LZMAError
 
 
 def _by_library(blocks: Iterable[bytes], compression: str, where: str) -> Iterator[bytes]:
@@ -142,17 +143,17 @@ def _by_library(blocks: Iterable[bytes], compression: str, where: str) -> Iterat
                 data = engine.unused_data
                 engine = None
     if engine is not None:
-        raise _cut_off(compression, where)
+        raise BuildError("%s: its %s data is truncated: copy or make the archive again" % (where, compression))
 
 
 def _by_zstd_program(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
     program = shutil.which("zstd")
     if not program:
         raise BuildError("%s: is compressed with zstd, which this Python cannot undo: install the zstd program, "
-                         "use Python 3.14, or decompress it before" % where)
+                         "use Python 3.14, or decompress it first" % where)
     process = subprocess.Popen([program, "-dcq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL)
-    failures = []  # type: List[BaseException]
+    failures: List[BaseException] = []
     feeder = threading.Thread(target=_feed, args=(blocks, process.stdin, failures), daemon=True)
     feeder.start()
     try:
@@ -162,7 +163,7 @@ def _by_zstd_program(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
         if failures:
             raise failures[0]
         if process.wait():
-            raise BuildError("%s: its zstd data is damaged or cut off: copy or make the archive again" % where)
+            raise BuildError("%s: its zstd data is damaged or truncated: copy or make the archive again" % where)
     finally:
         process.kill()
         process.wait()
@@ -170,17 +171,13 @@ def _by_zstd_program(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
         process.stdout.close()
 
 
-def _feed(blocks: Iterable[bytes], pipe, failures: list) -> None:
-    """Write all blocks into the pipe; what goes wrong is raised by the thread that reads at the other end."""
+def _feed(blocks: Iterable[bytes], pipe: BinaryIO, failures: List[BaseException]) -> None:
+    """Write all blocks to the pipe; the thread that reads the other end raises what goes wrong here."""
     try:
         with pipe:
             for block in blocks:
                 pipe.write(block)
     except BrokenPipeError:
-        pass  # the program found its input bad and ended: its exit status tells
+        pass  # the program found its input bad and ended: its exit status says so
     except BaseException as e:
         failures.append(e)
-
-
-def _cut_off(compression: str, where: str) -> BuildError:
-    return BuildError("%s: its %s data is cut off: copy or make the archive again" % (where, compression))

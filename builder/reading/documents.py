@@ -1,9 +1,9 @@
-"""The JSON documents of images, read strictly: what is wrong is told with file, member and key.
+"""The JSON documents of images, read strictly: an error names file, member and key.
 
-Pure. Python 3.6 syntax and library only (it also runs in the cluster).
+Pure: bytes and values in, values out. Python 3.6 syntax and library only (it also runs in the cluster).
 
-Rule: null counts as absent, as Go's readers and writers take it; a value of another type than the specification's is
-refused, never guessed at.
+Rule: null counts as absent, as it does for Go's readers and writers; a value of another type than the specification's
+is refused, never converted.
 Specs: https://github.com/opencontainers/image-spec (descriptor.md, config.md)
 """
 import json
@@ -12,7 +12,13 @@ from typing import Any, Dict, NamedTuple, Tuple
 from builder.reading.errors import BuildError
 from builder.reading.oci import Descriptor, is_digest
 
-MAX_NUMBER_DIGITS = 20  # of a number: 2**64 has 20, and reading very long ones takes quadratic time
+# Manifests, configs, layers and names of one archive, counted wherever they are listed: some 600 images of all their
+# platforms have so many. Without a limit an index of a few kilobytes could lead to billions.
+MAX_DESCRIPTORS = 200000
+MAX_CONFIG_BYTES = 8 << 20  # twice what registries take; real ones have some kilobytes
+_MAX_LAYERS = 1000  # of an image: the kernel's overlay takes 500, Docker 127
+_MAX_PLATFORM_CHARACTERS = 64  # of each of its parts; the longest in use has eleven
+_MAX_NUMBER_DIGITS = 20  # 2**64 has 20, and reading very long ones takes quadratic time
 
 _KINDS = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a fraction",
           bool: "true or false"}
@@ -20,17 +26,17 @@ _KINDS = {dict: "an object", list: "a list", str: "a string", int: "a number", f
 
 class Config(NamedTuple):
     """What matters here of an image config."""
-    platform: str  # "linux/arm/v7"; "" where the config does not tell
-    diff_ids: Tuple[str, ...]  # digests of the uncompressed layers; empty for what is no image
+    platform: str  # "linux/arm/v7"; "" where the config names none
+    diff_ids: Tuple[str, ...]  # digests of the uncompressed layers; empty for what is not an image
 
 
 def parse_json(data: bytes, where: str) -> Any:
-    """The JSON document in `data`: UTF-8, one value, no NaN; BuildError else."""
+    """The JSON document in `data`: UTF-8, one value, no NaN; else BuildError."""
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_no_number, parse_int=_integer)
+        return json.loads(data.decode("utf-8"), parse_constant=_not_a_number, parse_int=_integer)
     except (ValueError, RecursionError) as e:
         reason = "nested too deeply" if isinstance(e, RecursionError) else str(e)
-        raise BuildError("%s: is no valid JSON (%s): copy or make the archive again" % (where, reason))
+        raise BuildError("%s: is not valid JSON (%s): copy or make the archive again" % (where, reason))
 
 
 def parse_object(data: bytes, where: str) -> Dict[str, Any]:
@@ -39,7 +45,7 @@ def parse_object(data: bytes, where: str) -> Dict[str, Any]:
 
 
 def checked(value: Any, kind: type, where: str) -> Any:
-    """`value` if it is of that kind."""
+    """`value` if it is of that kind; else BuildError."""
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise BuildError("%s: is %s, expected %s: make the archive again"
                          % (where, _KINDS.get(type(value), "null"), _KINDS[kind]))
@@ -47,24 +53,24 @@ def checked(value: Any, kind: type, where: str) -> Any:
 
 
 def field(document: Dict[str, Any], key: str, kind: type, where: str) -> Any:
-    """The value at `key`; an empty one of that kind if it is absent or null."""
+    """The value at `key`, an empty one of that kind if it is absent or null; BuildError if it is of another kind."""
     value = document.get(key)
     return kind() if value is None else checked(value, kind, "%s: %s" % (where, key))
 
 
 def fold_case(document: Dict[str, Any], keys: Tuple[str, ...]) -> Dict[str, Any]:
-    """The values at `keys`, written as there or, failing that, in any case (as Go reads JSON)."""
+    """The values at `keys`, spelled as given or, failing that, in any case (as Go reads JSON)."""
     lower = {key.lower(): value for key, value in document.items()}
     return {key: document.get(key, lower.get(key.lower())) for key in keys}
 
 
 def strings(values: list, where: str) -> Tuple[str, ...]:
-    """A list of strings."""
+    """The values, if all are strings; else BuildError."""
     return tuple(checked(value, str, where) for value in values)
 
 
 def descriptor(document: Dict[str, Any], where: str) -> Descriptor:
-    """The descriptor in an index or manifest, with a digest that is safe to make a name of."""
+    """The descriptor in an index or manifest, with a digest that is safe to use as a name."""
     checked(document, dict, where)
     digest = field(document, "digest", str, where)
     if not is_digest(digest):
@@ -76,8 +82,8 @@ def descriptor(document: Dict[str, Any], where: str) -> Descriptor:
 
 
 def platform(document: Dict[str, Any], where: str) -> str:
-    """`os/architecture[/variant]` of a config or a descriptor's platform, fit to print; "" if it does not tell both."""
-    parts = [ascii(field(document, key, str, where))[1:-1] for key in ("os", "architecture", "variant")]
+    """`os/architecture[/variant]` of a config or a descriptor's platform, fit to print; "" without one of the two."""
+    parts = [_platform_part(document, key, where) for key in ("os", "architecture", "variant")]
     return "/".join(part for part in parts if part) if parts[0] and parts[1] else ""
 
 
@@ -86,17 +92,29 @@ def config(data: bytes, where: str) -> Config:
     document = parse_object(data, where)
     rootfs = field(document, "rootfs", dict, where)
     diff_ids = strings(field(rootfs, "diff_ids", list, where + ": rootfs"), where + ": rootfs: diff_ids")
+    if len(diff_ids) > _MAX_LAYERS:
+        raise BuildError("%s: has %d layers, an image has at most %d: make the image again, of fewer"
+                         % (where, len(diff_ids), _MAX_LAYERS))
     for diff_id in diff_ids:
         if not is_digest(diff_id):
-            raise BuildError("%s: rootfs: diff_ids: %s is no digest: make the archive again" % (where, ascii(diff_id)))
+            raise BuildError("%s: rootfs: diff_ids: %s is not a digest: make the archive again"
+                             % (where, ascii(diff_id)))
     return Config(platform(document, where), diff_ids)
 
 
-def _no_number(text: str) -> None:
-    raise ValueError("%s is no number" % text)
+def _platform_part(document: Dict[str, Any], key: str, where: str) -> str:
+    part = field(document, key, str, where)
+    if len(part) > _MAX_PLATFORM_CHARACTERS:
+        raise BuildError("%s: %s: has %d characters, the limit is %d: make the image again"
+                         % (where, key, len(part), _MAX_PLATFORM_CHARACTERS))
+    return ascii(part)[1:-1]
+
+
+def _not_a_number(text: str) -> None:
+    raise ValueError("%s is not a number" % text)
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > MAX_NUMBER_DIGITS:
+    if len(digits) > _MAX_NUMBER_DIGITS:
         raise ValueError("a number of %d digits" % len(digits))
     return int(digits)

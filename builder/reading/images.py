@@ -1,79 +1,101 @@
 """An archive of any kind to the images in it.
 
-An Archive in, Images out: the kind is told by what is in the archive, and what is no image archive is refused with a
-line that says what it is and which command makes a right one. Archives that tell their images twice (index.json and
-manifest.json) are read from the half that is right. `name_images` gives those without a name one.
+An Archive in, Images out: the kind follows from what is in the archive, and what is not an image archive is refused in
+a line that says what it is and which command makes one. Archives that list their images twice (index.json and
+manifest.json) are read from the half that is right. `name_images` names those without a name.
 Python 3.6 syntax and library only (it also runs in the cluster).
 """
 import json
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
 from builder.reading import docker_archive, oci_layout
-from builder.reading.archive import NO_END, Archive
+from builder.reading.archive import Archive
 from builder.reading.docker_archive import Item
-from builder.reading.errors import BuildError
-from builder.reading.oci import MANIFEST_TYPES, OCI_INDEX, Blob, Descriptor, Image, blob_of
-from builder.reading.oci_layout import unique
+from builder.reading.errors import BuildError, shown
+from builder.reading.graph import unique
+from builder.reading.oci import MANIFEST_TYPES, OCI_INDEX, Descriptor, Image, blob_of
 from builder.reading.reference import Reference, digest_tag, parse
-from builder.reading.tar_walk import shown
 
 INDEX = oci_layout.INDEX
 MANIFEST = docker_archive.MANIFEST
-PACKAGE_FOLDER = "images"  # where packages keep the layout, beside other files
-ROOT_FOLDERS = {"bin", "etc", "usr"}  # of a root file system
-LITTER = ("._", ".DS_Store", "PaxHeader", "__MACOSX")  # what repacking leaves beside the content
+_PACKAGE_FOLDER = "images"  # where packages keep the layout, beside other files
+_ROOT_FOLDERS = {"bin", "etc", "usr"}  # of a root file system
+_LITTER = ("._", ".DS_Store", "PaxHeader", "__MACOSX")  # what repacking leaves beside the content
 
-SAVE = "use docker save, podman save, crane pull or skopeo copy"
+_SAVE = "use docker save, podman save, crane pull or skopeo copy"
 
 
 def read_images(archive: Archive) -> List[Image]:
     """Every image in the archive, in its order, each name at most once; BuildError if there is none."""
     place = image_folder(archive)
     if place is None:
-        raise _refusal(archive)
+        raise refusal(archive)
     if place.has(INDEX):
         layout = oci_layout.read_layout(place)
         images = _join_platforms(layout.images)
         if place.has(MANIFEST):
-            images = _both_halves(place, images, layout)
+            images = _both_halves(place, images, layout.misordered)
     elif isinstance(place.read_json(MANIFEST, docker_archive.MAX_MANIFEST_BYTES), dict):
         images = oci_layout.read_dir(place).images
     else:
         images = by_digest(docker_archive.build(place, docker_archive.read_items(place)))
     if not images:
-        raise place.error(INDEX if place.has(INDEX) else MANIFEST, "names no image: %s" % SAVE)
+        raise place.error(INDEX if place.has(INDEX) else MANIFEST, "lists no image: %s" % _SAVE)
     return settle_names(images)
 
 
 def name_images(images: List[Image], fallback: Reference) -> List[Image]:
     """The same images, each with a reference: bare tags get the repository of `fallback`, nameless ones its name.
 
-    A second nameless image gets a tag made of its digest, and so does one beside tagged ones: it is what a tool left
-    there when it moved a tag. What refers to another image of the list (a signature, an
-    SBOM) and has no name needs none: it is found through that one.
+    A second nameless image gets a tag made of its digest, and so does one beside tagged ones: a tool left it there when
+    it moved a tag. What refers to another image of the list (a signature, an SBOM) has its tags in the repositories of
+    that image; without tags it needs no name, since it is found through that image.
     """
+    homes = homes_of(images)
+    names: Dict[int, Tuple[str, ...]] = {}  # by position: of images that stand for themselves
     taken = {reference for image in images for reference in image.references}
-    digests = {blob.digest for image in images for blob in image.manifests}
-    has_tags = any(image.tags for image in images)
-    named = []
-    for image in images:
+    has_tags = any(image.tags for position, image in enumerate(images) if homes[position] == position)
+    for position, image in enumerate(images):
+        if homes[position] != position:
+            continue
         references = [str(fallback._replace(tag=tag, digest="")) for tag in image.tags]
-        if not image.references and not references and image.subject not in digests:
+        if not image.references and not references:
             references = [str(fallback)]
             if references[0] in taken or has_tags:
                 references = [str(fallback._replace(tag=digest_tag(image.root.digest), digest=""))]
-        taken.update(references)
-        named.append(image._replace(references=unique(image.references + tuple(references)), tags=()))
-    return named
+        names[position] = unique(image.references + tuple(references))
+        taken.update(names[position])
+    for position, image in enumerate(images):
+        if position not in names:
+            beside = [parse(name) for name in names[homes[position]]]
+            names[position] = unique(image.references + tuple(
+                str(home._replace(tag=tag, digest="")) for home in beside for tag in image.tags))
+    return [image._replace(references=names[position], tags=()) for position, image in enumerate(images)]
+
+
+def homes_of(images: List[Image]) -> List[int]:
+    """For each image the position of the one that it belongs to by its subject, that one's subject, and so on; its own
+    position if it stands for itself."""
+    holders = {blob.digest: position for position, image in enumerate(images) for blob in image.manifests}
+    homes: Dict[int, int] = {}
+    for position in range(len(images)):
+        path: List[int] = []
+        waiting: Set[int] = set()
+        while position not in homes and position not in waiting:
+            path.append(position)
+            waiting.add(position)
+            position = holders.get(images[position].subject, position)
+        homes.update((passed, homes.get(position, position)) for passed in path)
+    return [homes[position] for position in range(len(images))]
 
 
 def image_folder(archive: Archive) -> Optional[Archive]:
     """The folder of the archive that holds index.json or manifest.json: the root, `images`, or a single folder."""
     tops = {name.partition("/")[0] for name in archive.names() if not _is_litter(name)}
-    places = [archive, archive.sub(PACKAGE_FOLDER)]
+    places = [archive, archive.sub(_PACKAGE_FOLDER)]
     if len(tops) == 1:
         top = archive.sub(tops.pop())
-        places += [top, top.sub(PACKAGE_FOLDER)]
+        places += [top, top.sub(_PACKAGE_FOLDER)]
     for place in places:
         if place.has(INDEX) or place.has(MANIFEST):
             return place
@@ -81,83 +103,89 @@ def image_folder(archive: Archive) -> Optional[Archive]:
 
 
 def _is_litter(name: str) -> bool:
-    return any(part.startswith(LITTER) for part in name.split("/"))
+    return any(part.startswith(_LITTER) for part in name.split("/"))
 
 
-def _both_halves(archive: Archive, images: List[Image], layout: oci_layout.Layout) -> List[Image]:
-    """Images of index.json, and those that only manifest.json tells or tells right, with the names of both.
+def _both_halves(archive: Archive, images: List[Image], misordered: Iterable[str]) -> List[Image]:
+    """Images of index.json, and those that only manifest.json lists, or lists right, with the names of both.
 
     Docker 25 wrote indexes without images, or with layers in any order; all of its kin leave images without a tag out
-    of the index, or other platforms out of manifest.json.
+    of the index, or other platforms out of manifest.json. `misordered`: digests of configs.
     """
     if not isinstance(archive.read_json(MANIFEST, docker_archive.MAX_MANIFEST_BYTES), list):
         return images
     items = docker_archive.read_items(archive)
-    items_of = {}  # type: Dict[str, List[Item]]
+    items_of: Dict[str, List[Item]] = {}
     for item in items:
         items_of.setdefault(archive.digest(item.config), []).append(item)
-    wrong = layout.misordered & set(items_of)
-    kept = [image for image in images if not wrong & {blob.digest for blob in image.configs}]
-    lost = [image for image in images if image not in kept]
-    told = {blob.digest for image in kept for blob in image.configs}
-    built = docker_archive.build(archive, [item for item in items if archive.digest(item.config) not in told])
-    return _with_names_of_items(kept, items_of) + by_digest([_with_names_of(image, lost) for image in built])
+    wrong = set(misordered) & set(items_of)
+    kept: List[Image] = []
+    names: Dict[str, List[Image]] = {}  # of images that are not kept, by config
+    for image in images:
+        lost = [blob.digest for blob in image.configs if blob.digest in wrong]
+        if not lost:
+            kept.append(image)
+        for digest in lost:
+            names.setdefault(digest, []).append(image)
+    known = {blob.digest for image in kept for blob in image.configs}
+    built = docker_archive.build(archive, [item for item in items if archive.digest(item.config) not in known])
+    return _with_names_of_items(kept, items_of) + by_digest(
+        [_with_names_of(image, names.pop(image.configs[0].digest, [])) for image in built])
 
 
 def _with_names_of_items(images: List[Image], items_of: Dict[str, List[Item]]) -> List[Image]:
-    """The images of index.json with the names that manifest.json has for their configs, unless another bears them."""
+    """The images of index.json with the names that manifest.json has for their configs, unless another has them."""
     taken = {reference for image in images for reference in image.references}
     named = []
     for image in images:
-        for item in [item for blob in image.configs for item in items_of.get(blob.digest, ())]:
-            more = tuple(str(reference) for reference in item.references if str(reference) not in taken)
-            taken.update(more)
-            image = image._replace(references=unique(image.references + more), notes=unique(image.notes + item.notes))
-        named.append(image)
+        items = [item for blob in image.configs for item in items_of.get(blob.digest, ())]
+        more = unique(str(reference) for item in items for reference in item.references)
+        more = tuple(reference for reference in more if reference not in taken)
+        taken.update(more)
+        notes = image.notes + tuple(note for item in items for note in item.notes)
+        named.append(image._replace(references=image.references + more, notes=unique(notes)))
     return named
 
 
-def _with_names_of(image: Image, lost: List[Image]) -> Image:
-    """A built image with the names that the other half had for its config."""
-    same = [other for other in lost if image.configs[0].digest in {blob.digest for blob in other.configs}]
-    return image._replace(references=unique(image.references + tuple(r for other in same for r in other.references)),
-                          tags=unique(image.tags + tuple(tag for other in same for tag in other.tags)))
+def _with_names_of(image: Image, others: List[Image]) -> Image:
+    """An image with the names of others."""
+    return image._replace(
+        references=unique(image.references + tuple(r for other in others for r in other.references)),
+        tags=unique(image.tags + tuple(tag for other in others for tag in other.tags)))
 
 
 def by_digest(images: List[Image]) -> List[Image]:
     """Images of the same digest as one, with the names of all and whatever any of them holds of it."""
-    merged = {}  # type: Dict[str, Image]
+    same: Dict[str, List[Image]] = {}
     for image in images:
-        known = merged.get(image.root.digest)
-        merged[image.root.digest] = image if known is None else _merged(known, image)
-    return list(merged.values())
+        same.setdefault(image.root.digest, []).append(image)
+    return [_merged(group) if len(group) > 1 else group[0] for group in same.values()]
 
 
-def _merged(known: Image, image: Image) -> Image:
-    manifests, configs, layers = _parts([known, image])
+def _merged(images: List[Image]) -> Image:
+    """The first of the images, with the names and the parts of all."""
+    def parts(field: str) -> tuple:
+        return tuple({blob.digest: blob for image in images for blob in getattr(image, field)}.values())
+
+    def values(field: str) -> tuple:
+        return unique(value for image in images for value in getattr(image, field))
+
+    manifests, configs, layers = parts("manifests"), parts("configs"), parts("layers")
     there = {blob.digest for blob in manifests + configs + layers}
-    return known._replace(
-        references=unique(known.references + image.references), tags=unique(known.tags + image.tags),
-        manifests=manifests, configs=configs, layers=layers, platforms=unique(known.platforms + image.platforms),
-        missing=unique(hole for hole in known.missing + image.missing if hole.digest not in there),
-        notes=unique(known.notes + image.notes))
-
-
-def _parts(images: List[Image]) -> List[Tuple[Blob, ...]]:
-    """The manifests, the configs and the layers of all, each blob once."""
-    return [tuple({blob.digest: blob for blob in blobs}.values()) for blobs in (
-        [blob for image in images for blob in image.manifests], [blob for image in images for blob in image.configs],
-        [blob for image in images for blob in image.layers])]
+    return images[0]._replace(
+        references=values("references"), tags=values("tags"), manifests=manifests, configs=configs, layers=layers,
+        platforms=values("platforms"), notes=values("notes"),
+        missing=tuple(absent for absent in values("missing") if absent.digest not in there))
 
 
 def _join_platforms(images: List[Image]) -> List[Image]:
-    """One index of images that lie side by side under the same name, or none, each for another platform."""
-    groups = {}  # type: Dict[Tuple, List[Image]]
+    """Images side by side under the same name, or none, each for another platform, become one index."""
+    groups: Dict[Tuple, List[Image]] = {}
     for image in images:
         single = image.root.media_type in MANIFEST_TYPES and len(image.platforms) == 1 and not image.subject
         key = (image.references, image.tags) if single else image.root.digest
         groups.setdefault(key, []).append(image)
-    joined = []  # type: List[Image]
+    joined: List[Image] = []
     for group in groups.values():
         platforms = {image.platforms for image in group}
         joined += [_index_of(group)] if len(platforms) == len(group) > 1 else group
@@ -171,12 +199,8 @@ def _index_of(images: List[Image]) -> Image:
     data = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries},
                       separators=(",", ":")).encode("ascii")
     root = blob_of(data)
-    manifests, configs, layers = _parts(images)
-    return images[0]._replace(
-        root=Descriptor(OCI_INDEX, root.digest, root.size), manifests=(root,) + manifests, configs=configs,
-        layers=layers, platforms=unique(p for image in images for p in image.platforms),
-        missing=unique(hole for image in images for hole in image.missing),
-        notes=unique(note for image in images for note in image.notes))
+    merged = _merged(images)
+    return merged._replace(root=Descriptor(OCI_INDEX, root.digest, root.size), manifests=(root,) + merged.manifests)
 
 
 def _platform_entry(platform: str) -> Dict[str, Any]:
@@ -184,14 +208,15 @@ def _platform_entry(platform: str) -> Dict[str, Any]:
 
 
 def settle_names(images: List[Image]) -> List[Image]:
-    """The same images, each name at one of them: the last, as docker load has it; the other gets one of its digest."""
-    owner = {}  # type: Dict[str, str]
-    for image in images:
+    """The same images, each name at one of them: the last that runs, as docker load does it, else the last; the others
+    get a tag made of their digest."""
+    owner: Dict[str, str] = {}
+    for image in sorted(images, key=lambda image: bool(image.platforms)):
         owner.update((name, image.root.digest) for name in image.references + image.tags)
     settled = []
     for image in images:
-        lost = [name for name in image.references + image.tags if owner[name] != image.root.digest]
-        notes = ["%s: two images bear this name: it goes to %s, the last one, not to %s"
+        lost = {name: None for name in image.references + image.tags if owner[name] != image.root.digest}
+        notes = ["%s: two images have this name: it goes to %s, the last one, not to %s"
                  % (name, owner[name], image.root.digest) for name in lost]
         references = tuple(_instead(name, image) if name in lost else name for name in image.references)
         tags = tuple(digest_tag(image.root.digest) if tag in lost else tag for tag in image.tags)
@@ -204,25 +229,28 @@ def _instead(name: str, image: Image) -> str:
     return str(parse(name)._replace(tag=digest_tag(image.root.digest)))
 
 
-def _refusal(archive: Archive) -> BuildError:
-    """What this archive is, since it is none of images."""
+def refusal(archive: Archive) -> BuildError:
+    """The error for an archive without images (`image_folder` is None): what it is, and which command makes one.
+
+    A root file system (docker export, a build with output type=tar, or any other tar of files) is refused by it.
+    """
     names = [name for name in archive.names() if not _is_litter(name)]
     tops = {name.partition("/")[0] for name in names}
     if not names:
         what = "is empty: copy or make the archive again"
-    elif any(NO_END in note for note in archive.notes):
-        what = "is cut off: it %s, and neither manifest.json nor index.json: copy or make it again" % NO_END
+    elif not archive.has_end_mark:
+        what = "is truncated: it has no end-of-archive mark, no manifest.json and no index.json: copy or make it again"
     elif "repositories" in tops or any(name.endswith("/layer.tar") for name in names):
         what = "was saved by a Docker older than 1.10 or lost its manifest.json: docker load it and docker save again"
     elif "oci-layout" in tops or any(name.startswith("blobs/sha256/") for name in names):
         what = "is an OCI layout without index.json: copy or make the archive again"
-    elif ".dockerenv" in tops or ROOT_FOLDERS & tops:
+    elif ".dockerenv" in tops or _ROOT_FOLDERS & tops:
         what = "is a root file system (docker export, or a build with output type=tar), not an image: use docker save"
     elif any(name.endswith("Chart.yaml") for name in names):
-        what = "is a Helm chart, not an image: pass the archives of the images that it names"
+        what = "is a Helm chart, not an image: pass the archives of the images that it uses"
     elif any(name.endswith((".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst")) for name in names):
-        what = "holds other archives, not an image: pass those one by one"
+        what = "holds other archives, not an image: pass them one by one"
     else:
         what = ("holds files (such as %s), but no image: neither manifest.json nor index.json; for a layer, an "
-                "exported container or a build with output type=tar, %s" % (shown(names[0]), SAVE))
+                "exported container or a build with output type=tar, %s" % (shown(names[0]), _SAVE))
     return BuildError("%s: %s" % (archive.where(), what))

@@ -34,14 +34,14 @@ DIGEST = re.compile("(?:%s)" % "|".join("%s:[0-9a-f]{%d}" % pair for pair in sor
 
 
 class Descriptor(NamedTuple):
-    """What a manifest or an index says of bytes that lie elsewhere."""
+    """What a manifest or an index says about bytes that are elsewhere."""
     media_type: str
     digest: str
     size: int  # bytes
 
 
 class Blob(NamedTuple):
-    """Bytes that were found, read once and proven to have this digest and size."""
+    """Bytes that were read once and have this digest and size."""
     digest: str
     size: int  # bytes
     open: Callable[[], BinaryIO]  # a new reader at the first byte; the caller closes it
@@ -50,7 +50,7 @@ class Blob(NamedTuple):
 class Image(NamedTuple):
     """One manifest or index with everything below it that is there, ready to be served.
 
-    The blobs are told apart by their place in the payload: what a registry parses comes first.
+    The blobs are in three groups because what a registry parses comes first in the payload.
     """
     references: Tuple[str, ...]  # full and normalised (reference.py); empty if the archive has no name for it
     root: Descriptor  # the manifest or index that the references lead to
@@ -58,10 +58,10 @@ class Image(NamedTuple):
     configs: Tuple[Blob, ...]
     layers: Tuple[Blob, ...]
     platforms: Tuple[str, ...]  # of the runnable images that are whole, e.g. ("linux/amd64", "linux/arm/v7")
-    missing: Tuple[Descriptor, ...]  # what an index names and the archive does not hold
+    missing: Tuple[Descriptor, ...]  # what an index lists and the archive does not hold
     subject: str  # digest of the manifest that this one refers to (signature, SBOM), else ""
-    notes: Tuple[str, ...]  # one line each, what the user should know, beginning with the file or name it concerns
-    tags: Tuple[str, ...] = ()  # bare ones, that the archive gives without a repository (images.name_images adds one)
+    notes: Tuple[str, ...]  # one line each, what the user should know, beginning with the file or name concerned
+    tags: Tuple[str, ...] = ()  # bare ones, without a repository, which images.name_images adds
 
 
 def digest_of(data: bytes, algorithm: str = "sha256") -> str:

@@ -1,6 +1,6 @@
-"""Image names: read, normalised, and the repository names under which the injector serves them.
+"""Image names: parsed, normalised, and the repository names under which the injector serves them.
 
-Text in, `Reference` out; `str()` of it is the full form that travels in the payload (`docker.io/library/registry:2`).
+Text in, `Reference` out; `str()` of it is the full form that the payload has (`docker.io/library/registry:2`).
 Pure. Python 3.6 syntax and library only (it also runs in the cluster).
 
 Rule: whatever leaves this module as a Reference is legal by the grammar below; nobody downstream checks again.
@@ -19,16 +19,16 @@ DOCKER_HUB = "docker.io"
 DOCKER_HUB_ALIASES = ("docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 OFFICIAL_IMAGES = "library/"
 DEFAULT_TAG = "latest"
-NAME_LETTERS = 255  # host and path together: the limit of the reference grammar
-FILE_NAME_LETTERS = 128  # of a repository named after a file: leaves room for a host and a prefix
-DIGEST_TAG_LETTERS = 12  # as many digits as Docker shows; fewer than the 64 of a referrers tag, so never taken for one
+_MAX_NAME_CHARACTERS = 255  # host and path together: the limit of the reference grammar
+_FILE_NAME_CHARACTERS = 128  # of a repository named after a file: leaves room for a host and a prefix
+_DIGEST_TAG_DIGITS = 12  # as many as Docker shows; fewer than the 64 of a referrers tag, so never taken for one
 
 _HOST_PART = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 HOST = re.compile(r"(?:%s(?:\.%s)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?" % (_HOST_PART, _HOST_PART))
 _PATH_PART = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 PATH = re.compile("%s(?:/%s)*" % (_PATH_PART, _PATH_PART))
 TAG = re.compile("[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-IMAGE_ID = re.compile("[0-9a-f]{64}")
+_IMAGE_ID = re.compile("[0-9a-f]{64}")
 ARCHIVE_SUFFIX = re.compile(r"\.(?:tar|tgz|txz|tzst|tbz2?|gz|xz|zstd?|bz2|oci|ocidir|docker)$")
 
 
@@ -44,26 +44,26 @@ class Reference(NamedTuple):
 
 
 def parse(text: str) -> Reference:
-    """The reference that `text` stands for; BuildError when it is none."""
+    """The reference that `text` stands for; BuildError if it is not one."""
     name, at, digest = text.partition("@")
     if at and not is_digest(digest):
-        raise _illegal(text, "what follows the @ is no sha256 or sha512 digest")
+        raise _illegal(text, "what follows the @ is not a sha256 or sha512 digest")
     host, path, tag = _split(name)
     if host and not HOST.fullmatch(host):
-        raise _illegal(text, "%s is no host name" % ascii(host))
+        raise _illegal(text, "%s is not a host name" % ascii(host))
     if not host or host.lower() in DOCKER_HUB_ALIASES:
         host = DOCKER_HUB
         path = path if "/" in path else OFFICIAL_IMAGES + path
     if not PATH.fullmatch(path):
-        raise _illegal(text, "a repository is written in lower case letters and digits, parted by one of . _ - /")
-    if IMAGE_ID.fullmatch(name) or is_digest(name):
-        raise _illegal(text, "it is an image ID or a digest, and names no repository")
-    if len(host) + len(path) + 1 > NAME_LETTERS:
-        raise _illegal(text, "it is longer than %d letters" % NAME_LETTERS)
+        raise _illegal(text, "a repository has lower case letters and digits, separated by one of . _ - /")
+    if _IMAGE_ID.fullmatch(name) or is_digest(name):
+        raise _illegal(text, "it is an image ID or a digest, not a repository")
+    if len(host) + len(path) + 1 > _MAX_NAME_CHARACTERS:
+        raise _illegal(text, "it is longer than %d characters" % _MAX_NAME_CHARACTERS)
     if tag is None:
         tag = "" if digest else DEFAULT_TAG
     elif not TAG.fullmatch(tag):
-        raise _illegal(text, "a tag has at most 128 letters, digits or any of _ . -")
+        raise _illegal(text, "a tag has at most 128 characters: letters, digits, _ . -")
     return Reference(host, path, tag, digest)
 
 
@@ -75,7 +75,7 @@ def is_tag(text: str) -> bool:
 def served_names(reference: Reference) -> Tuple[str, ...]:
     """The repository names that lead to the image on the injector, the one to show to a user first.
 
-    A host with a port has no place in a repository name (the grammar has no colon): it is left out.
+    A host with a port cannot be part of a repository name (the grammar has no colon): it is left out.
     """
     names = [reference.path]
     if reference.host == DOCKER_HUB and reference.path.startswith(OFFICIAL_IMAGES):
@@ -89,31 +89,31 @@ def served_names(reference: Reference) -> Tuple[str, ...]:
 
 
 def tagged(reference: Reference) -> Reference:
-    """The same repository with a tag instead of a digest, made up if need be: registries list only tags."""
+    """The same repository with a tag in place of a digest, made of that if need be: registries list only tags."""
     return reference._replace(tag=reference.tag or digest_tag(reference.digest), digest="")
 
 
 def digest_tag(digest: str) -> str:
-    """A tag made up for an image that has none."""
+    """A tag for an image that has none."""
     algorithm, _, digits = digest.partition(":")
-    return "%s-%s" % (algorithm, digits[:DIGEST_TAG_LETTERS])
+    return "%s-%s" % (algorithm, digits[:_DIGEST_TAG_DIGITS])
 
 
 def from_file_name(path: str) -> Reference:
-    """The name for an image that has none, made of its archive's: always a legal one."""
+    """The name for an image that has none, made of its archive's; always a legal one."""
     stem = os.path.basename(os.path.abspath(path)).lower()
     while ARCHIVE_SUFFIX.search(stem):
         stem = ARCHIVE_SUFFIX.sub("", stem)
-    words = re.split("([^a-z0-9]+)", stem[:FILE_NAME_LETTERS])
+    words = re.split("([^a-z0-9]+)", stem[:_FILE_NAME_CHARACTERS])
     separators = [word if re.fullmatch("[._]|__|-+", word) else "-" for word in words[1::2]]
     legal = "".join(a + b for a, b in zip(words[::2], separators + [""])).strip("._-") or "image"
-    if IMAGE_ID.fullmatch(legal):
+    if _IMAGE_ID.fullmatch(legal):
         legal = "image-" + legal
     return Reference(DOCKER_HUB, OFFICIAL_IMAGES + legal, DEFAULT_TAG, "")
 
 
 def _split(name: str) -> tuple:
-    """`host/path:tag` in parts, as Docker tells a host from a folder; tag None where there is none."""
+    """The host, path and tag of `host/path:tag`, distinguished as Docker does; the tag is None where there is none."""
     head, colon, tail = name.rpartition(":")
     has_tag = colon and "/" not in tail
     path, tag = (head, tail) if has_tag else (name, None)

@@ -1,10 +1,11 @@
-"""The headers of a tar, read strictly: every member with its place, and what is wrong told with its place.
+"""The headers of a tar, read strictly: every member and where its data lies; damage is reported with its offset.
 
 A file in, a `Walk` out. The standard tarfile is not used: it takes a damaged header in the middle for the end, so that
 a damaged archive looks like a shorter one, and fails in many other ways (recursion, negative sizes).
 
-Rules: a name that leaves here is normalised by `normalise` (no "", ".", "..", no leading slash), it is a key of
-a map and never becomes a path; no member is sliced whose stored bytes are not its content (sparse ones).
+Rules: a name that leaves here is normalised by `normalise` (no "", ".", "..", no leading slash); it is a key of a map
+and never becomes a path. A sparse member is marked as such, since its stored bytes are not its content. Time and memory
+are linear in the size of the tar.
 Python 3.6 syntax and library only (it also runs in the cluster).
 
 Specs: POSIX pax, "ustar Interchange Format" and "pax Header"; GNU tar manual, "Basic Tar Format"
@@ -16,17 +17,22 @@ from typing import BinaryIO, Dict, List, NamedTuple, Optional
 from builder.reading.errors import BuildError, shown
 
 BLOCK = 512  # bytes: the unit of the format
-READ_BYTES = 1 << 20  # at once, where the rest of the file is looked at
+_READ_BYTES = 1 << 20  # at once, where the rest of the file is looked at
 MAX_MEMBERS = 100000  # an image archive has a few hundred; more is a root file system
 MAX_NAME_BYTES = 4096  # PATH_MAX of Linux
-MAX_HEADER_BYTES = 1 << 20  # of one pax or GNU long name header
+# Of one member, in all its pax and GNU headers together. Go's reader takes as many bytes; real members have about ten
+# records, and with many more the headers of a small archive would take minutes.
+_MAX_EXTENDED_BYTES = 1 << 20
+_MAX_PAX_RECORDS = 100
 
 FILE, LINK, SYMLINK, FOLDER, SPARSE, OTHER = "file", "hard link", "symlink", "folder", "sparse file", "special file"
 _KINDS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"1": LINK, b"2": SYMLINK, b"5": FOLDER, b"S": SPARSE,
           b"3": OTHER, b"4": OTHER, b"6": OTHER}
 _WITHOUT_DATA = (LINK, SYMLINK, FOLDER, OTHER)  # whatever their size field says
 _ZEROS = bytes(BLOCK)
+_POSITIVE = bytes(range(128))  # what is not negative as a signed byte
 _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
+_PAX_LENGTH = re.compile(rb"([0-9]{1,7}) ")  # of a record in bytes, this field and its line end included
 
 
 class Member(NamedTuple):
@@ -41,8 +47,8 @@ class Member(NamedTuple):
 class Walk(NamedTuple):
     """Everything a tar says of itself."""
     members: List[Member]
-    ended: bool  # whether there was an end-of-archive block: without one it may have been cut off between two members
-    trailing_bytes: int  # behind the end, from the first that is not zero
+    has_end_mark: bool  # the end-of-archive block: without one the tar may be truncated between two members
+    trailing_bytes: int  # after the end, from the first that is not zero
 
 
 def normalise(name: str) -> Optional[str]:
@@ -52,15 +58,16 @@ def normalise(name: str) -> Optional[str]:
 
 
 def is_header(block: bytes) -> bool:
-    """Whether 512 bytes are a tar header by their check sum."""
+    """Whether 512 bytes are a tar header, judged by its checksum."""
     if len(block) < BLOCK or block[:BLOCK] == _ZEROS:
         return False
-    told = _OCTAL.fullmatch(block[148:156])
-    if not told or not told.group(1):
+    written = _OCTAL.fullmatch(block[148:156])
+    if not written or not written.group(1):
         return False
     rest = block[:148] + b" " * 8 + block[156:BLOCK]
-    signed = sum(rest) - 256 * sum(1 for byte in rest if byte > 127)  # some old writers summed signed bytes
-    return int(told.group(1), 8) in (sum(rest), signed)
+    unsigned = sum(rest)
+    signed = unsigned - 256 * len(rest.translate(None, _POSITIVE))  # some old writers summed signed bytes
+    return int(written.group(1), 8) in (unsigned, signed)
 
 
 def walk(file: BinaryIO, size: int, where: str) -> Walk:
@@ -74,23 +81,25 @@ class _Walker:
         self.size = size
         self.where = where
         self.offset = 0  # of the next header
-        self.members = []  # type: List[Member]
-        self.extended = {}  # type: Dict[str, bytes]  # what pax and GNU headers say of the next member
+        self.members: List[Member] = []
+        self.extended: Dict[str, bytes] = {}  # what pax and GNU headers say of the next member
+        self.extended_bytes = 0  # of those headers
+        self.pax_record_count = 0  # in those headers
 
     def run(self) -> Walk:
         while self.offset < self.size:
             block = self.read(self.offset, BLOCK)
             if block == _ZEROS:
                 if self.extended:
-                    raise self.bad("ends after an extended header that belongs to no member")
+                    raise self.damaged("follows an extended header without a member")
                 return Walk(self.members, True, self.trailing_bytes())
             if len(block) < BLOCK:
-                raise self.cut_off()
+                raise self.truncated()
             if not is_header(block):
-                raise self.bad("is no tar header (its check sum is wrong)")
+                raise self.damaged("is not a tar header (wrong checksum)")
             self.header(block)
         if self.extended:
-            raise self.cut_off()
+            raise self.truncated()
         return Walk(self.members, False, 0)
 
     def header(self, block: bytes) -> None:
@@ -103,13 +112,13 @@ class _Walker:
         member = self.member(block, kind, data, size)
         if kind == b"S":
             member = member._replace(offset=self.skip_sparse_map(block))
-        self.extended = {}
+        self.extended, self.extended_bytes, self.pax_record_count = {}, 0, 0
         if member.offset + member.size > self.size:
-            raise self.cut_off(member.name)
+            raise self.truncated(member.name)
         self.members.append(member)
         if len(self.members) > MAX_MEMBERS:
-            raise BuildError("%s: has more than %d members: an image archive has a few hundred; a root file system "
-                             "(docker export) is none: use docker save" % (self.where, MAX_MEMBERS))
+            raise BuildError("%s: has more than %d members, an image archive has a few hundred: if it is a root file "
+                             "system (docker export), use docker save" % (self.where, MAX_MEMBERS))
         self.offset = member.offset + _padded(member.size)
 
     def member(self, block: bytes, flag: bytes, offset: int, size: int) -> Member:
@@ -131,49 +140,54 @@ class _Walker:
         return Member(self.checked_name(name), kind, offset, size, self.decoded(target))
 
     def extended_header(self, kind: bytes, data: int, size: int) -> None:
-        if size > MAX_HEADER_BYTES:
-            raise self.bad("is an extended header of more than %d bytes" % MAX_HEADER_BYTES)
+        self.extended_bytes += size
+        if self.extended_bytes > _MAX_EXTENDED_BYTES:
+            raise self.damaged("makes more than %d bytes of extended headers for one member" % _MAX_EXTENDED_BYTES)
         if data + size > self.size:
-            raise self.cut_off()
+            raise self.truncated()
         value = self.read(data, size)
         if kind == b"L":
             self.extended["path"] = _text(value)
         elif kind == b"K":
             self.extended["linkpath"] = _text(value)
-        elif kind != b"g":  # global ones (git archive) speak of no member
+        elif kind != b"g":  # global ones (git archive) are about no member
             self.extended.update(self.pax_records(value))
         self.offset = data + _padded(size)
 
     def pax_records(self, value: bytes) -> Dict[str, bytes]:
         records = {}
-        while value.strip(b"\0"):
-            length, space, _ = value.partition(b" ")
-            end = int(length) if length.isdigit() and len(length) < 8 else 0
-            key, equals, text = value[len(length) + 1:end - 1].partition(b"=")
-            if not space or not equals or end > len(value) or value[end - 1:end] != b"\n":
-                raise self.bad("is a damaged pax header")
-            records[key.decode("utf-8", "surrogateescape")] = text
-            value = value[end:]
+        start, end = 0, len(value.rstrip(b"\0"))
+        while start < end:
+            length = _PAX_LENGTH.match(value, start)
+            stop = start + int(length.group(1)) if length else 0
+            equals = value.find(b"=", length.end(), stop) if length else -1
+            if equals < 0 or stop > end or value[stop - 1:stop] != b"\n":
+                raise self.damaged("is a damaged pax header")
+            records[value[length.end():equals].decode("utf-8", "surrogateescape")] = value[equals + 1:stop - 1]
+            start = stop
+            self.pax_record_count += 1
+            if self.pax_record_count > _MAX_PAX_RECORDS:
+                raise self.damaged("makes more than %d pax records for one member" % _MAX_PAX_RECORDS)
         return records
 
     def skip_sparse_map(self, block: bytes) -> int:
-        """Where the data of an old GNU sparse member begins: behind the blocks that go on with its map."""
+        """Where the data of an old GNU sparse member begins: after the blocks that continue its map."""
         offset, more = self.offset + BLOCK, block[482]
         while more:
             block = self.read(offset, BLOCK)
             if len(block) < BLOCK:
-                raise self.cut_off()
+                raise self.truncated()
             offset, more = offset + BLOCK, block[504]
         return offset
 
     def trailing_bytes(self) -> int:
-        """Whether the archive is over behind this block of zeros: one more, the end of the file, or else damage."""
+        """How many bytes follow the end mark: this block of zeros, and a second one unless the file ends here."""
         second = self.read(self.offset + BLOCK, BLOCK)
         if second.strip(b"\0"):
-            raise self.bad("is a single block of zeros between two members")
+            raise self.damaged("is a single block of zeros between two members")
         offset = self.offset + 2 * BLOCK
         while offset < self.size:
-            block = self.read(offset, READ_BYTES)
+            block = self.read(offset, _READ_BYTES)
             rest = block.lstrip(b"\0")
             if rest:
                 return self.size - offset - len(block) + len(rest)
@@ -187,36 +201,39 @@ class _Walker:
     def number(self, field: bytes) -> int:
         if field[0] == 0x80:  # base 256, for what does not fit in octal digits
             return int.from_bytes(field[1:], "big")
-        told = _OCTAL.fullmatch(field)
-        if not told:
-            raise self.bad("has a size that is negative or no number")
-        return int(told.group(1) or b"0", 8)
+        written = _OCTAL.fullmatch(field)
+        if not written:
+            raise self.bad_size()
+        return int(written.group(1) or b"0", 8)
 
     def decimal(self, text: bytes) -> int:
         if not text.isdigit() or len(text) > 19:  # 19 digits hold 2**63
-            raise self.bad("has a size that is negative or no number")
+            raise self.bad_size()
         return int(text)
 
     def checked_name(self, name: bytes) -> str:
         text = self.decoded(name)
         normal = normalise(text)
         if normal is None:
-            raise self.bad("is called %s, with a .. in it" % shown(text))
+            raise self.damaged("has the name %s, with a .. in it" % shown(text))
         return normal
 
     def decoded(self, name: bytes) -> str:
         if len(name) > MAX_NAME_BYTES or b"\0" in name:
-            raise self.bad("has a name of more than %d bytes or with a zero byte" % MAX_NAME_BYTES)
+            raise self.damaged("has a name of more than %d bytes or with a zero byte" % MAX_NAME_BYTES)
         return name.decode("utf-8", "surrogateescape")
 
-    def bad(self, what: str) -> BuildError:
+    def bad_size(self) -> BuildError:
+        return self.damaged("has a size that is negative or not a number")
+
+    def damaged(self, what: str) -> BuildError:
         after = ", after %s," % shown(self.members[-1].name) if self.members else ""
         return BuildError("%s: is damaged: the tar header at byte %d%s %s: copy or make the archive again"
                           % (self.where, self.offset, after, what))
 
-    def cut_off(self, name: str = "") -> BuildError:
+    def truncated(self, name: str = "") -> BuildError:
         inside = shown(name) or "the header at byte %d" % self.offset
-        return BuildError("%s: is cut off in %s: copy or make the archive again" % (self.where, inside))
+        return BuildError("%s: is truncated in %s: copy or make the archive again" % (self.where, inside))
 
 
 def _text(field: bytes) -> bytes:

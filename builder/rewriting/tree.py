@@ -1,49 +1,63 @@
 """An image as the tree of its manifests, for whoever changes one: read it, change it from below, make an image of it.
 
-Pure. A manifest that changes gets new bytes, and so does every index above it: keys stay in their order, so that it
-looks as before. A digest that is somebody's name for the image is never changed: BuildError.
+A manifest that changes gets new bytes, and so does every index above it: keys keep their order, so that it looks as
+before. A digest that is somebody's name for the image is never changed: BuildError.
 
+Rule: a manifest that several indexes list is one Tree, and whoever walks a tree visits it once.
 Spec: https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md
 """
 import json
-from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from builder.reading import documents
 from builder.reading.errors import BuildError
 from builder.reading.oci import DOCKER_CONFIG, OCI_CONFIG, Blob, Descriptor, Image, blob_of
 from builder.reading.reference import digest_tag, parse
 
-ATTESTED = "vnd.docker.reference.digest"  # annotation of an attestation in an index: the manifest that it speaks of
+ATTESTED = "vnd.docker.reference.digest"  # annotation of an attestation in an index: the manifest that it is about
 
 Document = Dict[str, Any]
 
 
 class Tree(NamedTuple):
     """A manifest or an index with what is below it; or a blob that an index lists without a manifest."""
-    entry: Document  # its descriptor: how what is above speaks of it
+    entry: Document  # its descriptor, as in the index above it
     blob: Blob
     document: Document  # its JSON; {} for a bare blob
-    children: Tuple["Tree", ...]  # of an index: those that are there
+    children: Tuple["Tree", ...]  # of an index: those that are there, each once
+    config: Optional[documents.Config]  # of an image that runs; None for an index and for data
 
     @property
     def digest(self) -> str:
+        """Of the manifest or blob."""
         return self.blob.digest
 
 
 def tree_of(image: Image) -> Tree:
-    """What the root of the image leads to."""
-    manifests = {blob.digest: blob for blob in image.manifests}
-    others = {blob.digest: blob for blob in image.layers}
+    """What the root of the image leads to. Raises BuildError."""
+    blobs = {blob.digest: blob for blob in image.layers + image.configs + image.manifests}
+    manifests = {blob.digest for blob in image.manifests}
+    trees: Dict[str, Tree] = {}
+    configs: Dict[str, documents.Config] = {}
 
     def read(entry: Document) -> Tree:
-        blob = manifests.get(entry["digest"])
-        if blob is None:
-            return Tree(entry, others[entry["digest"]], {}, ())
-        with blob.open() as source:
-            document = documents.parse_object(source.read(), blob.digest)
-        entries = document.get("manifests") or []
-        there = [child for child in entries if child["digest"] in manifests or child["digest"] in others]
-        return Tree(entry, blob, document, tuple(read(child) for child in there))
+        digest = entry["digest"]
+        if digest not in trees:
+            document = documents.parse_object(_bytes(blobs[digest]), digest) if digest in manifests else {}
+            children = {child["digest"]: child for child in reversed(document.get("manifests") or [])
+                        if child["digest"] in blobs}
+            trees[digest] = Tree(entry, blobs[digest], document, tuple(map(read, reversed(list(children.values())))),
+                                 config_of(entry, document))
+        return trees[digest]
+
+    def config_of(entry: Document, document: Document) -> Optional[documents.Config]:
+        config = document.get("config") or {}
+        if config.get("mediaType") not in (OCI_CONFIG, DOCKER_CONFIG) or ATTESTED in (entry.get("annotations") or {}):
+            return None
+        digest = config["digest"]
+        if digest not in configs:
+            configs[digest] = documents.config(_bytes(blobs[digest]), digest)
+        return configs[digest]
 
     root = image.root
     return read({"mediaType": root.media_type, "digest": root.digest, "size": root.size})
@@ -60,63 +74,69 @@ def with_entries(tree: Tree, entries: Sequence[Document], children: Sequence[Tre
     return with_document(tree, dict(tree.document, manifests=list(entries)))._replace(children=tuple(children))
 
 
+def parts(tree: Tree) -> Iterator[Tree]:
+    """The tree and everything below it, each once, in the order of the indexes."""
+    seen: Set[str] = set()
+    waiting = [tree]
+    while waiting:
+        part = waiting.pop()
+        if part.digest not in seen:
+            seen.add(part.digest)
+            yield part
+            waiting += reversed(part.children)
+
+
 def leaves(tree: Tree) -> Iterator[Tree]:
-    """Everything below an index, or the manifest itself."""
-    if is_index(tree):
-        for child in tree.children:
-            yield from leaves(child)
-    else:
-        yield tree
+    """Everything below an index that is not an index, each once, or the manifest itself."""
+    return (part for part in parts(tree) if not is_index(part))
 
 
 def is_index(tree: Tree) -> bool:
+    """Whether it lists others, rather than a config and layers."""
     return "manifests" in tree.document
 
 
-def changed(image: Image, tree: Tree, blobs: Dict[str, Blob], option: str) -> Image:
-    """The image whose tree is `tree` now; `blobs`: those that are new in it, by digest. Its notes tell both digests.
+def changed(image: Image, tree: Tree, blobs: Iterable[Blob], option: str) -> Image:
+    """The image whose tree is `tree` now; `blobs`: those that are new in it. A note has the digests before and after.
 
     Raises BuildError if the image is named by the digest that it loses; `option` is to blame then.
     """
     if is_named_by_digest(image):
         raise BuildError("%s: is named by its digest, which %s would change to %s: leave out %s, or give the image "
                          "another name, NAME=ARCHIVE" % (called(image), option, tree.digest, option))
-    known = {blob.digest: blob for blob in image.configs + image.layers}
-    known.update(blobs)
-    manifests = {}  # type: Dict[str, Blob]
-    configs = {}  # type: Dict[str, Blob]
-    layers = {}  # type: Dict[str, Blob]
-    told = set()
-
-    def collect(part: Tree) -> None:
-        (manifests if part.document else layers)[part.digest] = part.blob
-        for child in part.children:
-            collect(child)
+    known = {blob.digest: blob for blob in image.configs + image.layers + tuple(blobs)}
+    manifests: List[Blob] = []
+    configs: Dict[str, Blob] = {}
+    layers: Dict[str, Blob] = {}
+    listed: Set[str] = set()
+    for part in parts(tree):
+        if part.document:
+            manifests.append(part.blob)
+        else:
+            layers[part.digest] = part.blob
         below = below_manifest(part)
-        told.update(entry["digest"] for entry in below + list(part.document.get("manifests") or []))
+        listed.update(entry["digest"] for entry in below + list(part.document.get("manifests") or []))
         for kind, entries in ((configs, below[:1]), (layers, below[1:])):
             kind.update((entry["digest"], known[entry["digest"]]) for entry in entries if entry["digest"] in known)
-
-    collect(tree)
     note = "%s: %s: its digest was %s and is now %s" % (called(image), option, image.root.digest, tree.digest)
     return image._replace(
-        root=Descriptor(image.root.media_type, tree.blob.digest, tree.blob.size), manifests=tuple(manifests.values()),
+        root=Descriptor(image.root.media_type, tree.blob.digest, tree.blob.size), manifests=tuple(manifests),
         configs=tuple(configs.values()), layers=tuple(layers.values()), notes=image.notes + (note,),
-        missing=tuple(hole for hole in image.missing if hole.digest in told))
+        missing=tuple(absent for absent in image.missing if absent.digest in listed))
 
 
-def is_image(tree: Tree) -> bool:
-    """Whether this is the manifest of something that runs, and not of data in the form of an image."""
-    config = below_manifest(tree)[:1]
-    return (bool(config) and config[0].get("mediaType") in (OCI_CONFIG, DOCKER_CONFIG)
-            and ATTESTED not in (tree.entry.get("annotations") or {}))
-
-
-def config_of(tree: Tree, image: Image) -> documents.Config:
-    """The config of an image's manifest."""
-    digest = tree.document["config"]["digest"]
-    with next(blob for blob in image.configs if blob.digest == digest).open() as source:
-        return documents.config(source.read(), digest)
+def without_orphans(images: Sequence[Image], gone: Iterable[str]) -> List[Image]:
+    """The images except those that refer to a manifest that is gone (digests), or to an image that does."""
+    attached: Dict[str, List[Image]] = {}  # by subject
+    for image in images:
+        attached.setdefault(image.subject, []).append(image)
+    lost: Set[str] = set()
+    waiting = list(gone)
+    while waiting:
+        for image in attached.pop(waiting.pop(), ()):
+            lost.add(image.root.digest)
+            waiting += [blob.digest for blob in image.manifests]
+    return [image for image in images if image.root.digest not in lost]
 
 
 def below_manifest(tree: Tree) -> List[Document]:
@@ -134,5 +154,10 @@ def is_named_by_digest(image: Image) -> bool:
 
 
 def called(image: Image) -> str:
-    """How to speak of the image."""
+    """How messages name the image."""
     return (image.references + image.tags + (image.root.digest,))[0]
+
+
+def _bytes(blob: Blob) -> bytes:
+    with blob.open() as source:
+        return source.read()

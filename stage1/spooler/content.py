@@ -18,8 +18,8 @@ import os
 import re
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Tuple
 
-from builder.reading.archive import NO_END, open_file
-from builder.reading.decompress import BLOCK_BYTES, compression_of, decompressed
+from builder.reading.archive import open_file
+from builder.reading.decompress import BLOCK_BYTES, Expansion, compression_of, decompressed
 from builder.reading.errors import BuildError
 from builder.reading.images import image_folder, read_images
 from builder.reading.oci import (OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST, Blob, Descriptor,
@@ -65,7 +65,7 @@ class Opened:
             return Content([_artifact(self._file, self._where, self._title)], (), False)
         self._archive = archive = open_file(_reader(self._file), self._where)
         try:
-            has_end = not any(NO_END in note for note in archive.notes)
+            has_end = archive.has_end_mark
             if self._as_layer and has_end and archive.names() and image_folder(archive) is None:
                 return Content([_layer_image(self._file, self._where)], archive.notes, has_end)
             return Content(read_images(archive), archive.notes, has_end)
@@ -102,7 +102,7 @@ def _is_tar(file: BinaryIO) -> bool:
         compression = _compression(reader)
         blocks = _blocks(reader, hashlib.sha256())
         if compression:
-            blocks = decompressed(blocks, compression, "")
+            blocks = decompressed(blocks, compression, "", Expansion(_size(file)))
         try:
             head = b"".join(itertools.islice(blocks, 1))
         except BuildError:  # a file that only begins like one
@@ -110,8 +110,12 @@ def _is_tar(file: BinaryIO) -> bool:
     return is_header(head[:BLOCK])
 
 
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
 def _file_blob(file: BinaryIO, hasher: Any) -> Blob:
-    return Blob("sha256:" + hasher.hexdigest(), os.fstat(file.fileno()).st_size, functools.partial(_reader, file))
+    return Blob("sha256:" + hasher.hexdigest(), _size(file), functools.partial(_reader, file))
 
 
 def _data_blob(document: Dict[str, Any]) -> Blob:
@@ -151,7 +155,7 @@ def _layer_image(file: BinaryIO, where: str) -> Image:
             raise BuildError("%s: is compressed with %s, for which registries have no media type: use gzip or none"
                              % (where, compression))
         blocks = _blocks(reader, stored)
-        for block in decompressed(blocks, compression, where) if compression else blocks:
+        for block in decompressed(blocks, compression, where, Expansion(_size(file))) if compression else blocks:
             plain.update(block)
     layer = _file_blob(file, stored)
     config = _data_blob({"architecture": ARCHITECTURE, "os": "linux", "config": {},

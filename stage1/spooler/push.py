@@ -7,7 +7,7 @@ from typing import Iterable, List, NamedTuple, Optional, Tuple
 
 from builder.reading.documents import field, parse_object
 from builder.reading.errors import BuildError
-from builder.reading.images import name_images
+from builder.reading.images import homes_of, name_images
 from builder.reading.oci import OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
 from builder.reading.reference import Reference, parse
 from names import Name
@@ -34,7 +34,8 @@ def named(images: List[Image], name: Name) -> List[Tuple[Image, List[Name]]]:
         raise BuildError("%s: the file holds %d images, and one name fits one: use the archive's own names, or "
                          "build.py --split" % (name, len(found)))
     (main,) = found
-    return [(image, [name if image is main else Name(name.repository, image.root.digest)]) for image in images]
+    return [(image, [name] if image is main else [
+        Name(name.repository, reference) for reference in image.tags or (image.root.digest,)]) for image in images]
 
 
 def named_by_archive(images: List[Image], name: Optional[Name]) -> List[Tuple[Image, List[Name]]]:
@@ -43,14 +44,10 @@ def named_by_archive(images: List[Image], name: Optional[Name]) -> List[Tuple[Im
         raise BuildError("%s: the archive has no name for this image: give it one" % images[0].root.digest)
     name = name or Name("", "")
     images = name_images(images, Reference(NO_HOST, name.repository, name.reference, ""))
-    homes = {}  # type: Dict[str, Name]  # digest -> a name of the image that it belongs to
-    result = []
-    for image in sorted(images, key=lambda image: not image.references):
-        names = [Name(reference.path, reference.tag) for reference in map(parse, image.references)]
-        for manifest in image.manifests if names else ():
-            homes[manifest.digest] = names[0]
-        result.append((image, names or [Name(homes[image.subject].repository, image.root.digest)]))
-    return result
+    names = [[Name(reference.path, reference.tag) for reference in map(parse, image.references)] for image in images]
+    found = [(image, own or [Name(names[home][0].repository, image.root.digest)])
+             for image, own, home in zip(images, names, homes_of(images))]
+    return sorted(found, key=lambda pair: not pair[0].references)
 
 
 def push(registry: Registry, images: Iterable[Tuple[Image, List[Name]]]) -> List[Pushed]:

@@ -7,13 +7,14 @@ from builder.kubernetes import persistent_registry
 from builder.kubernetes.manifest import labels as labels_of
 from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
-from builder.reading.images import read_images
+from builder.reading.images import name_images, read_images
+from builder.reading.reference import parse
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.workloads import Plan
 from builder.kubernetes.site import TOLERATE_ALL, Site
 from builder.kubernetes.persistent_registry import Storage, Wanted
 from tests.support import samples
-from tests.test_split import read
+from tests.support.reading import read
 
 CODE, DATA = b"stands for spooler.pyz", "PSE="
 IMAGE = "127.0.0.1:31998/library/registry:2"
@@ -59,6 +60,13 @@ def images_of(tmp_path, *names):
 ))
 def test_the_registrys_image_is_found_or_named(names, wanted, found, tmp_path):
     assert persistent_registry.image_of(Wanted(wanted), images_of(tmp_path, *names)) == found
+
+
+def test_a_signature_of_the_registrys_image_is_not_a_second_one(tmp_path):
+    images = read(samples.write(tmp_path / "signed.tar", samples.cosign_save(samples.sample(), "registry:2")))
+    images = name_images(images, parse("unused"))
+    assert len(images[1].references) == 1
+    assert persistent_registry.image_of(Wanted(""), images) == "docker.io/library/registry:2"
 
 
 @pytest.mark.parametrize("names, wanted, words", (

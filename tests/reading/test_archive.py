@@ -1,7 +1,5 @@
 import bz2
 import gzip
-import io
-import json
 import lzma
 import os
 import threading
@@ -12,7 +10,7 @@ from builder.reading import archive as archive_module
 from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
 from builder.reading.oci import digest_of
-from tests.support.samples import FOLDER, HARD, Link, header, padded, tar_of, write, write_folder, zstd_stored
+from tests.support.samples import FOLDER, HARD, Link, header, padded, tar_of, write_folder, zstd_stored
 
 pytestmark = pytest.mark.usefixtures("zstd_program")
 
@@ -101,7 +99,7 @@ def test_a_digest_is_computed_once(archive):
     assert archive.digest("folder/a", "sha512") == digest_of(b"apple", "sha512")
 
 
-def test_progress_tells_all_bytes_that_were_read(tmp_path):
+def test_progress_counts_all_bytes_that_are_read(tmp_path):
     counts = []
     with opened(tmp_path, tar_of(MEMBERS), progress=counts.append) as archive:
         for _ in range(2):
@@ -145,7 +143,7 @@ BROKEN_LINKS = [
     ("to itself", [("l", Link("l"))], "in a circle"),
     ("in a circle", [("l", Link("m")), ("m", Link("l", HARD))], "in a circle"),
     ("a chain of nine", [("l", Link("l0"))] + [("l%d" % n, Link("l%d" % (n + 1))) for n in range(8)] + [("l8", b"1")],
-     "over more than 8"),
+     "through more than 8"),
 ]
 
 
@@ -164,15 +162,17 @@ def test_a_sparse_or_special_file_is_refused_when_it_is_needed(tmp_path):
         assert "is a special file" in refused(lambda: archive.open("dev"))
 
 
-@pytest.mark.parametrize("second, same", [(b"apple", True), (b"grape", False), (b"", False), (Link("x"), False),
-                                          (Link("b"), False)])
-def test_a_name_that_is_there_twice_must_say_the_same(tmp_path, second, same):
+@pytest.mark.parametrize("second", [b"grape", b"", Link("x"), Link("b")])
+def test_a_name_that_is_there_twice_with_different_content_is_refused_when_it_is_needed(tmp_path, second):
     with opened(tmp_path, tar_of([("x", b"apple"), ("b", b"1"), ("./x", second)])) as archive:
         assert archive.read("b", 1) == b"1"
-        if same:
-            assert archive.read("x", 5) == b"apple"
-        else:
+        for _ in range(2):
             assert "x: is there more than once with different content" in refused(lambda: archive.read("x", 5))
+
+
+def test_a_name_that_is_there_several_times_with_the_same_content_is_one(tmp_path):
+    with opened(tmp_path, tar_of([("x", b"apple"), ("b", b"1"), ("./x", b"apple"), ("/x", b"apple")])) as archive:
+        assert archive.names() == ["b", "x"] and archive.read("x", 5) == b"apple"
 
 
 def test_a_folder_that_is_there_twice_is_one(tmp_path):
@@ -182,15 +182,16 @@ def test_a_folder_that_is_there_twice_is_one(tmp_path):
 
 def test_a_missing_end_mark_is_noted(tmp_path):
     with opened(tmp_path, tar_of(MEMBERS)[:-1024]) as archive:
-        assert "no end-of-archive mark" in archive.notes[0]
+        assert "no end-of-archive mark" in archive.notes[0] and not archive.has_end_mark
+        assert not archive.sub("folder").has_end_mark
 
 
-def test_a_second_archive_behind_the_first_is_noted(tmp_path):
+def test_a_second_archive_after_the_first_is_noted(tmp_path):
     with opened(tmp_path, tar_of(MEMBERS) * 2) as archive:
-        assert "bytes behind the end of the tar are not read" in archive.notes[0]
+        assert "bytes after the end of the tar are not read" in archive.notes[0]
 
 
-def test_every_truncation_is_told_or_leaves_whole_members(tmp_path):
+def test_every_truncation_is_noticed_or_leaves_whole_members(tmp_path):
     data = tar_of(MEMBERS)
     for length in list(range(0, len(data), 101)) + [512, 1024]:
         try:
@@ -199,10 +200,10 @@ def test_every_truncation_is_told_or_leaves_whole_members(tmp_path):
                     assert archive.read(name, 4096) == dict(MEMBERS)[name]
                 assert archive.notes or length > len(data) - 1024
         except BuildError as e:
-            assert "is cut off" in str(e) or "is an empty file" in str(e) or "is no tar" in str(e)
+            assert "is truncated" in str(e) or "is an empty file" in str(e) or "is not a tar" in str(e)
 
 
-NO_ARCHIVES = [
+NOT_ARCHIVES = [
     (b"", "is an empty file"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\n", "is a Git LFS pointer"),
     (b"\n<!DOCTYPE html><html>", "is a web page"),
@@ -211,18 +212,18 @@ NO_ARCHIVES = [
     (b"PK\x03\x04", "is a zip file"),
     (b"\x7fELF", "is a program"),
     (b"[{", "is a JSON file"),
-    (b"anything else" * 100, "is no tar archive"),
-    (b"x", "is no tar archive"),
+    (b"anything else" * 100, "is not a tar archive"),
+    (b"x", "is not a tar archive"),
     (gzip.compress(b""), "is an empty file"),
-    (gzip.compress(b"text"), "is no tar archive"),
-    (gzip.compress(tar_of(MEMBERS))[:-9], "gzip data is cut off"),
+    (gzip.compress(b"text"), "is not a tar archive"),
+    (gzip.compress(tar_of(MEMBERS))[:-9], "gzip data is truncated"),
     (gzip.compress(gzip.compress(gzip.compress(tar_of([])))), "compressed more than 2 times"),
     (tar_of(MEMBERS)[:1600] + b"\1" + tar_of(MEMBERS)[1601:], "is damaged"),
 ]
 
 
-@pytest.mark.parametrize("data, word", NO_ARCHIVES)
-def test_what_is_no_archive_is_refused_by_its_name(tmp_path, data, word):
+@pytest.mark.parametrize("data, word", NOT_ARCHIVES)
+def test_what_is_not_an_archive_is_refused_by_what_it_is(tmp_path, data, word):
     message = refused(lambda: opened(tmp_path, data))
     assert message.startswith(str(tmp_path / "a.tar") + ": ") and word in message
 
@@ -234,8 +235,8 @@ def test_a_tar_whose_first_name_looks_compressed_is_a_tar(tmp_path):
 
 def test_a_path_that_leads_nowhere_is_the_users_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    assert "there is no such file or folder" in refused(lambda: open_archive(str(tmp_path / "nothing")))
-    assert "there is no such file or folder" in refused(lambda: open_archive(str(tmp_path / "file" / "x")))
+    assert "no such file or folder" in refused(lambda: open_archive(str(tmp_path / "nothing")))
+    assert "no such file or folder" in refused(lambda: open_archive(str(tmp_path / "file" / "x")))
 
 
 def test_a_pipe_or_device_is_never_opened(tmp_path):
@@ -257,14 +258,14 @@ def test_links_of_a_folder_are_followed_only_within_it(tmp_path):
         assert archive.entry("blobs/sha256/a") == archive.entry("rootfs.tar")
 
 
-def test_a_symlink_kept_as_a_text_file_is_told(tmp_path):
+def test_a_symlink_kept_as_a_text_file_is_recognised(tmp_path):
     members = [("blobs/l", b"../a"), ("a", b"1"), ("blobs/out", b"../../a"), ("blobs/no", b"text\n"), ("e", b"")]
     with opened(tmp_path, tar_of(members)) as archive:
         assert archive.text_link("blobs/l") == "a"
         assert [archive.text_link(name) for name in ("blobs/out", "blobs/no", "e", "a")] == ["", "", "", ""]
 
 
-def test_a_file_that_shrinks_while_it_is_read_is_told(tmp_path):
+def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path):
     with opened(tmp_path, tar_of([("big", bytes(1 << 20))])) as archive:
         os.truncate(str(tmp_path / "a.tar"), 1 << 16)
         assert "became shorter" in refused(lambda: archive.digest("big"))
@@ -275,20 +276,8 @@ def test_too_many_files_in_a_folder_are_refused(tmp_path, monkeypatch):
     assert "more than 1 files" in refused(lambda: open_archive(write_folder(tmp_path / "d", MEMBERS)))
 
 
-@pytest.mark.parametrize("data", [b"foobar", b"", b"{} {}", b"\xff", "{}".encode("utf-16"), b"\xef\xbb\xbf{}",
-                                  b"[NaN]", b"[1e5, Infinity]", b"[" * 200000, b"9" * 100000, b'{"a":1,}'])
-def test_what_is_no_json_is_refused_with_file_and_member(tmp_path, data):
-    with opened(tmp_path, tar_of([("x.json", data)])) as archive:
-        message = refused(lambda: archive.read_json("x.json", 1 << 20))
-    assert message.startswith(str(tmp_path / "a.tar") + ": x.json: is no valid JSON (")
-
-
-def test_json_is_read(tmp_path):
-    value = {"a": [1, 2.5, None, True, "\u00e4"], "size": 1 << 63}
-    with opened(tmp_path, tar_of([("x.json", json.dumps(value, indent=3).encode() + b"\n")])) as archive:
-        assert archive.read_json("x.json", 1 << 20) == value
-
-
-def test_samples_write_what_is_read(tmp_path):
-    with open_archive(write(tmp_path / "s.tar", MEMBERS)) as archive:
-        assert io.BytesIO(archive.read("folder/a", 5)).read() == b"apple"
+def test_json_is_read_and_refused_with_file_and_member(tmp_path):
+    with opened(tmp_path, tar_of([("x.json", b'{"a": 1}'), ("y.json", b"{} {}")])) as archive:
+        assert archive.read_json("x.json", 1 << 20) == {"a": 1}
+        message = refused(lambda: archive.read_json("y.json", 1 << 20))
+    assert message.startswith(str(tmp_path / "a.tar") + ": y.json: is not valid JSON (")

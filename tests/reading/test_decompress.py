@@ -2,12 +2,13 @@ import bz2
 import gzip
 import lzma
 import shutil
+import subprocess
 import sys
 
 import pytest
 
 from builder.reading import decompress
-from builder.reading.decompress import compression_of, decompressed
+from builder.reading.decompress import Expansion, compression_of, decompressed
 from builder.reading.errors import BuildError
 from tests.support.samples import zstd_stored
 
@@ -20,7 +21,8 @@ EACH = pytest.mark.parametrize("name", sorted(COMPRESSED))
 
 
 def plain(data, name, step=1 << 16):
-    return b"".join(decompressed((data[at:at + step] for at in range(0, len(data), step)), name, "a.tar"))
+    blocks = (data[at:at + step] for at in range(0, len(data), step))
+    return b"".join(decompressed(blocks, name, "a.tar", Expansion(len(data))))
 
 
 def refused(data, name):
@@ -31,7 +33,7 @@ def refused(data, name):
 
 
 @EACH
-def test_the_magic_tells(name):
+def test_a_compression_is_recognised_by_its_magic_number(name):
     assert compression_of(COMPRESSED[name](b"x")) == name
     assert compression_of(b"") == compression_of(b"manifest.json") == compression_of(COMPRESSED[name](b"x")[:1]) == ""
 
@@ -58,16 +60,16 @@ def test_several_streams_are_one(name):
 
 @pytest.mark.parametrize("name", ["gzip", "xz", "bzip2"])
 @pytest.mark.parametrize("zeros", [4, 512, 1 << 17])
-def test_zeros_behind_and_between_streams_are_padding(name, zeros):
+def test_zeros_after_and_between_streams_are_padding(name, zeros):
     assert plain((COMPRESSED[name](DATA) + bytes(zeros)) * 2, name) == DATA * 2
 
 
 @EACH
-def test_every_cut_is_found(name):
+def test_every_truncation_is_found(name):
     data = COMPRESSED[name](DATA[:2000])
     cuts = range(1, len(data)) if name != "zstd" else (1, 4, 9, 10, 12, 500, len(data) - 1)
     for length in cuts:
-        assert "cut off" in refused(data[:length], name)
+        assert "truncated" in refused(data[:length], name)
 
 
 @pytest.mark.parametrize("name", ["gzip", "xz", "bzip2"])
@@ -85,42 +87,61 @@ def test_a_flipped_bit_is_found_or_harmless(name):
 
 
 @EACH
-def test_garbage_behind_it_is_refused(name):
+def test_garbage_after_it_is_refused(name):
     assert "damaged" in refused(COMPRESSED[name](DATA) + b"garbage, not a header", name)
 
 
 @EACH
-def test_what_expands_without_measure_is_stopped(name, monkeypatch):
-    monkeypatch.setattr(decompress, "MAX_RATIO", 1 if name == "zstd" else 5)
+@pytest.mark.parametrize("limits", [{"_MAX_EXPANDED_BYTES": 1000}, {"_MAX_RATIO": 0, "_RATIO_FREE_BYTES": 1000}])
+def test_what_expands_beyond_the_limits_is_refused(name, limits, monkeypatch):
+    for limit, value in limits.items():
+        monkeypatch.setattr(decompress, limit, value)
+    assert "expands to more than 1000 bytes" in refused(COMPRESSED[name](bytes(1 << 20)), name)
+
+
+@EACH
+def test_what_expands_up_to_the_limits_is_read(name, monkeypatch):
     data = COMPRESSED[name](bytes(1 << 20))
-    monkeypatch.setattr(decompress, "RATIO_FREE_BYTES", 2 << 20)
+    monkeypatch.setattr(decompress, "_RATIO_FREE_BYTES", 0)
+    monkeypatch.setattr(decompress, "_MAX_RATIO", -(-(1 << 20) // len(data)))
     assert len(plain(data, name)) == 1 << 20
-    monkeypatch.setattr(decompress, "MAX_EXPANDED_BYTES", 1000)
-    assert "expands without measure" in refused(data, name)
-    if name != "zstd":
-        monkeypatch.setattr(decompress, "MAX_EXPANDED_BYTES", 1 << 40)
-        monkeypatch.setattr(decompress, "RATIO_FREE_BYTES", 1000)
-        assert "expands without measure" in refused(data, name)
+
+
+def test_an_expansion_counts_all_streams_of_a_file(monkeypatch):
+    monkeypatch.setattr(decompress, "_RATIO_FREE_BYTES", 2500)
+    expansion = Expansion(1)
+    for _ in range(2):
+        assert len(b"".join(decompressed([gzip.compress(bytes(1000))], "gzip", "a", expansion))) == 1000
+    with pytest.raises(BuildError, match="b: expands to more than 2500 bytes from a file of 1: "):
+        list(decompressed([gzip.compress(bytes(1000))], "gzip", "b", expansion))
 
 
 def test_blocks_that_come_out_are_bounded():
-    assert max(len(block) for block in decompressed([gzip.compress(bytes(8 << 20))], "gzip", "a")) <= 1 << 20
+    blocks = decompressed([gzip.compress(bytes(8 << 20))], "gzip", "a", Expansion(1 << 20))
+    assert max(map(len, blocks)) <= 1 << 20
 
 
 def test_an_error_of_the_source_goes_through():
-    def blocks():
-        yield zstd_stored(DATA)[:1000]
+    def blocks(name):
+        yield COMPRESSED[name](DATA)[:1000]
         raise OSError("disk")
-    for name in ("gzip", "zstd"):
-        with pytest.raises((OSError, BuildError)) as error:
-            list(decompressed(blocks(), name, "a"))
-        assert name == "gzip" or error.type is OSError
+    for name in COMPRESSED:
+        with pytest.raises(OSError, match="disk"):
+            list(decompressed(blocks(name), name, "a", Expansion(1 << 20)))
 
 
-def test_a_reader_that_gives_up_leaves_no_program_behind():
-    blocks = decompressed([zstd_stored(DATA)], "zstd", "a")
+def test_a_reader_that_gives_up_leaves_no_program_behind(monkeypatch):
+    monkeypatch.setattr(decompress, "_has_zstd_module", lambda: False)
+    programs, popen = [], subprocess.Popen
+
+    def start(*arguments, **options):
+        programs.append(popen(*arguments, **options))
+        return programs[-1]
+    monkeypatch.setattr(subprocess, "Popen", start)
+    blocks = decompressed([zstd_stored(DATA)], "zstd", "a", Expansion(1 << 20))
     next(blocks)
     blocks.close()
+    assert [program.returncode is None for program in programs] == [False]
 
 
 def test_zstd_without_any_decoder_is_one_clear_line(monkeypatch):

@@ -18,8 +18,8 @@ def refused(action, *values):
 
 @pytest.mark.parametrize("data", [b"", b"foobar", b"{} {}", b"\xff", "{}".encode("utf-16"), b"\xef\xbb\xbf{}", b"[NaN]",
                                   b"[-Infinity]", b"[" * 200000, b"9" * 100000, b'{"a":1,}', b"{'a': 1}"])
-def test_what_is_no_json_is_refused(data):
-    assert "is no valid JSON (" in refused(documents.parse_json, data)
+def test_what_is_not_json_is_refused(data):
+    assert "is not valid JSON (" in refused(documents.parse_json, data)
 
 
 def test_json_is_read():
@@ -27,24 +27,24 @@ def test_json_is_read():
     assert documents.parse_json(json.dumps(value, indent=3).encode() + b"\n", "w") == value
 
 
-def test_an_object_is_told_from_other_values():
+def test_only_an_object_is_read_as_one():
     assert documents.parse_object(b'{"a":1}', "w") == {"a": 1}
     assert refused(documents.parse_object, b"[]").endswith("is a list, expected an object: make the archive again")
 
 
 @pytest.mark.parametrize("value, kind, word", [
-    (None, list, "is null, expected a list"), (1, str, "is a number, expected a string"),
+    (1, str, "is a number, expected a string"),
     (True, int, "is true or false, expected a number"), (1.5, int, "is a fraction, expected a number"),
     ({}, list, "is an object, expected a list"), ("x", dict, "is a string, expected an object")])
 def test_a_value_of_another_kind_is_refused(value, kind, word):
-    if value is not None:
-        assert word in refused(lambda where: documents.field({"key": value}, "key", kind, where))
+    assert word in refused(lambda where: documents.field({"key": value}, "key", kind, where))
     assert word in refused(documents.checked, value, kind)
 
 
 @pytest.mark.parametrize("document", [{}, {"key": None}])
 def test_null_counts_as_absent(document):
     assert [documents.field(document, "key", kind, "w") for kind in (str, list, dict, int)] == ["", [], {}, 0]
+    assert "is null, expected a list" in refused(documents.checked, None, list)
 
 
 def test_keys_are_found_in_any_case_the_exact_one_first():
@@ -77,8 +77,17 @@ def test_a_platform_is_one_text(document, platform):
     assert documents.platform(document, "w") == platform
 
 
-def test_a_config_tells_platform_and_layers():
+def test_a_config_has_a_platform_and_layers():
     data = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": [DIGEST]}}).encode()
     assert documents.config(data, "w") == documents.Config("linux/amd64", (DIGEST,))
     assert documents.config(b"{}", "w") == documents.Config("", ())
-    assert "'x' is no digest" in refused(documents.config, b'{"rootfs":{"diff_ids":["x"]}}')
+    assert "'x' is not a digest" in refused(documents.config, b'{"rootfs":{"diff_ids":["x"]}}')
+
+
+def test_a_platform_of_many_characters_is_refused():
+    assert "os: has 65 characters" in refused(documents.platform, {"os": "x" * 65, "architecture": "amd64"})
+
+
+def test_a_config_of_more_layers_than_any_runtime_takes_is_refused():
+    data = json.dumps({"rootfs": {"diff_ids": [DIGEST] * 1001}}).encode()
+    assert "has 1001 layers, an image has at most 1000" in refused(documents.config, data)

@@ -9,6 +9,8 @@ from builder.reading.errors import BuildError
 from builder.reading.images import name_images, read_images, settle_names
 from builder.reading.oci import REF_NAME, digest_of
 from builder.reading.reference import from_file_name, parse
+from builder.reading.tar_walk import is_header
+from tests.support.reading import bytes_of, document, ids, read, refusal
 from tests.support.samples import (FOLDER, NAME, PRODUCERS, Link, blob, crane, descriptor, docker_save_25,
                            docker_save_containerd, docker_save_old, gzipped, index_of, item, joined, layout, layout_of,
                            multi_platform, oci_manifest, podman_save, sample, skopeo_dir, tar_of, to_json, with_layers,
@@ -20,23 +22,13 @@ IMAGE, OTHER = sample(), sample("b")
 ARM = sample("arm", platform="linux/arm64")
 
 
-def read(path, fallback=None):
-    with open_archive(str(path)) as archive:
-        images = read_images(archive)
-        for image in images:
-            for part in image.manifests + image.configs + image.layers:
-                with part.open() as file:
-                    data = file.read()
-                assert (digest_of(data), len(data)) == (part.digest, part.size)
-        return name_images(images, parse(fallback)) if fallback else images
+def named(tmp_path, members, fallback):
+    """The images of an archive once all have names."""
+    return name_images(images(tmp_path, members), parse(fallback))
 
 
-def images(tmp_path, members, fallback=None):
-    return read(write(tmp_path / "a.tar", members), fallback)
-
-
-def ids(found):
-    return [[config.digest for config in image.configs] for image in found]
+def images(tmp_path, members):
+    return read(write(tmp_path / "a.tar", members))
 
 
 def names(found):
@@ -44,11 +36,7 @@ def names(found):
 
 
 def refused(path):
-    with pytest.raises(BuildError) as error:
-        read(path)
-    message = str(error.value)
-    assert message.startswith(str(path) + ": ") and "\n" not in message
-    return message
+    return refusal(path, lambda: read(path))
 
 
 EACH = pytest.mark.parametrize("producer", sorted(PRODUCERS))
@@ -83,27 +71,29 @@ def test_the_same_archive_gives_the_same_manifest(tmp_path, producer):
 
 
 @EACH
-def test_litter_of_repacking_is_no_content(tmp_path, producer):
+def test_litter_of_repacking_is_ignored(tmp_path, producer):
     members = PRODUCERS[producer](IMAGE, NAME)
     litter = [("._manifest.json", b"x"), (".DS_Store", b"x"), ("__MACOSX/x", b"x")]
     assert ids(images(tmp_path, litter + [("top/" + name, data) for name, data in members])) == [[IMAGE.image_id]]
 
 
 @EACH
-def test_damage_anywhere_is_refused_or_does_not_reach_an_image(tmp_path, producer):
-    data = tar_of(PRODUCERS[producer](with_layers([IMAGE.layers[0][:600]]), NAME))
+def test_damage_anywhere_is_refused_or_reaches_no_layer(tmp_path, producer):
+    image = with_layers([IMAGE.layers[0][:600]])
+    data = tar_of(PRODUCERS[producer](image, NAME))
     for place in range(0, len(data) - 1024, 97):
         damaged = bytearray(data)
         damaged[place] ^= 4
         (tmp_path / "a.tar").write_bytes(bytes(damaged))
         try:
-            read(tmp_path / "a.tar")
+            layers = [bytes_of(layer) for found in read(tmp_path / "a.tar") for layer in found.layers]
+            assert [layer if is_header(layer) else gzip.decompress(layer) for layer in layers] == list(image.layers)
         except BuildError as e:
-            assert "\n" not in str(e)
+            assert str(e).startswith(str(tmp_path / "a.tar") + ": ") and "\n" not in str(e)
 
 
 @EACH
-def test_a_cut_anywhere_is_refused_or_only_loses_what_is_not_needed(tmp_path, producer):
+def test_a_truncated_archive_is_refused_or_only_loses_what_is_not_needed(tmp_path, producer):
     data = tar_of(PRODUCERS[producer](IMAGE, NAME))
     for length in list(range(0, len(data) - 1024, 173)) + list(range(0, len(data) - 1024, 512)):
         (tmp_path / "a.tar").write_bytes(data[:length])
@@ -112,15 +102,15 @@ def test_a_cut_anywhere_is_refused_or_only_loses_what_is_not_needed(tmp_path, pr
                 assert ids(read_images(archive)) == [[IMAGE.image_id]]
                 assert "no end-of-archive mark" in archive.notes[0]
         except BuildError as e:
-            assert "\n" not in str(e)
+            assert str(e).startswith(str(tmp_path / "a.tar") + ": ") and "\n" not in str(e)
 
 
-def test_a_cut_before_the_manifest_is_told_as_a_cut(tmp_path):
+def test_an_archive_truncated_before_its_manifest_is_called_truncated(tmp_path):
     (tmp_path / "a.tar").write_bytes(tar_of(crane(IMAGE)[:-1])[:-1024])
-    assert "is cut off: it has no end-of-archive mark" in refused(tmp_path / "a.tar")
+    assert "is truncated: it has no end-of-archive mark" in refused(tmp_path / "a.tar")
 
 
-# --- archives that tell their images twice
+# --- archives that list their images twice
 
 def changed(members, **documents):
     return list(dict(members, **{name.replace("_", "."): data for name, data in documents.items()}).items())
@@ -142,13 +132,12 @@ def test_the_index_keeps_its_digest_where_both_are_right(tmp_path):
 
 def test_layers_in_a_random_order_are_put_right_by_the_manifest(tmp_path):
     manifest, _ = oci_manifest(IMAGE, bytes)
-    document = json.loads(manifest.decode())
-    shuffled = to_json(dict(document, layers=document["layers"][::-1]))
+    ordered = json.loads(manifest.decode())
+    shuffled = to_json(dict(ordered, layers=ordered["layers"][::-1]))
     entry = descriptor(oci.OCI_MANIFEST, shuffled, annotations={REF_NAME: NAME})
     members = changed(docker_save_25(IMAGE), index_json=index_of([entry])) + [blob(shuffled)]
     image, = images(tmp_path, members)
-    with image.manifests[0].open() as file:
-        assert [layer["digest"] for layer in json.load(file)["layers"]] == IMAGE.diff_ids
+    assert [layer["digest"] for layer in document(image.manifests[0])["layers"]] == IMAGE.diff_ids
     assert image.references == (NAME,) and image.notes == ()
 
 
@@ -177,7 +166,7 @@ def test_the_manifest_of_one_platform_names_the_index_of_all(tmp_path):
     assert image.references == (NAME, "docker.io/library/second:2")
 
 
-def test_an_archive_whose_halves_name_two_images_alike_does_not_lose_one(tmp_path):
+def test_an_archive_whose_halves_give_two_images_one_name_does_not_lose_one(tmp_path):
     both = joined(docker_save_25(IMAGE, NAME), docker_save_25(OTHER, NAME))
     found = images(tmp_path, changed(both, index_json=dict(docker_save_25(IMAGE, NAME))["index.json"]))
     assert ids(found) == [[IMAGE.image_id], [OTHER.image_id]]
@@ -204,7 +193,7 @@ def test_a_name_of_two_images_goes_to_the_last_and_the_other_stays_reachable(tmp
     one, other = images(tmp_path, joined(crane(IMAGE, NAME), crane(OTHER, NAME)))
     assert other.references == (NAME,) and other.notes == ()
     assert one.references == ("docker.io/library/sample:sha256-" + one.root.digest[7:19],)
-    assert "two images bear this name" in one.notes[0]
+    assert "two images have this name" in one.notes[0]
 
 
 def platform_entries(annotations):
@@ -222,8 +211,7 @@ def test_platforms_side_by_side_become_one_index(tmp_path, annotations, referenc
     entries, blobs = platform_entries(annotations)
     image, = images(tmp_path, layout_of(entries, blobs))
     assert (image.references, image.tags, image.platforms) == (references, tags, ("linux/amd64", "linux/arm64"))
-    with image.manifests[0].open() as file:
-        index = json.load(file)
+    index = document(image.manifests[0])
     assert image.root == oci.Descriptor(oci.OCI_INDEX, image.manifests[0].digest, image.manifests[0].size)
     assert index["mediaType"] == oci.OCI_INDEX
     assert [(entry["digest"], entry["size"], entry["platform"]) for entry in index["manifests"]] == [
@@ -240,26 +228,38 @@ def test_images_of_the_same_platform_are_not_joined(tmp_path):
     assert len(images(tmp_path, layout_of(entries, blobs))) == 2
 
 
+def test_a_name_of_data_and_an_image_goes_to_the_image(tmp_path):
+    data = to_json({"schemaVersion": 2, "mediaType": oci.OCI_MANIFEST, "artifactType": "application/example",
+                    "config": descriptor("application/vnd.oci.empty.v1+json", b"{}"), "layers": []})
+    manifest, blobs = oci_manifest(IMAGE)
+    entries = [descriptor(oci.OCI_MANIFEST, one, annotations={REF_NAME: NAME}) for one in (manifest, data)]
+    for order in (entries, entries[::-1]):
+        found = {image.root.digest: image.references for image in images(
+            tmp_path, layout_of(order, blobs + [blob(data), blob(b"{}")]))}
+        assert found == {digest_of(manifest): (NAME,),
+                         digest_of(data): (NAME.replace(":1", ":sha256-" + digest_of(data)[7:19]),)}
+
+
 # --- names for those that have none
 
 def test_a_nameless_image_gets_the_fallback(tmp_path):
-    assert names(images(tmp_path, layout(IMAGE), "quay.io/x:2")) == [("quay.io/x:2",)]
+    assert names(named(tmp_path, layout(IMAGE), "quay.io/x:2")) == [("quay.io/x:2",)]
 
 
 def test_bare_tags_get_the_repository_of_the_fallback(tmp_path):
     data, blobs = oci_manifest(IMAGE)
     entries = [descriptor(oci.OCI_MANIFEST, data, annotations={REF_NAME: tag}) for tag in ("v1", "v2")]
-    assert names(images(tmp_path, layout_of(entries, blobs), "quay.io/x:2")) == [("quay.io/x:v1", "quay.io/x:v2")]
+    assert names(named(tmp_path, layout_of(entries, blobs), "quay.io/x:2")) == [("quay.io/x:v1", "quay.io/x:v2")]
 
 
 def test_a_named_image_keeps_its_names(tmp_path):
-    assert names(images(tmp_path, layout(IMAGE, NAME), "quay.io/x:2")) == [(NAME,)]
+    assert names(named(tmp_path, layout(IMAGE, NAME), "quay.io/x:2")) == [(NAME,)]
 
 
 def test_every_nameless_image_gets_a_name_of_its_own(tmp_path):
-    found = images(tmp_path, joined(crane(IMAGE), crane(OTHER)), "quay.io/x:2")
+    found = named(tmp_path, joined(crane(IMAGE), crane(OTHER)), "quay.io/x:2")
     assert names(found) == [("quay.io/x:2",), ("quay.io/x:sha256-" + found[1].root.digest[7:19],)]
-    found = images(tmp_path, joined(crane(IMAGE, "quay.io/x:2"), crane(OTHER)), "quay.io/x:2")
+    found = named(tmp_path, joined(crane(IMAGE, "quay.io/x:2"), crane(OTHER)), "quay.io/x:2")
     assert names(found)[1] == ("quay.io/x:sha256-" + found[1].root.digest[7:19],)
 
 
@@ -267,7 +267,7 @@ def test_a_nameless_image_beside_a_tagged_one_is_not_taken_for_the_latest(tmp_pa
     data, blobs = oci_manifest(IMAGE)
     new, more = oci_manifest(OTHER)
     entries = [descriptor(oci.OCI_MANIFEST, data), descriptor(oci.OCI_MANIFEST, new, annotations={REF_NAME: "v1"})]
-    found = images(tmp_path, layout_of(entries, blobs + more), "quay.io/x")
+    found = named(tmp_path, layout_of(entries, blobs + more), "quay.io/x")
     assert names(found) == [("quay.io/x:sha256-" + digest_of(data)[7:19],), ("quay.io/x:v1",)]
 
 
@@ -283,19 +283,32 @@ def test_what_refers_to_another_image_needs_no_name(tmp_path):
     entry = descriptor(oci.OCI_MANIFEST, data)
     signature, more = oci_manifest(OTHER, subject=entry)
     referrer = descriptor(oci.OCI_MANIFEST, signature)
-    found = images(tmp_path, layout_of([entry, referrer], blobs + more), "x:1")
+    found = named(tmp_path, layout_of([entry, referrer], blobs + more), "x:1")
     assert names(found) == [("docker.io/library/x:1",), ()]
-    assert names(images(tmp_path, layout_of([referrer], more), "x:1")) == [("docker.io/library/x:1",)]
+    assert names(named(tmp_path, layout_of([referrer], more), "x:1")) == [("docker.io/library/x:1",)]
+
+
+def test_what_is_attached_has_its_tags_beside_the_image_that_it_refers_to_over_any_number_of_others():
+    def image(digit, subject="", references=(), tags=()):
+        root = oci.Descriptor(oci.OCI_MANIFEST, digest_of(digit.encode()), 1)
+        return oci.Image(references, root, (oci.blob_of(digit.encode()),), (), (), (), (), subject and digest_of(
+            subject.encode()), (), tags)
+    found = name_images([image("3", "2", tags=("c",)), image("2", "1", tags=("b",)), image("4", "2"),
+                         image("1", "", ("a.io/x:1", "a.io/x:2", "b.io/y:1"))], parse("z:1"))
+    assert names(found) == [("a.io/x:c", "b.io/y:c"), ("a.io/x:b", "b.io/y:b"), (),
+                            ("a.io/x:1", "a.io/x:2", "b.io/y:1")]
+    circle = name_images([image("1", "2"), image("2", "1")], parse("z:1"))
+    assert names(circle) == [("docker.io/library/z:1",), ()]
 
 
 def test_every_name_is_legal_and_normalised(tmp_path):
     path = tmp_path / "My Image.tar"
     for producer in PRODUCERS.values():
-        for reference in read(write(path, producer(IMAGE)), str(from_file_name(str(path))))[0].references:
-            assert str(parse(reference)) == reference == "docker.io/library/my-image:latest"
+        found = name_images(read(write(path, producer(IMAGE))), from_file_name(str(path)))
+        assert names(found) == [("docker.io/library/my-image:latest",)]
 
 
-# --- what is no image archive
+# --- what is not an image archive
 
 REFUSED = [
     ([], "is empty"),
@@ -310,9 +323,9 @@ REFUSED = [
     ([("README.md", b"")], "holds files (such as README.md), but no image"),
     ([("b\n", b""), ("c", Link("x"))], "holds files (such as b\\n), but no image"),
     ([("manifest.json", b"null")], "manifest.json: is null, expected a list"),
-    ([("manifest.json", b"[]")], "manifest.json: names no image"),
-    ([("index.json", b"{}")], "index.json: names no image"),
-    ([("index.json", b"{}"), ("manifest.json", b"[]")], "index.json: names no image"),
+    ([("manifest.json", b"[]")], "manifest.json: lists no image"),
+    ([("index.json", b"{}")], "index.json: lists no image"),
+    ([("index.json", b"{}"), ("manifest.json", b"[]")], "index.json: lists no image"),
     ([("manifest.json", b'{"name": "an extension"}')], "manifest.json: digest is ''"),
     ([("index.json", Link("index.json"))], "index.json: is a link that leads in a circle"),
     ([("manifest.json", b"[]"), ("manifest.json", b"[ ]")], "manifest.json: is there more than once"),
@@ -321,7 +334,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("members, word", REFUSED, ids=[row[1] for row in REFUSED])
-def test_what_is_no_image_archive_is_refused_by_what_it_is(tmp_path, members, word):
+def test_what_is_not_an_image_archive_is_refused_by_what_it_is(tmp_path, members, word):
     assert word in refused(write(tmp_path / "a.tar", members))
 
 

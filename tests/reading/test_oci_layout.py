@@ -3,13 +3,17 @@ import json
 
 import pytest
 
-from builder.reading import oci, oci_layout
+from builder.reading import documents, graph, oci, oci_layout
 from builder.reading.archive import open_archive
-from builder.reading.errors import BuildError
+from builder.reading.graph import CONTAINERD_SUBJECT
+from builder.reading.images import name_images, read_images
 from builder.reading.oci import REF_NAME, digest_of
-from builder.reading.oci_layout import BASE_NAME, CONTAINERD_NAME, CONTAINERD_SUBJECT, read_dir, read_layout
-from tests.support.samples import (NAME, blob, descriptor, gzipped, index_of, layout, layout_of, multi_platform, oci_manifest,
-                           sample, skopeo_dir, to_json, with_layers, write, write_folder, zstd_stored)
+from builder.reading.oci_layout import BASE_NAME, CONTAINERD_NAME, read_dir, read_layout
+from builder.reading.reference import parse
+from tests.support.reading import in_memory, refusal
+from tests.support.samples import (NAME, attested, blob, descriptor, gzipped, index_of, layout, layout_of,
+                                   multi_platform, oci_manifest, sample, signature, skopeo_dir, to_json, with_layers,
+                                   write, write_folder, zstd_stored)
 
 IMAGE, OTHER = sample(), sample("b", platform="linux/arm64/v8")
 MANIFEST, BLOBS = oci_manifest(IMAGE)
@@ -21,12 +25,7 @@ OTHER_ENTRY = descriptor(oci.OCI_MANIFEST, OTHER_MANIFEST)
 def read(tmp_path, members, reader=read_layout):
     with open_archive(write(tmp_path / "a.tar", members)) as archive:
         found = reader(archive)
-        for image in found.images:
-            for part in image.manifests + image.configs + image.layers:
-                with part.open() as file:
-                    data = file.read()
-                assert (digest_of(data, part.digest.partition(":")[0]), len(data)) == (part.digest, part.size)
-        return found
+        return found._replace(images=list(map(in_memory, found.images)))
 
 
 def images(tmp_path, members, reader=read_layout):
@@ -34,11 +33,7 @@ def images(tmp_path, members, reader=read_layout):
 
 
 def refused(tmp_path, members, reader=read_layout):
-    with pytest.raises(BuildError) as error:
-        images(tmp_path, members, reader)
-    message = str(error.value)
-    assert message.startswith(str(tmp_path / "a.tar") + ": ") and "\n" not in message
-    return message
+    return refusal(tmp_path / "a.tar", lambda: images(tmp_path, members, reader))
 
 
 def annotated(**annotations):
@@ -108,10 +103,10 @@ def test_names_are_taken_from_the_right_annotation(tmp_path, annotations, refere
 
 
 @pytest.mark.parametrize("annotations, word", [
-    ({REF_NAME: "no tag"}, "'no tag' is no tag: this name is left out"),
+    ({REF_NAME: "a b"}, "'a b' is not a tag: this name is left out"),
     ({REF_NAME: "Quay.io/UPPER/x:1"}, "this name is left out"),
-    ({REF_NAME: "x@" + digest_of(MANIFEST)}, "has no tag: served as docker.io/library/x:sha256-"),
-    ({REF_NAME: "x@" + digest_of(b"")}, "what lies there has the digest " + digest_of(MANIFEST)),
+    ({REF_NAME: "x@" + digest_of(MANIFEST)}, "has no tag: it is served as docker.io/library/x:sha256-"),
+    ({REF_NAME: "x@" + digest_of(b"")}, "its digest is " + digest_of(MANIFEST)),
 ])
 def test_a_name_that_does_not_fit_is_noted(tmp_path, annotations, word):
     image, = images(tmp_path, layout_of([annotated(**annotations)], BLOBS))
@@ -132,7 +127,7 @@ def test_an_index_is_one_image_of_all_platforms_with_its_root_first(tmp_path):
     assert len(image.configs) == 2 and len(image.layers) == 4 and image.missing == ()
 
 
-def test_a_hole_in_an_index_is_told_and_the_rest_is_kept(tmp_path):
+def test_a_hole_in_an_index_is_noted_and_the_rest_is_kept(tmp_path):
     image, = images(tmp_path, multi_platform([IMAGE, OTHER], NAME, left_out=[1]))
     assert image.platforms == ("linux/amd64",)
     assert image.missing == (oci.Descriptor(oci.OCI_MANIFEST, digest_of(OTHER_MANIFEST), len(OTHER_MANIFEST)),)
@@ -152,14 +147,14 @@ def test_an_index_without_one_whole_image_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("lost", [MANIFEST, IMAGE.config, gzipped(IMAGE.layers[1])])
-def test_an_image_that_is_not_whole_is_refused_with_what_is_absent(tmp_path, lost):
+def test_an_incomplete_image_is_refused_with_what_is_missing(tmp_path, lost):
     message = refused(tmp_path, without(layout(IMAGE, NAME), lost))
     assert NAME in message and digest_of(lost) in message
 
 
-def test_an_image_that_is_not_whole_beside_another_is_noted(tmp_path):
+def test_an_incomplete_image_beside_another_is_noted(tmp_path):
     found = images(tmp_path, layout_of([ENTRY, dict(OTHER_ENTRY, annotations={REF_NAME: "gone"})], BLOBS))
-    assert len(found) == 1 and "gone is left out" in found[0].notes[0]
+    assert len(found) == 1 and "gone is incomplete: " in found[0].notes[0]
 
 
 def test_every_flipped_bit_of_a_blob_is_found(tmp_path):
@@ -195,7 +190,29 @@ def test_an_index_in_an_index_is_read_and_an_endless_one_is_refused(tmp_path):
         return layout_of([entry], blobs)
     image, = images(tmp_path, nested(4))
     assert len(image.manifests) == 5 and image.platforms == ("linux/amd64",)
-    assert "is an index at depth 4" in refused(tmp_path, nested(5))
+    assert "nests indexes more than 4 deep" in refused(tmp_path, nested(5))
+    shallow_first = nested(5)
+    entries = [descriptor(oci.OCI_INDEX, data) for name, data in shallow_first[2:] if b'"manifests"' in data]
+    assert len(entries) == 5
+    assert "nests indexes more than 4 deep" in refused(tmp_path, replaced(shallow_first, index_json=index_of(entries)))
+
+
+def test_an_index_below_several_others_is_in_the_image_once_and_is_noted_once(tmp_path):
+    lowest = index_of([ENTRY, OTHER_ENTRY])
+    above = [index_of([descriptor(oci.OCI_INDEX, lowest)] * 2, annotations={"number": str(number)})
+             for number in range(3)]
+    top = index_of([descriptor(oci.OCI_INDEX, index) for index in above])
+    image, = images(tmp_path, layout_of([descriptor(oci.OCI_INDEX, top)],
+                                        BLOBS + [blob(index) for index in [lowest, top] + above]))
+    assert [part.digest for part in image.manifests] == [
+        digest_of(data) for data in (top, above[0], lowest, MANIFEST, above[1], above[2])]
+    assert image.platforms == ("linux/amd64",) and len(image.missing) == len(image.notes) == 1
+
+
+def test_text_in_place_of_base64_is_refused(tmp_path):
+    data, _ = artifact()
+    wrong = data.replace(b'"layers":[{', '"layers":[{"data":"ä",'.encode())
+    assert "is not base64" in refused(tmp_path, layout_of([descriptor(oci.OCI_MANIFEST, wrong)], [blob(wrong)]))
 
 
 def test_a_nameless_child_of_another_entry_is_not_an_image_of_its_own(tmp_path):
@@ -207,16 +224,17 @@ def test_a_nameless_child_of_another_entry_is_not_an_image_of_its_own(tmp_path):
 
 
 def test_an_attestation_is_data(tmp_path):
-    statement = b'{"_type":"https://in-toto.io/Statement/v0.1"}'
-    proof, proof_blobs = oci_manifest(with_layers([statement], "unknown/unknown"), bytes)
-    entry = descriptor(oci.OCI_MANIFEST, proof, platform={"os": "unknown", "architecture": "unknown"}, annotations={
-        "vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": digest_of(MANIFEST)})
-    index = index_of([ENTRY, entry])
-    top = [descriptor(oci.OCI_INDEX, index)]
-    image, = images(tmp_path, layout_of(top, BLOBS + proof_blobs + [blob(index)]))
+    image, = images(tmp_path, attested([IMAGE], NAME))
     assert image.platforms == ("linux/amd64",) and len(image.manifests) == 3 and len(image.layers) == 3
-    assert "no image is in it" in refused(tmp_path, layout_of([descriptor(oci.OCI_INDEX, index_of([entry]))],
-                                                              proof_blobs + [blob(index_of([entry]))]))
+
+
+def test_an_index_of_attestations_alone_is_refused(tmp_path):
+    members = attested([IMAGE], NAME)
+    root = json.loads(dict(members)["index.json"].decode())["manifests"][0]["digest"]
+    entries = json.loads(dict(members)["blobs/" + root.replace(":", "/")].decode())["manifests"]
+    index = index_of(entries[1:])
+    assert "is incomplete: no image is in it" in refused(
+        tmp_path, layout_of([descriptor(oci.OCI_INDEX, index)], members[2:] + [blob(index)]))
 
 
 def artifact(**more):
@@ -246,13 +264,10 @@ def test_data_in_a_descriptor_stands_for_the_blob(tmp_path):
     data, blobs = artifact()
     with_data = to_json(dict(json.loads(data.decode()), config=descriptor(
         "application/vnd.oci.empty.v1+json", b"{}", data=base64.b64encode(b"{}").decode())))
-    members = layout_of([descriptor(oci.OCI_MANIFEST, with_data)], [blob(with_data)])
-    assert "is not in the archive" in refused(tmp_path, members)  # the layer has no data
-    both = with_data.replace(b'"layers":[{', b'"layers":[{"data":"e30=",')
-    image, = images(tmp_path, layout_of([descriptor(oci.OCI_MANIFEST, both)], [blob(both)]))
-    assert [b.digest for b in image.configs] == [digest_of(b"{}")]
-    for wrong, word in ((b"e3A=", "is damaged"), (b"e3", "is no base64"), (b"e30K", "is damaged")):
-        bad = both.replace(b"e30=", wrong)
+    image, = images(tmp_path, layout_of([descriptor(oci.OCI_MANIFEST, with_data)], [blob(with_data)]))
+    assert [b.digest for b in image.configs] == [b.digest for b in image.layers] == [digest_of(b"{}")]
+    for wrong, word in ((b"e3A=", "is damaged"), (b"e3", "is not base64"), (b"e30K", "is damaged")):
+        bad = with_data.replace(b"e30=", wrong)
         assert word in refused(tmp_path, layout_of([descriptor(oci.OCI_MANIFEST, bad)], [blob(bad)]))
 
 
@@ -277,7 +292,7 @@ def test_what_the_document_says_it_is_counts(tmp_path):
         assert image.root.media_type == expected
 
 
-def test_layers_in_another_order_than_the_config_lists_are_told(tmp_path):
+def test_layers_in_another_order_than_the_config_lists_are_noted(tmp_path):
     manifest, blobs = oci_manifest(IMAGE, bytes)
     document = json.loads(manifest.decode())
     for layers in (document["layers"][::-1], document["layers"][:1]):
@@ -314,7 +329,7 @@ def with_document(**changes):
 
 
 BAD = [
-    (replaced(layout(IMAGE), index_json=b"foobar"), "index.json: is no valid JSON"),
+    (replaced(layout(IMAGE), index_json=b"foobar"), "index.json: is not valid JSON"),
     (index_json([]), "index.json: is a list, expected an object"),
     (index_json({"manifests": {}}), "index.json: manifests: is an object, expected a list"),
     (index_json({"manifests": [1]}), "index.json: is a number, expected an object"),
@@ -338,17 +353,26 @@ BAD = [
 
 
 @pytest.mark.parametrize("members, word", BAD, ids=[row[1] for row in BAD])
-def test_what_is_wrong_is_told_with_file_member_and_key(tmp_path, members, word):
+def test_an_error_names_file_member_and_key(tmp_path, members, word):
     assert word in refused(tmp_path, members)
 
 
 def test_documents_are_limited(tmp_path, monkeypatch):
-    monkeypatch.setattr(oci_layout, "MAX_CONFIG_BYTES", 10)
+    monkeypatch.setattr(documents, "MAX_CONFIG_BYTES", 10)
     assert "the limit is 10" in refused(tmp_path, layout(IMAGE))
-    monkeypatch.setattr(oci_layout, "MAX_MANIFEST_BYTES", len(index_of([ENTRY])))
+    monkeypatch.setattr(graph, "MAX_MANIFEST_BYTES", len(index_of([ENTRY])))
     assert "a manifest has at most" in refused(tmp_path, layout(IMAGE))
     monkeypatch.setattr(oci_layout, "MAX_MANIFEST_BYTES", 10)
     assert "index.json: has " in refused(tmp_path, layout(IMAGE))
+
+
+@pytest.mark.parametrize("members, count", [
+    (layout(IMAGE), 8), (multi_platform([IMAGE, OTHER], NAME), 21), (multi_platform([IMAGE, OTHER], NAME, [0]), 12)])
+def test_descriptors_are_limited_wherever_they_are_listed(tmp_path, monkeypatch, members, count):
+    monkeypatch.setattr(documents, "MAX_DESCRIPTORS", count)
+    assert len(images(tmp_path, members)) == 1
+    monkeypatch.setattr(documents, "MAX_DESCRIPTORS", count - 1)
+    assert "lists more than %d manifests, configs and layers" % (count - 1) in refused(tmp_path, members)
 
 
 def test_an_index_of_nothing_gives_nothing(tmp_path):
@@ -372,6 +396,111 @@ def test_a_skopeo_folder_may_hold_an_index(tmp_path):
     assert image.platforms == ("linux/amd64", "linux/arm64/v8")
 
 
-def test_a_skopeo_folder_that_is_not_whole_is_refused(tmp_path):
+def test_an_incomplete_skopeo_folder_is_refused(tmp_path):
     assert "is not in the archive" in refused(tmp_path, without(skopeo_dir(IMAGE), IMAGE.config), read_dir)
     assert "digest is ''" in refused(tmp_path, [("manifest.json", b"{}")], read_dir)
+
+
+# --- what is attached to an image
+
+SIGNATURE, SIGNATURE_BLOBS = signature(MANIFEST)
+ATTESTATION, ATTESTATION_BLOBS = signature(MANIFEST, "application/vnd.dsse.envelope.v1+json")
+BILL, BILL_BLOBS = signature(MANIFEST, "text/spdx+json")
+HELLO = "index.docker.io/library/hello-world:latest"
+TAG = digest_of(MANIFEST).replace(":", "-")
+HELLO_NAMES = [("docker.io/library/hello-world:latest",)] + [
+    ("docker.io/library/hello-world:%s.%s" % (TAG, suffix),) for suffix in ("sig", "att", "sbom")]
+
+
+def signed(*kinds, names=None):
+    """A layout of an image, a signature, an attestation and an SBOM, all of the image's name."""
+    annotations = [dict({REF_NAME: name}, **({"kind": kind} if kind else {}))
+                   for kind, name in zip(kinds, names or [HELLO] * 4)]
+    return layout_of([descriptor(oci.OCI_MANIFEST, data, annotations=more)
+                      for data, more in zip((MANIFEST, SIGNATURE, ATTESTATION, BILL), annotations)],
+                     BLOBS + SIGNATURE_BLOBS + ATTESTATION_BLOBS + BILL_BLOBS)
+
+
+def named(tmp_path, members, fallback="x:1"):
+    """Names of the images by digest of their roots, and those with a subject."""
+    with open_archive(write(tmp_path / "a.tar", members)) as archive:
+        found = read_images(archive)
+        assert [note for image in found for note in image.notes] == []
+        return {image.root.digest: image.references for image in name_images(found, parse(fallback))}, {
+            image.root.digest: image.subject for image in found if image.subject}
+
+
+COSIGN, HAULER = "dev.cosignproject.cosign/%s", "dev.hauler/%s"
+KINDS = [[form % word for word in ("image", "sigs", "atts", "sboms")] for form in (COSIGN, HAULER, "%s")] + [
+    ["dev.hauler/imageIndex"] + ["dev.hauler/%s/0123abcd" % word for word in ("sigs", "atts", "sboms")], [""] * 4]
+
+
+@pytest.mark.parametrize("kinds", KINDS, ids=["cosign save", "Hauler", "kinds alone", "Hauler, several", "no kinds"])
+@pytest.mark.parametrize("last", [False, True])
+def test_a_name_belongs_to_the_image_and_what_is_attached_has_cosigns_tags(tmp_path, kinds, last):
+    members = signed(*kinds)
+    if last:
+        entries = json.loads(dict(members)["index.json"].decode())["manifests"]
+        members = replaced(members, index_json=index_of(entries[::-1]))
+    names, subjects = named(tmp_path, members)
+    attached = [digest_of(data) for data in (SIGNATURE, ATTESTATION, BILL)]
+    assert names == dict(zip([digest_of(MANIFEST)] + attached, HELLO_NAMES))
+    assert subjects == dict.fromkeys(attached, digest_of(MANIFEST))
+
+
+def test_what_is_attached_to_an_index_has_the_tag_of_the_index(tmp_path):
+    index = index_of([ENTRY, OTHER_ENTRY])
+    mark = {REF_NAME: HELLO}
+    names, subjects = named(tmp_path, layout_of(
+        [descriptor(oci.OCI_MANIFEST, SIGNATURE, annotations=dict(mark, kind=COSIGN % "sigs")),
+         descriptor(oci.OCI_INDEX, index, annotations=dict(mark, kind=COSIGN % "imageIndex"))],
+        BLOBS + OTHER_BLOBS + SIGNATURE_BLOBS + [blob(index)]))
+    assert names[digest_of(SIGNATURE)] == (
+        "docker.io/library/hello-world:%s.sig" % digest_of(index).replace(":", "-"),)
+    assert subjects == {digest_of(SIGNATURE): digest_of(index)}
+
+
+def test_what_an_entry_is_counts_before_what_its_kind_says(tmp_path):
+    names, subjects = named(tmp_path, layout_of([
+        descriptor(oci.OCI_MANIFEST, MANIFEST, annotations={REF_NAME: HELLO, "kind": COSIGN % "sigs"})], BLOBS))
+    assert names == {digest_of(MANIFEST): HELLO_NAMES[0]} and subjects == {}
+
+
+@pytest.mark.parametrize("own", [
+    {REF_NAME: "library/hello-world:%s.sig" % TAG, CONTAINERD_NAME: HELLO}, {REF_NAME: TAG + ".sig"},
+    {REF_NAME: "_cosign:%s.sig" % TAG}, {REF_NAME: HELLO.replace("latest", TAG + ".sig")}],
+    ids=["newer Hauler", "a bare tag", "SingularityCE", "a full name"])
+def test_an_own_tag_of_a_signature_is_kept_beside_its_image(tmp_path, own):
+    for image_name in ({REF_NAME: HELLO}, {REF_NAME: "library/hello-world:latest", CONTAINERD_NAME: HELLO}):
+        names, subjects = named(tmp_path, layout_of(
+            [descriptor(oci.OCI_MANIFEST, MANIFEST, annotations=image_name),
+             descriptor(oci.OCI_MANIFEST, SIGNATURE, annotations=own)], BLOBS + SIGNATURE_BLOBS))
+        assert names == {digest_of(MANIFEST): HELLO_NAMES[0], digest_of(SIGNATURE): HELLO_NAMES[1]}
+        assert subjects == {digest_of(SIGNATURE): digest_of(MANIFEST)}
+
+
+def test_a_signature_in_a_repository_of_its_own_stays_there_too(tmp_path):
+    names, _ = named(tmp_path, layout_of(
+        [annotated(**{REF_NAME: HELLO}), descriptor(oci.OCI_MANIFEST, SIGNATURE, annotations={
+            REF_NAME: "example.com/signatures:%s.sig" % TAG})], BLOBS + SIGNATURE_BLOBS))
+    assert names[digest_of(SIGNATURE)] == ("example.com/signatures:%s.sig" % TAG,) + HELLO_NAMES[1]
+
+
+@pytest.mark.parametrize("own, name", [
+    ("_cosign:%s.sig" % TAG, "docker.io/library/x:%s.sig" % TAG), ("quay.io/a:%s.sig" % TAG, "quay.io/a:%s.sig" % TAG),
+    (HELLO, "docker.io/library/hello-world:latest")])
+def test_a_signature_without_its_image_keeps_its_name(tmp_path, own, name):
+    names, _ = named(tmp_path, layout_of(
+        [descriptor(oci.OCI_MANIFEST, SIGNATURE, annotations={REF_NAME: own, "kind": COSIGN % "sigs"})],
+        SIGNATURE_BLOBS))
+    assert names == {digest_of(SIGNATURE): (name,)}
+
+
+def test_a_referrer_of_its_images_name_is_found_by_its_subject_alone(tmp_path):
+    data, blobs = artifact(subject=ENTRY)
+    for kind in ({"kind": "dev.hauler/referrers/" + digest_of(data)[7:]}, {}):
+        names, subjects = named(tmp_path, layout_of(
+            [descriptor(oci.OCI_MANIFEST, data, annotations=dict(kind, **{REF_NAME: HELLO})),
+             annotated(**{REF_NAME: HELLO})], BLOBS + blobs))
+        assert names == {digest_of(MANIFEST): HELLO_NAMES[0], digest_of(data): ()}
+        assert subjects == {digest_of(data): digest_of(MANIFEST)}

@@ -111,5 +111,5 @@ def test_a_tag_beside_a_digest_stays():
 
 @pytest.mark.parametrize("text, legal", [("v1", True), ("_", True), ("UPPER.case-1", True), ("", False), ("a b", False),
                                          ("-a", False), ("t" * 129, False), ("a/b", False), ("v1\n", False)])
-def test_a_tag_is_told_from_other_text(text, legal):
+def test_a_tag_is_recognised(text, legal):
     assert is_tag(text) is legal

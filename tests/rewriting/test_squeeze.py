@@ -6,27 +6,35 @@ import pytest
 
 from builder.reading import decompress, oci
 from builder.reading.archive import open_archive
+from builder.reading.decompress import Expansion
 from builder.reading.errors import BuildError
 from builder.reading.images import read_images
 from builder.payload.compression import XZ
 from builder.payload.packing import pack
 from builder.payload.segments import layer_segments
 from builder.rewriting.squeeze import Squeezer, estimated_bytes
-from tests.support.samples import (NAME, blob, crane, descriptor, docker_save_old, gzipped, layout, layout_of,
-                     multi_platform, oci_manifest, sample, tar_of, to_json, with_layers, write, zstd_stored)
-from tests.rewriting.test_platforms import attested, bytes_of, index, read
+from tests.support.reading import bytes_of, document, read
+from tests.support.samples import (NAME, attested, blob, crane, descriptor, docker_save_old, gzipped, layout, layout_of,
+                                   multi_platform, oci_manifest, sample, signature, tar_of, to_json, with_layers, write,
+                                   zstd_stored)
 
 IMAGE = sample()
 PLAIN_LAYERS = set(IMAGE.diff_ids)
 
 
-def squeeze(folder, images):
-    squeezer = Squeezer(str(folder), lambda *told: None)
-    return [squeezer.squeeze(image) for image in images]
+def read_members(tmp_path, members):
+    return read(write(tmp_path / "a.tar", members))
 
 
-def layer_entries(image, number=0):
-    return json.loads(bytes_of(image.manifests[number]))["layers"]
+def squeeze(folder, images, notes=()):
+    """The squeezed images; fails the test if there are other notes on what is left out."""
+    squeezed, left_out = Squeezer(str(folder), lambda *done: None).squeeze(images, Expansion(1 << 20))
+    assert left_out == list(notes)
+    return squeezed
+
+
+def layer_entries(image):
+    return document(image.manifests[0])["layers"]
 
 
 def digests(blobs):
@@ -47,7 +55,7 @@ def manifest_with(layers, media_types, config=IMAGE.config, **more):
     (crane(IMAGE, NAME), oci.DOCKER_LAYER),
 ], ids=["layout", "docker-archive"])
 def test_layers_are_plain_and_the_image_is_the_same(tmp_path, members, layer_type):
-    before, = read(tmp_path, members)
+    before, = read_members(tmp_path, members)
     image, = squeeze(tmp_path, [before])
     assert digests(image.layers) == PLAIN_LAYERS and [bytes_of(layer) for layer in image.layers] == list(IMAGE.layers)
     assert layer_entries(image) == [descriptor(layer_type, layer) for layer in IMAGE.layers]
@@ -55,8 +63,8 @@ def test_layers_are_plain_and_the_image_is_the_same(tmp_path, members, layer_typ
     assert (image.references, image.platforms) == (before.references, before.platforms)
 
 
-def test_the_note_tells_the_old_digest_and_the_new_one(tmp_path):
-    before, = read(tmp_path, layout(IMAGE, NAME))
+def test_the_note_has_the_old_digest_and_the_new_one(tmp_path):
+    before, = read_members(tmp_path, layout(IMAGE, NAME))
     image, = squeeze(tmp_path, [before])
     assert image.root == oci.Descriptor(oci.OCI_MANIFEST, image.manifests[0].digest, image.manifests[0].size)
     assert image.notes == ("%s: --squeeze: its digest was %s and is now %s"
@@ -65,15 +73,16 @@ def test_the_note_tells_the_old_digest_and_the_new_one(tmp_path):
 
 @pytest.mark.parametrize("producer", [docker_save_old, lambda *a: layout(*a, compress=bytes)])
 def test_plain_layers_need_nothing(tmp_path, producer):
-    images = read(tmp_path, producer(IMAGE, NAME))
+    images = read_members(tmp_path, producer(IMAGE, NAME))
     assert squeeze(tmp_path, images) == images
 
 
 def test_keys_of_the_manifest_keep_their_order_and_what_is_unknown_stays(tmp_path):
     data, blobs = oci_manifest(IMAGE, annotations={"b": "1", "a": "2"}, unknown=[1])
-    image, = read(tmp_path, layout_of([descriptor(oci.OCI_MANIFEST, data, annotations={oci.REF_NAME: NAME})], blobs))
+    entry = descriptor(oci.OCI_MANIFEST, data, annotations={oci.REF_NAME: NAME})
+    image, = read_members(tmp_path, layout_of([entry], blobs))
     before = json.loads(data.decode())
-    after = json.loads(bytes_of(squeeze(tmp_path, [image])[0].manifests[0]))
+    after = document(squeeze(tmp_path, [image])[0].manifests[0])
     assert list(after) == list(before)
     assert {key: value for key, value in after.items() if key != "layers"} == {
         key: value for key, value in before.items() if key != "layers"}
@@ -82,15 +91,15 @@ def test_keys_of_the_manifest_keep_their_order_and_what_is_unknown_stays(tmp_pat
 def test_what_was_said_of_compressed_bytes_is_not_said_of_plain_ones(tmp_path):
     layers = [gzipped(layer) for layer in IMAGE.layers]
     toc = {"containerd.io/snapshot/stargz/toc.digest": oci.digest_of(b"toc")}
-    image, = read(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP] * 2, annotations=toc))
+    image, = read_members(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP] * 2, annotations=toc))
     assert layer_entries(squeeze(tmp_path, [image])[0]) == [descriptor(oci.OCI_LAYER, layer) for layer in IMAGE.layers]
 
 
 def test_an_index_leads_to_the_new_manifests_and_keeps_all_else(tmp_path):
     images = [IMAGE, sample("arm", platform="linux/arm64"), sample("gone", platform="linux/s390x")]
-    before, = read(tmp_path, multi_platform(images, NAME, left_out=[2]))
+    before, = read_members(tmp_path, multi_platform(images, NAME, left_out=[2]))
     image, = squeeze(tmp_path, [before])
-    old, new = index(before)["manifests"], index(image)["manifests"]
+    old, new = document(before.manifests[0])["manifests"], document(image.manifests[0])["manifests"]
     assert [entry["platform"] for entry in new] == [entry["platform"] for entry in old]
     assert new[2] == old[2] and image.missing == before.missing
     assert [entry["digest"] for entry in new[:2]] == [part.digest for part in image.manifests[1:]]
@@ -99,9 +108,9 @@ def test_an_index_leads_to_the_new_manifests_and_keeps_all_else(tmp_path):
 
 
 def test_attestations_stay_as_they_are(tmp_path):
-    before, = read(tmp_path, attested([IMAGE]))
+    before, = read_members(tmp_path, attested([IMAGE], NAME))
     image, = squeeze(tmp_path, [before])
-    assert index(image)["manifests"][1] == index(before)["manifests"][1]
+    assert document(image.manifests[0])["manifests"][1] == document(before.manifests[0])["manifests"][1]
     assert before.manifests[2] in image.manifests and PLAIN_LAYERS < digests(image.layers)
 
 
@@ -110,7 +119,7 @@ def test_attestations_stay_as_they_are(tmp_path):
     "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "application/vnd.in-toto+json"])
 def test_a_layer_of_another_kind_stays_as_it_is(tmp_path, media_type):
     layers = [gzipped(layer) for layer in IMAGE.layers]
-    before, = read(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP, media_type]))
+    before, = read_members(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP, media_type]))
     image, = squeeze(tmp_path, [before])
     assert layer_entries(image)[1] == layer_entries(before)[1]
     assert layer_entries(image)[0] == descriptor(oci.OCI_LAYER, IMAGE.layers[0])
@@ -122,48 +131,48 @@ def test_an_artifact_with_layers_that_look_like_an_images_stays_as_it_is(tmp_pat
     data = to_json({"schemaVersion": 2, "mediaType": oci.OCI_MANIFEST,
                     "config": descriptor("application/vnd.cncf.helm.config.v1+json", b"{}"),
                     "layers": [descriptor(oci.OCI_LAYER_GZIP, layer)]})
-    images = read(tmp_path, layout_of([descriptor(oci.OCI_MANIFEST, data, annotations={oci.REF_NAME: NAME})],
+    images = read_members(tmp_path, layout_of([descriptor(oci.OCI_MANIFEST, data, annotations={oci.REF_NAME: NAME})],
                                       [blob(data), blob(b"{}"), blob(layer)]))
     assert squeeze(tmp_path, images) == images
 
 
-def test_a_layer_whose_type_lies_is_told_by_its_bytes(tmp_path):
-    images = read(tmp_path, manifest_with(IMAGE.layers, [oci.OCI_LAYER_GZIP] * 2))
+def test_the_bytes_of_a_layer_decide_what_it_is_not_its_type(tmp_path):
+    images = read_members(tmp_path, manifest_with(IMAGE.layers, [oci.OCI_LAYER_GZIP] * 2))
     assert squeeze(tmp_path, images) == images
 
 
-def test_a_layer_that_is_not_what_the_config_means_is_refused_by_name(tmp_path):
+def test_a_layer_that_is_not_that_of_the_config_is_refused_by_name(tmp_path):
     layers = [gzipped(layer) for layer in reversed(IMAGE.layers)]
-    image, = read(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP] * 2))
+    image, = read_members(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP] * 2))
     with pytest.raises(BuildError) as error:
         squeeze(tmp_path, [image])
-    assert str(error.value).startswith("%s: layer %s: is damaged or not the layer that the config means"
+    assert str(error.value).startswith("%s: layer %s: is damaged or not the layer of the config"
                                        % (NAME, oci.digest_of(layers[0])))
 
 
 def test_a_config_with_another_number_of_layers_is_refused(tmp_path):
-    image, = read(tmp_path, manifest_with([gzipped(IMAGE.layers[0])], [oci.OCI_LAYER_GZIP]))
+    image, = read_members(tmp_path, manifest_with([gzipped(IMAGE.layers[0])], [oci.OCI_LAYER_GZIP]))
     with pytest.raises(BuildError, match="has 1 layers, its config 2 diff_ids"):
         squeeze(tmp_path, [image])
 
 
-def test_a_layer_that_is_cut_off_is_refused_by_name(tmp_path):
+def test_a_truncated_layer_is_refused_by_name(tmp_path):
     layers = [gzipped(IMAGE.layers[0])[:-4], gzipped(IMAGE.layers[1])]
-    image, = read(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP] * 2))
-    with pytest.raises(BuildError, match="layer %s: its gzip data is cut off" % oci.digest_of(layers[0])):
+    image, = read_members(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP] * 2))
+    with pytest.raises(BuildError, match="layer %s: its gzip data is truncated" % oci.digest_of(layers[0])):
         squeeze(tmp_path, [image])
 
 
 @pytest.mark.parametrize("name", ["example.com/a/b@{}", "example.com/a/b:1@{}"])
 def test_an_image_that_is_named_by_its_digest_is_refused(tmp_path, name):
-    image, = read(tmp_path, layout(IMAGE, NAME))
+    image, = read_members(tmp_path, layout(IMAGE, NAME))
     named = image._replace(references=(name.format(image.root.digest),))
     with pytest.raises(BuildError, match="is named by its digest, which --squeeze would change to sha256:"):
         squeeze(tmp_path, [named])
 
 
-def test_a_digest_as_name_is_no_matter_where_nothing_changes(tmp_path):
-    image, = read(tmp_path, layout(IMAGE, NAME, compress=bytes))
+def test_a_digest_as_name_does_not_matter_where_nothing_changes(tmp_path):
+    image, = read_members(tmp_path, layout(IMAGE, NAME, compress=bytes))
     named = image._replace(references=("example.com/a/b@" + image.root.digest,))
     assert squeeze(tmp_path, [named]) == [named]
 
@@ -172,14 +181,15 @@ def test_a_layer_of_several_images_is_unpacked_once(tmp_path):
     other = with_layers(IMAGE.layers[:1] + sample("b").layers[1:])
     folder = tmp_path / "layers"
     folder.mkdir()
-    images = [*read(tmp_path, layout(IMAGE, NAME)), *read(tmp_path, layout(other, "docker.io/library/b:1"))]
+    images = [*read_members(tmp_path, layout(IMAGE, NAME)),
+              *read_members(tmp_path, layout(other, "docker.io/library/b:1"))]
     first, second = squeeze(folder, images)
     assert len(os.listdir(folder)) == 3
     assert first.layers[0] == second.layers[0]
 
 
 def test_zstd_layers_are_unpacked_where_that_can_be_done_and_stay_with_a_note_where_not(tmp_path, monkeypatch, needs):
-    images = read(tmp_path, layout(IMAGE, NAME, compress=zstd_stored))
+    images = read_members(tmp_path, layout(IMAGE, NAME, compress=zstd_stored))
     monkeypatch.setattr(decompress, "_has_zstd_module", lambda: False)
     with monkeypatch.context() as patch:
         patch.setenv("PATH", "")
@@ -191,6 +201,29 @@ def test_zstd_layers_are_unpacked_where_that_can_be_done_and_stay_with_a_note_wh
     assert {entry["mediaType"] for entry in layer_entries(image)} == {oci.OCI_LAYER}
 
 
+def test_what_refers_to_a_digest_that_changes_is_left_out_with_a_note(tmp_path):
+    manifest, blobs = oci_manifest(IMAGE)
+    plain, more = oci_manifest(sample("plain"), bytes)
+    entries = [descriptor(oci.OCI_MANIFEST, data, annotations={oci.REF_NAME: name})
+               for data, name in ((manifest, NAME), (plain, "example.com/plain:1"))]
+    for data in (manifest, plain):
+        signed, parts = signature(data, subject=descriptor(oci.OCI_MANIFEST, data))
+        entries.append(descriptor(oci.OCI_MANIFEST, signed))
+        more += parts
+    images = read_members(tmp_path, layout_of(entries, blobs + more))
+    lost, kept = [image.root.digest for image in images if image.subject]
+    squeezed = squeeze(tmp_path, images, ["%s: --squeeze: refers to a digest that changed: left out" % lost])
+    assert [image.root.digest for image in squeezed if image.subject] == [kept] and len(squeezed) == 3
+
+
+def test_layers_that_expand_beyond_what_their_archive_may_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(decompress, "_RATIO_FREE_BYTES", 3000)
+    images = read_members(tmp_path, layout(IMAGE, NAME))
+    assert sum(map(len, IMAGE.layers)) > 3000 > len(IMAGE.layers[0])
+    with pytest.raises(BuildError, match="layer %s: expands to more than" % images[0].layers[1].digest):
+        Squeezer(str(tmp_path), lambda *done: None).squeeze(images, Expansion(1))
+
+
 def text_image(line_count):
     words = b"".join(b"%d in words is a number with %d digits\n" % (n * n, len(str(n))) for n in range(line_count))
     return with_layers([tar_of([("text", words)])])
@@ -200,7 +233,7 @@ def test_the_estimate_of_what_squeezing_gives_is_of_the_right_size(tmp_path):
     plain = text_image(60000).layers[0]
     layer = gzip.compress(plain, mtime=0)
     config = with_layers([plain])
-    images = read(tmp_path, manifest_with([layer], [oci.OCI_LAYER_GZIP], config.config))
+    images = read_members(tmp_path, manifest_with([layer], [oci.OCI_LAYER_GZIP], config.config))
     packed = pack(layer_segments(squeeze(tmp_path, images)), str(tmp_path), XZ, lambda *step: None)
     truth = sum(segment.size for segment in packed)
     assert truth / 2 < estimated_bytes(images, True) < truth * 2
@@ -210,12 +243,12 @@ def test_the_estimate_of_what_squeezing_gives_is_of_the_right_size(tmp_path):
 def test_an_empty_layer_is_no_obstacle_to_an_estimate(tmp_path):
     config = with_layers([IMAGE.layers[0], b""]).config
     layers = [gzipped(IMAGE.layers[0]), b""]
-    images = read(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP, oci.OCI_LAYER], config))
+    images = read_members(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP, oci.OCI_LAYER], config))
     assert estimated_bytes(images, True) > 0
 
 
 def test_there_is_no_estimate_where_squeezing_makes_no_difference(tmp_path):
-    assert estimated_bytes(read(tmp_path, docker_save_old(IMAGE, NAME)), True) == 0
+    assert estimated_bytes(read_members(tmp_path, docker_save_old(IMAGE, NAME)), True) == 0
 
 
 def test_archives_may_be_closed_once_the_layers_are_unpacked(tmp_path):

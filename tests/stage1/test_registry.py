@@ -183,6 +183,16 @@ def test_what_refers_to_an_image_and_has_no_name_lives_beside_it():
     assert json.loads(table.answer("GET", "/v2/y/referrers/" + DIGEST, {}).entity.body.decode())["manifests"] == []
 
 
+def test_what_refers_to_an_image_by_cosigns_tag_alone_is_a_referrer_of_it():
+    data, blobs = samples.signature(MANIFEST)
+    named = [samples.descriptor(oci.OCI_MANIFEST, content, annotations={oci.REF_NAME: "docker.io/library/x:" + tag})
+             for content, tag in ((MANIFEST, "1"), (data, DIGEST.replace(":", "-") + ".sig"))]
+    table = table_of(samples.layout_of(named, BLOBS + blobs))
+    assert status(table, "/v2/x/manifests/sha256-%s.sig" % DIGEST[7:]) == 200
+    listed = json.loads(table.answer("GET", "/v2/x/referrers/" + DIGEST, {}).entity.body.decode())["manifests"]
+    assert [(entry["digest"], entry["artifactType"]) for entry in listed] == [(oci.digest_of(data), oci.OCI_CONFIG)]
+
+
 def test_what_has_neither_name_nor_subject_is_served_by_digest_in_every_repository():
     other = samples.sample("b")
     table = table_of(samples.layout(IMAGE, "docker.io/library/x:1"), samples.layout(other))

@@ -1,6 +1,6 @@
 """Tiny image archives in every producer's form, for tests: made in memory, the same bytes each time.
 
-`sample()` makes an image of small layers; the functions of `PRODUCERS` put it into the members of an archive, as that
+`sample()` makes an image of small layers; the functions of `PRODUCERS` make the members of an archive of it, as that
 tool does (names, order, compression, links); `tar_of` makes a tar of members, `write_folder` a folder.
 """
 import gzip
@@ -69,7 +69,7 @@ def noise(byte_count: int, seed: int = 1) -> bytes:
 
 
 def gzipped(data: bytes) -> bytes:
-    """Stored, not squeezed, so that no version of zlib gives other bytes."""
+    """Stored, not compressed, so that every version of zlib gives the same bytes."""
     out = io.BytesIO()
     with gzip.GzipFile("", "wb", 0, out, 0) as file:
         file.write(data)
@@ -94,15 +94,15 @@ def hex_of(data: bytes) -> str:
 
 def header(name: bytes, size: int = 0, flag: bytes = b"0", target: bytes = b"", magic: bytes = b"ustar\x0000",
            prefix: bytes = b"", size_field: bytes = b"") -> bytes:
-    """One tar header with the right check sum; `size_field` replaces the size by other bytes."""
+    """One tar header with the right checksum; `size_field` replaces the size by other bytes."""
     size_field = size_field or b"%011o\0" % size
     block = (name.ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + size_field + b"00000000000\0" + b" " * 8
              + flag + target.ljust(100, b"\0") + magic.ljust(88, b"\0") + prefix).ljust(512, b"\0")
-    return with_check_sum(block)
+    return with_checksum(block)
 
 
-def with_check_sum(block: bytes) -> bytes:
-    """The header with its check sum made right."""
+def with_checksum(block: bytes) -> bytes:
+    """The header with its checksum made right."""
     block = block[:148] + b" " * 8 + block[156:]
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
 
@@ -262,6 +262,51 @@ def multi_platform(images: Sequence[Sample], name: str, left_out: Sequence[int] 
             blobs += more
     index = index_of(entries)
     return layout_of([descriptor(oci.OCI_INDEX, index, annotations={oci.REF_NAME: name})], [blob(index)] + blobs)
+
+
+def attested(images: Sequence[Sample], name: str) -> Members:
+    """An index of images, each with an attestation beside it, as buildx makes it."""
+    entries, blobs = [], []  # type: Tuple[List[Dict[str, Any]], Members]
+    for image in images:
+        data, more = oci_manifest(image)
+        config = json.loads(image.config.decode())
+        platform = {key: config[key] for key in ("architecture", "os")}
+        entries.append(descriptor(oci.OCI_MANIFEST, data, platform=platform))
+        statement = to_json({"about": image.image_id})
+        proof = to_json({"schemaVersion": 2, "mediaType": oci.OCI_MANIFEST,
+                         "config": descriptor(oci.OCI_CONFIG, b"{}"),
+                         "layers": [descriptor("application/vnd.in-toto+json", statement)]})
+        entries.append(descriptor(
+            oci.OCI_MANIFEST, proof, platform={"architecture": "unknown", "os": "unknown"},
+            annotations={"vnd.docker.reference.type": "attestation-manifest",
+                         "vnd.docker.reference.digest": oci.digest_of(data)}))
+        blobs += more + [blob(proof), blob(b"{}"), blob(statement)]
+    root = index_of(entries)
+    return layout_of([descriptor(oci.OCI_INDEX, root, annotations={oci.REF_NAME: name})], [blob(root)] + blobs)
+
+
+SIGNATURE_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
+
+
+def signature(manifest: bytes, layer_type: str = SIGNATURE_LAYER, **more: Any) -> Tuple[bytes, Members]:
+    """What `cosign sign` attaches to a manifest, or, of another layer type, what attest and attach sbom do: the
+    manifest, and all its blobs as members. Nothing in it but the layer's content says what it is attached to."""
+    payload = to_json({"critical": {"image": {"docker-manifest-digest": oci.digest_of(manifest)}}, "type": layer_type})
+    config = to_json({"architecture": "", "os": "", "config": {},
+                      "rootfs": {"type": "layers", "diff_ids": [oci.digest_of(payload)]}})
+    data = to_json(dict({"schemaVersion": 2, "mediaType": oci.OCI_MANIFEST,
+                         "config": descriptor(oci.OCI_CONFIG, config),
+                         "layers": [descriptor(layer_type, payload)]}, **more))
+    return data, [blob(data), blob(config), blob(payload)]
+
+
+def cosign_save(image: Sample, name: str) -> Members:
+    """cosign save: an image and its signature, both of the image's name."""
+    data, blobs = oci_manifest(image)
+    signed, more = signature(data)
+    return layout_of([descriptor(oci.OCI_MANIFEST, content, annotations={
+        oci.REF_NAME: name, "kind": "dev.cosignproject.cosign/" + kind})
+        for content, kind in ((data, "image"), (signed, "sigs"))], blobs + more)
 
 
 def skopeo_dir(image: Sample, *names: str) -> Members:

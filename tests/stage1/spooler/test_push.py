@@ -122,6 +122,14 @@ def test_a_signature_comes_along_with_its_image(fake, client, tmp_path):
             "team/app:1.2", "team/app@" + oci.digest_of(signature)]
 
 
+def test_a_signature_under_cosigns_tag_comes_along_under_it(client, tmp_path):
+    path = samples.write(tmp_path / "app.tar", samples.cosign_save(samples.sample(), "quay.io/team/app:1.2"))
+    data, _ = samples.oci_manifest(samples.sample())
+    for choose in (named, named_by_archive):
+        assert [str(item.name) for item in pushed(client, path, choose=choose)] == [
+            "team/app:1.2", "team/app:%s.sig" % oci.digest_of(data).replace(":", "-")]
+
+
 @pytest.mark.parametrize("data, media_type", (
     (PLAIN_TAR, oci.OCI_LAYER), (gzip.compress(PLAIN_TAR), oci.OCI_LAYER_GZIP),
     (samples.zstd_stored(PLAIN_TAR), oci.OCI_LAYER_ZSTD)))
@@ -174,10 +182,10 @@ def test_any_other_file_becomes_an_artifact_with_its_name_as_title(data, fake, c
     (b"", "values.yaml", "is an empty file"),
     (b"", "app.tar", "is an empty file"),
     (b"<!DOCTYPE html><html>", "app.tar", "is a web page"),
-    (b"key: value\n", "", "is no tar archive"),
-    (PLAIN_TAR[:-1024], "app.tar", "is cut off"),
-    (PLAIN_TAR[:1000], "app.tar", "is cut off"),
-    (gzip.compress(PLAIN_TAR)[:-9], "app.tgz", "is cut off"),
+    (b"key: value\n", "", "is not a tar archive"),
+    (PLAIN_TAR[:-1024], "app.tar", "is truncated"),
+    (PLAIN_TAR[:1000], "app.tar", "is truncated"),
+    (gzip.compress(PLAIN_TAR)[:-9], "app.tgz", "is truncated"),
 ))
 def test_what_is_not_whole_or_not_an_archive_is_refused(data, title, words, client, tmp_path):
     (tmp_path / "x").write_bytes(data)

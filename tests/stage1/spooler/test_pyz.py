@@ -114,7 +114,7 @@ def test_every_image_of_another_registry_is_copied_under_its_names(packed, fake)
     (("push", "app"), b"", 2, "stdin: is empty: kubectl exec needs -i"),
     (("push", "app"), b"<html>", 2, "stdin: is a web page"),
     (("push", "app"), ARCHIVE[:-1024], 2, "error: stdin"),
-    (("push", "app"), ARCHIVE[:2000], 2, "stdin: is cut off"),
+    (("push", "app"), ARCHIVE[:2000], 2, "stdin: is truncated"),
     (("pull", "app"), b"", 2, "app:latest: is not in the registry"),
     (("list", "--registry", "localhost:5000"), b"", 2, "--registry: is not the URL"),
     (("list", "--registry", "http://u:p@h"), b"", 2, "--registry: is not the URL"),

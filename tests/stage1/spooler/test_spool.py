@@ -118,7 +118,7 @@ def test_a_truncated_file_is_read_once_then_given_up(fake, sidecar):
         assert sidecar.files() == ["app.tar"]
     sidecar.after(2)
     assert sidecar.files() == ["failed/app.tar", "failed/app.tar.error"]
-    assert "is cut off" in sidecar.error("app.tar") and sidecar.error("app.tar").count("\n") == 1
+    assert "is truncated" in sidecar.error("app.tar") and sidecar.error("app.tar").count("\n") == 1
     assert [line for line in sidecar.log if line.startswith("failed app.tar: ")] == sidecar.log[-1:]
     assert sidecar.watcher.counts["failed"] == 1
 

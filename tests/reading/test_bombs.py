@@ -1,0 +1,115 @@
+"""Small archives that once took minutes or gigabytes: each is refused, or read, within 2 s and 128 MiB."""
+import gzip
+import hashlib
+import zlib
+
+import pytest
+
+from builder.reading import oci
+from tests.support import bounded, samples
+from tests.support.samples import (blob, descriptor, header, index_of, layout_of, oci_manifest, padded, sample, tar_of,
+                                   to_json)
+
+CPU_SECONDS = 2
+PEAK_BYTES = 128 << 20
+MIB = 1 << 20
+SPARSE_MIB = bytes(MIB - 64) + hashlib.sha512(b"noise").digest()  # gzip leaves a 930th of it, twice a 20,000th
+
+
+def refusal(tmp_path, data, *platforms, cpu_seconds=CPU_SECONDS):
+    """The line that refuses an archive of these bytes, or ""; fails the test where that took too much."""
+    (tmp_path / "a.tar").write_bytes(data)
+    run = bounded.read(tmp_path / "a.tar", *platforms)
+    print("%d bytes: %.1f s, %d MiB" % (len(data), run.cpu_seconds, run.peak_bytes >> 20))
+    assert run.cpu_seconds < cpu_seconds and run.peak_bytes < PEAK_BYTES
+    return run.error
+
+
+def gzipped(size_mib):
+    """Gzip of so many SPARSE_MIB, and the digest of what is in it."""
+    engine, plain = zlib.compressobj(9, zlib.DEFLATED, 31), hashlib.sha256()
+    parts = []
+    for _ in range(size_mib):
+        plain.update(SPARSE_MIB)
+        parts.append(engine.compress(SPARSE_MIB))
+    return b"".join(parts) + engine.flush(), "sha256:" + plain.hexdigest()
+
+
+def pax_member(records):
+    return header(b"pax", len(records), b"x") + padded(records) + header(b"file")
+
+
+EMPTY_RECORDS = b"4 =\n" * (MIB // 4)
+
+
+@pytest.mark.parametrize("members, bytes_at_most", [(1, 2000), (150, 200000)])
+def test_pax_headers_of_many_records_cost_no_more_than_their_bytes(tmp_path, members, bytes_at_most):
+    data = gzip.compress(pax_member(EMPTY_RECORDS) * members + bytes(1024))
+    assert len(data) < bytes_at_most
+    assert "pax records for one member" in refusal(tmp_path, data)
+
+
+def test_as_many_pax_records_as_a_member_may_have_cost_no_more_than_their_bytes(tmp_path):
+    data = gzip.compress(pax_member(b"4 =\n" * 100) * 3000 + bytes(1024))
+    assert "holds files (such as file), but no image" in refusal(tmp_path, data)
+
+
+def nested(width, depth):
+    """Indexes of which each lists all of the level below, twice; the lowest ones an image and what is not there."""
+    manifest, blobs = oci_manifest(sample())
+    below = [descriptor(oci.OCI_MANIFEST, manifest)]
+    absent = [descriptor(oci.OCI_MANIFEST, b"%d" % number) for number in range(width)]
+    for level in range(depth):
+        indexes = [index_of((below + absent) * 2, annotations={"number": "%d %d" % (level, number)})
+                   for number in range(width)]
+        blobs += [blob(index) for index in indexes]
+        below, absent = [descriptor(oci.OCI_INDEX, index) for index in indexes], []
+    return layout_of([dict(below[0], annotations={oci.REF_NAME: samples.NAME})], blobs)
+
+
+@pytest.mark.parametrize("platforms", [(), ("linux/amd64",)], ids=["read", "changed"])
+def test_indexes_that_list_each_other_many_times_over_cost_no_more_than_once(tmp_path, platforms):
+    data = gzip.compress(tar_of(nested(40, 4)))
+    assert len(data) < 40000 and refusal(tmp_path, data, *platforms) == ""
+
+
+def test_more_descriptors_than_an_archive_can_mean_are_refused(tmp_path):
+    data = gzip.compress(tar_of(nested(200, 3)))
+    assert "lists more than 200000 manifests, configs and layers" in refusal(tmp_path, data)
+
+
+def test_one_config_of_many_images_is_read_once(tmp_path):
+    config = b" " * (4 * MIB) + samples.with_layers([]).config
+    items = [samples.item("config.json", [], ["sample:%d" % number]) for number in range(3000)]
+    assert refusal(tmp_path, gzip.compress(tar_of([
+        ("config.json", config), ("manifest.json", to_json(items))]))) == ""
+
+
+def test_two_layers_of_compression_expand_no_more_than_one(tmp_path):
+    inner, _ = gzipped(300)
+    data = gzip.compress(inner)
+    assert 300 * MIB < 1000 * len(inner) < 1000 * 1000 * len(data) and len(data) < 20000
+    assert "expands to more than 268435456 bytes from a file of %d" % len(data) in refusal(tmp_path, data)
+
+
+def test_layers_of_a_compressed_archive_count_with_it(tmp_path):
+    layers = [gzipped(100 + number) for number in range(3)]
+    names = ["%d.tar.gz" % number for number in range(3)]
+    config = to_json({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": [plain for _, plain in layers]}})
+    members = [(name, data) for name, (data, _) in zip(names, layers)]
+    data = gzip.compress(tar_of(members + [("config.json", config),
+                                           ("manifest.json", to_json([samples.item("config.json", names, [])]))]))
+    error = refusal(tmp_path, data, cpu_seconds=2 * CPU_SECONDS)  # 256 MiB are hashed, too
+    assert "2.tar.gz: expands to more than" in error
+
+
+def test_a_member_that_is_there_many_times_is_compared_once_each(tmp_path):
+    data = gzip.compress(samples.member("manifest.json", b"[]") * 10000 + bytes(1024))
+    assert "manifest.json: lists no image" in refusal(tmp_path, data)
+
+
+def test_many_names_of_one_image_cost_no_more_than_their_bytes(tmp_path):
+    manifest, blobs = oci_manifest(sample())
+    entries = [descriptor(oci.OCI_MANIFEST, manifest, annotations={oci.REF_NAME: "sample:%d" % number})
+               for number in range(10000)]
+    assert refusal(tmp_path, tar_of(layout_of(entries, blobs))) == ""
