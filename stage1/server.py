@@ -112,9 +112,14 @@ def log(line: str) -> None:
             pass
 
 
-def shut(connection: socket.socket) -> None:
-    """End a connection from outside: whatever its thread waits for returns at once."""
+def shut(connection: socket.socket, discard: bool) -> None:
+    """End a connection from outside: whatever its thread waits for returns at once.
+
+    `discard` what the client has not read, which the kernel keeps for minutes otherwise: it is memory of the Pod.
+    """
     try:
+        # struct linger in either byte order: on or off, 0 seconds
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([discard]) + bytes(7))
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:  # it has just ended by itself
         pass
@@ -166,7 +171,7 @@ class Bounds:
         if clients:
             connection = min(clients, key=clients.get)
             self.clients.pop(connection, None)  # it may take its time: the next one to go is another
-            shut(connection)
+            shut(connection, True)
         for _ in range(100):
             time.sleep(.0005)
             if threading.active_count() < count:
@@ -177,7 +182,7 @@ class Bounds:
         now = time.monotonic()
         for connection, (since, seconds) in self.clients.copy().items():
             if now > since + seconds:
-                shut(connection)
+                shut(connection, seconds != LINGER_SECONDS)  # last words may still be on their way
 
     def close_request(self, request):
         """The end of every connection."""

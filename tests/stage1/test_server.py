@@ -459,6 +459,13 @@ def test_500_clients_that_never_read_take_little_memory_of_the_kernel(seed):
         assert server.resident_bytes("VmHWM") < 64 << 20
 
 
+def test_what_a_client_does_not_read_is_gone_with_its_connection(seed):
+    """A plain close leaves it in the kernel until the client reads or minutes have passed."""
+    with patched(FEW, seed) as server, server.connections(200, BIG_GET + END):
+        assert answers_at_once(server)
+        assert unsent_bytes(server.port) < 5 << 20
+
+
 @pytest.mark.parametrize("code, options", [
     ("", {}), (PIDS_LIMIT, {}), ("", {"preexec_fn": limit_files(300)}), ("", {"preexec_fn": limit_files(16)})],
     ids=["plain", "40 threads", "300 files", "16 files"])
