@@ -174,10 +174,22 @@ def own_label(text: str) -> Tuple[str, str]:
     return label("--label", text)
 
 
+def interpreter(text: str) -> str:
+    """A path or a name that is looked up in the image's PATH."""
+    if not text or not text.isprintable():
+        raise BuildError("--interpreter %s: is not a path: write e.g. /usr/bin/python3" % ascii(text))
+    return text
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written: bytes of the command line that are not UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def annotation(text: str) -> Tuple[str, str]:
-    """`KEY=VALUE`; the value is any text."""
+    """`KEY=VALUE`; the value is any text that UTF-8 can write."""
     key, equals, value = text.partition("=")
-    if not equals or not is_key(key):
+    if not equals or not is_key(key) or not _is_unicode(value):
         raise BuildError("--annotation %s: is not an annotation: write KEY=VALUE, the key of at most 63 of A-Z, a-z, "
                          "0-9, - _ and ." % ascii(text))
     return key, value
