@@ -55,11 +55,12 @@ class _Node(NamedTuple):
 class Graph:
     """The manifests of one archive."""
 
-    def __init__(self, archive: Archive, member_names: Callable[[str], Tuple[str, ...]]) -> None:
+    def __init__(self, archive: Archive, member_names: Callable[[str], Tuple[str, ...]], is_thin: bool = False) -> None:
         self.misordered: Set[str] = set()  # config digests of images whose layers are not those of the config
         self.attached: Dict[str, str] = {}  # digest of a manifest that is data -> sig, att or sbom
         self._archive = archive
         self._member_names = member_names  # where a digest may lie
+        self._is_thin = is_thin  # configs and layers may be absent: they are elsewhere, and go to `Image.missing`
         self._nodes: Dict[str, _Node] = {}
         self._images: Dict[str, Image] = {}
         self._blobs: Dict[str, Blob] = {}
@@ -172,20 +173,21 @@ class Graph:
         blobs = [self._blob(part, where) for part in [config_entry] + layer_entries]
         absent = [documents.descriptor(part, where)
                   for part, found in zip([config_entry] + layer_entries, blobs) if found is None]
-        needed = [one for one in absent if not _is_foreign(one)]
-        if blobs[0] is None or needed:
+        needed = [one for one in absent if not is_foreign(one)]
+        if not self._is_thin and (blobs[0] is None or needed):
             return _not_whole(root, (needed or absent)[0])
         notes: Tuple[str, ...] = ()
-        if absent:
+        if absent and not needed:
             notes = ("%s: %d layers of %s are fetched by clients from elsewhere, they are not in the archive"
                      % (self._archive.where(), len(absent), root.digest),)
-        platform = self._platform(entry, config_entry, blobs[0], layers, where)
-        if blobs[0].digest in self.misordered:
+        platform = self._platform(entry, config_entry, blobs[0], layers, where) if blobs[0] else ""
+        if blobs[0] and blobs[0].digest in self.misordered:
             notes += ("%s: its layers are not those that its config lists: it may not start" % where,)
         if not platform:
             self.attached.update((root.digest, suffix) for beginning, suffix in _ATTACHED
                                  if layers and layers[0].media_type.startswith(beginning))
-        return _Node(root, blob, True, configs=(blobs[0],), layers=_by_digest(found for found in blobs[1:] if found),
+        return _Node(root, blob, True, configs=tuple(filter(None, blobs[:1])),
+                     layers=_by_digest(found for found in blobs[1:] if found),
                      platform=platform, missing=tuple(absent), subject=subject_of(document, where), notes=notes)
 
     def _platform(self, entry: Dict[str, Any], config_entry: Dict[str, Any], blob: Blob, layers: List[Descriptor],
@@ -282,7 +284,8 @@ def _is_json(blob: Blob) -> bool:
         return reader.read(1) == b"{"
 
 
-def _is_foreign(descriptor: Descriptor) -> bool:
+def is_foreign(descriptor: Descriptor) -> bool:
+    """Whether clients fetch this layer by URL, so that neither an archive nor a registry needs to have it."""
     return any(word in descriptor.media_type for word in _FOREIGN)
 
 

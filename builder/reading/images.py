@@ -25,13 +25,16 @@ _LITTER = ("._", ".DS_Store", "PaxHeader", "__MACOSX")  # what repacking leaves 
 _SAVE = "use docker save, podman save, crane pull or skopeo copy"
 
 
-def read_images(archive: Archive) -> List[Image]:
-    """Every image in the archive, in its order, each name at most once; BuildError if there is none."""
+def read_images(archive: Archive, is_thin: bool = False) -> List[Image]:
+    """Every image in the archive, in its order, each name at most once; BuildError if there is none.
+
+    `is_thin`: an OCI layout may lack configs and layers, because they are where its images go already.
+    """
     place = image_folder(archive)
     if place is None:
         raise refusal(archive)
     if place.has(INDEX):
-        layout = oci_layout.read_layout(place)
+        layout = oci_layout.read_layout(place, is_thin and not place.has(MANIFEST))
         images = _join_platforms(layout.images)
         if place.has(MANIFEST):
             images = _both_halves(place, images, layout.misordered)

@@ -51,8 +51,8 @@ class _Entry(NamedTuple):
     suffix: Optional[str] = None  # of cosign's tag, "" for none, where it is attached to an image; None: it is not
 
 
-def read_layout(archive: Archive) -> Layout:
-    """Every image that index.json leads to."""
+def read_layout(archive: Archive, is_thin: bool = False) -> Layout:
+    """Every image that index.json leads to. `is_thin`: without those of its configs and layers that are absent."""
     if archive.has(_LAYOUT_FILE):
         version = archive.read_json(_LAYOUT_FILE, _MAX_LAYOUT_FILE_BYTES)
         where = archive.where(_LAYOUT_FILE)
@@ -64,7 +64,7 @@ def read_layout(archive: Archive) -> Layout:
     index = documents.checked(archive.read_json(INDEX, MAX_MANIFEST_BYTES), dict, where)
     if "manifests" not in index and "config" in index:
         raise archive.error(INDEX, "is an image manifest, not an index: make the folder with skopeo copy")
-    graph = Graph(archive, lambda digest: ("blobs/" + digest.replace(":", "/"),))
+    graph = Graph(archive, lambda digest: ("blobs/" + digest.replace(":", "/"),), is_thin)
     entries = [_entry(document, graph, where) for document in documents.field(index, "manifests", list, where)]
     return Layout(_whole(_attached(entries), where), frozenset(graph.misordered))
 

@@ -68,7 +68,7 @@ class Opened:
             has_end = archive.has_end_mark
             if self._as_layer and has_end and archive.names() and image_folder(archive) is None:
                 return Content([_layer_image(self._file, self._where)], archive.notes, has_end)
-            return Content(read_images(archive), archive.notes, has_end)
+            return Content(read_images(archive, is_thin=True), archive.notes, has_end)
         except BaseException:
             self.__exit__()
             raise

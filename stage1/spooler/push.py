@@ -3,12 +3,13 @@
 In: a registry and the content of a file; out: what each name leads to now. A push that is interrupted leaves only blobs
 without a name, which the registry's garbage collection removes.
 """
-from typing import Iterable, List, NamedTuple, Optional, Tuple
+from typing import Iterable, List, NamedTuple, Optional, Set, Tuple
 
-from builder.reading.documents import field, parse_object
+from builder.reading.documents import descriptor, field, parse_object
 from builder.reading.errors import BuildError
+from builder.reading.graph import is_foreign
 from builder.reading.images import homes_of, name_images
-from builder.reading.oci import OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
+from builder.reading.oci import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
 from builder.reading.reference import Reference, parse
 from names import Name
 from protocol import Manifest, RegistryError
@@ -57,18 +58,38 @@ def push(registry: Registry, images: Iterable[Tuple[Image, List[Name]]]) -> List
 
 def _push(registry: Registry, image: Image, name: Name) -> Pushed:
     blobs = image.layers + image.configs
+    lacking = [part.digest for part in image.missing if part.media_type not in INDEX_TYPES + MANIFEST_TYPES
+               and not is_foreign(part) and not registry.take_over(name.repository, part.digest)]
+    incomplete = [blob for blob in image.manifests if lacking and _parts_of(blob).intersection(lacking)]
+    if incomplete and image.manifests[0] in incomplete:
+        raise _absent(name, lacking)
     sent = [blob for blob in blobs if registry.upload(name.repository, blob) == SENT]
     for blob in image.manifests[:0:-1]:  # the root, which comes first, is put last
-        registry.put_manifest(name.repository, blob.digest, _manifest(blob))
+        if blob not in incomplete:
+            registry.put_manifest(name.repository, blob.digest, _manifest(blob))
     root = _manifest(image.manifests[0])
     try:
         registry.put_manifest(name.repository, name.reference, root)
     except RegistryError as error:
+        if lacking:
+            raise _absent(name, lacking)
         if not image.missing:
             raise
         raise RegistryError("%s: the archive lacks %d parts of the image: save it for one platform, or for all of them"
                             % (error, len(image.missing)))
     return Pushed(name, root.digest, len(blobs), len(sent), sum(blob.size for blob in sent))
+
+
+def _absent(name: Name, digests: List[str]) -> RegistryError:
+    return RegistryError("%s: neither the archive nor the registry has %s: push what was left out of the archive first"
+                         % (name, ", ".join(digests)))
+
+
+def _parts_of(blob: Blob) -> Set[str]:
+    """The digests of the config and the layers of a manifest; none of an index."""
+    document = parse_object(_manifest(blob).data, blob.digest)
+    parts = [field(document, "config", dict, blob.digest)] + field(document, "layers", list, blob.digest)
+    return {descriptor(part, blob.digest).digest for part in parts if part}
 
 
 def _manifest(blob: Blob) -> Manifest:

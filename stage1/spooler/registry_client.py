@@ -7,6 +7,7 @@ Rule: nothing that the registry answers is believed: digests are computed from t
 that are not legal are left out.
 Spec: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md
 """
+import contextlib
 import hashlib
 import time
 from typing import Any, Callable, Iterator, List, Optional, Pattern, Tuple
@@ -18,7 +19,7 @@ from builder.reading.reference import PATH, TAG
 from protocol import DONE, MAX_ERROR_BYTES, Answer, Manifest, RegistryError, Transient, next_page, refusal
 from session import Session
 from transport import Tls
-from upload import BLOCK_BYTES, THERE, Upload, has_blob
+from upload import BLOCK_BYTES, THERE, Upload, begin, has_blob
 
 PAGE_ENTRIES = 1000  # of a list, asked for at once
 MAX_MANIFEST_BYTES = 4 << 20  # what registries take
@@ -51,25 +52,42 @@ class Registry:
         found = has_blob(self._session, repository, digest)
         if found:
             self._homes[digest] = repository
+        elif self._homes.get(digest) == repository:
+            del self._homes[digest]
         return found
 
     def upload(self, repository: str, blob: Blob) -> str:
         """Bring the blob there; -> THERE if it was, MOUNTED from another repository, or SENT."""
         if self.has_blob(repository, blob.digest):
             return THERE
-        outcome = Upload(self._session, repository, blob, self._home(repository, blob)).run()
+        home = self._home(repository, blob.digest, blob.size >= SEARCH_BYTES)
+        outcome = Upload(self._session, repository, blob, home).run()
         self._homes[blob.digest] = repository
         return outcome
 
-    def _home(self, repository: str, blob: Blob) -> str:
+    def take_over(self, repository: str, digest: str) -> bool:
+        """Whether the repository has the blob, mounted from another one of this registry if need be."""
+        if self.has_blob(repository, digest):
+            return True
+        if digest in self._homes:
+            self.has_blob(self._homes[digest], digest)  # or it is forgotten: images are deleted, too
+        home = self._home(repository, digest, True)
+        if home == repository:
+            return False
+        upload = self._session.retry(lambda: begin(self._session, repository, digest, home))
+        if not upload:
+            return True
+        with contextlib.suppress(RegistryError):  # it mounts nothing, and waits for the bytes
+            self._session.request("DELETE", upload)
+        return False
+
+    def _home(self, repository: str, digest: str, is_worth_a_search: bool) -> str:
         """A repository that has the blob; this one if none is known."""
-        if blob.digest not in self._homes and blob.size >= SEARCH_BYTES:
-            try:
-                any(other != repository and self.has_blob(other, blob.digest)
+        if digest not in self._homes and is_worth_a_search:
+            with contextlib.suppress(RegistryError):  # it lists nothing to us: nothing to gain
+                any(other != repository and self.has_blob(other, digest)
                     for other in self.repositories()[:MAX_SEARCHED])
-            except RegistryError:  # it lists nothing to us: nothing to gain
-                pass
-        return self._homes.get(blob.digest, repository)
+        return self._homes.get(digest, repository)
 
     def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> None:
         """`reference`: a tag, or the manifest's digest."""

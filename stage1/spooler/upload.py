@@ -42,8 +42,10 @@ class Upload:
         if self._in_doubt and self._arrived():
             return SENT
         self._in_doubt = True
-        if not self._url and self._mounted():
-            return MOUNTED
+        if not self._url:
+            self._url, self._offset = begin(self._session, self._repository, self._blob.digest, self._home), 0
+            if not self._url:
+                return MOUNTED
         rest = self._blob.size - self._offset
         count = rest if self._whole else min(rest, CHUNK_BYTES)
         last = count == rest
@@ -73,19 +75,6 @@ class Upload:
             self._restart()
         self._url, self._offset, self._in_doubt = location_of(answer, self._url), offset, False
 
-    def _mounted(self) -> bool:
-        """Begin an upload, unless the registry mounts the blob from another repository."""
-        url = "%s/v2/%s/blobs/uploads/" % (self._session.url, self._repository)
-        if self._home != self._repository:
-            url = with_query(url, mount=self._blob.digest, **{"from": self._home})
-        answer = self._session.request("POST", url, {"Content-Length": "0"})
-        if answer.status == 201:
-            return True
-        if answer.status != 202:
-            raise refusal(answer)
-        self._url, self._offset = location_of(answer, url), 0
-        return False
-
     def _arrived(self) -> bool:
         """After a failure: whether the blob is there after all; if not, where its upload stands."""
         if has_blob(self._session, self._repository, self._blob.digest):
@@ -110,6 +99,20 @@ class Upload:
 def has_blob(session: Session, repository: str, digest: str) -> bool:
     """Whether the repository has the blob."""
     return session.ask("HEAD", "/v2/%s/blobs/%s" % (repository, digest), (200, 404)).status == 200
+
+
+def begin(session: Session, repository: str, digest: str, home: str) -> str:
+    """Begin an upload, unless the registry mounts the blob from the repository `home`; -> URL of the upload, "" if it
+    was mounted."""
+    url = "%s/v2/%s/blobs/uploads/" % (session.url, repository)
+    if home != repository:
+        url = with_query(url, mount=digest, **{"from": home})
+    answer = session.request("POST", url, {"Content-Length": "0"})
+    if answer.status == 201:
+        return ""
+    if answer.status != 202:
+        raise refusal(answer)
+    return location_of(answer, url)
 
 
 def blocks_of(blob: Blob, start: int, count: int) -> Iterator[bytes]:

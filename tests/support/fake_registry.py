@@ -51,6 +51,7 @@ class FakeRegistry:
         self.authorization = ""  # what every request has to bring, if anything
         self.challenge = ""
         self.takes_parts = True
+        self.mounts = True
         self.allows_delete = True
         self.page = 1000
         self.url = ""
@@ -179,7 +180,7 @@ def manifests(handler, fake, method, key, body):
 def upload(handler, fake, method, repository, name, parameters, body):
     if method == "POST":
         data = fake.blobs.get((parameters.get("from"), parameters.get("mount")))
-        if data is not None:
+        if data is not None and fake.mounts:
             fake.blobs[repository, parameters["mount"]] = data
             return reply(handler, 201, b"", {"Location": "/v2/%s/blobs/%s" % (repository, parameters["mount"])})
         name = "u%d" % len(fake.requests)
@@ -188,6 +189,9 @@ def upload(handler, fake, method, repository, name, parameters, body):
     if name not in fake.uploads:
         return missing(handler, "BLOB_UPLOAD")
     data = fake.uploads[name]
+    if method == "DELETE":
+        del fake.uploads[name]
+        return reply(handler, 204)
     if method == "PATCH" and not fake.takes_parts:
         return reply(handler, 405, error("UNSUPPORTED", "no parts"))
     said = handler.headers.get("Content-Range")

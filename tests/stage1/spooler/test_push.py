@@ -85,6 +85,65 @@ def test_an_incomplete_index_that_the_registry_refuses_is_explained(fake, client
         pushed(client, path)
 
 
+def thin(path, members, absent):
+    """An archive without the blobs of these digests."""
+    return samples.write(path, [member for member in members
+                                if member[0].rpartition("/")[2] not in {digest.partition(":")[2] for digest in absent}])
+
+
+def layers_and_config_of(fake):
+    document = manifest_of(fake, "team/app", "1.2")
+    return [part["digest"] for part in document["layers"] + [document["config"]]]
+
+
+@pytest.mark.parametrize("absent", ((0,), (0, 1), (0, 1, 2)))
+@pytest.mark.parametrize("repository", ("team/app", "elsewhere"))
+def test_a_thin_archive_is_pushed_where_the_registry_has_what_it_lacks(repository, absent, fake, connect, tmp_path):
+    members = samples.layout(samples.sample())
+    whole = pushed(connect(fake.url), samples.write(tmp_path / "whole.tar", members))[0]
+    digests = [layers_and_config_of(fake)[number] for number in absent]
+    fake.manifests.clear()
+    fake.blobs = {(repository, digest): data for (_, digest), data in fake.blobs.items() if digest in digests}
+    result = pushed(connect(fake.url), thin(tmp_path / "thin.tar", members, digests))[0]
+    assert (result.digest, result.sent_count) == (whole.digest, 3 - len(absent))
+    assert {("team/app", digest) for digest in layers_and_config_of(fake)} <= set(fake.blobs)
+
+
+def test_what_a_thin_archive_and_the_registry_lack_is_named_in_one_line(fake, client, tmp_path):
+    members = samples.layout(samples.sample())
+    pushed(client, samples.write(tmp_path / "whole.tar", members))
+    digests = layers_and_config_of(fake)[:2]
+    fake.manifests.clear()
+    fake.blobs.clear()
+    with pytest.raises(RegistryError) as failure:
+        pushed(client, thin(tmp_path / "thin.tar", members, digests))
+    assert str(failure.value).startswith("team/app:1.2: neither the archive nor the registry has " + ", ".join(digests))
+    assert not fake.manifests and not fake.blobs and not fake.uploads
+
+
+def test_a_registry_that_mounts_nothing_is_left_without_an_upload(fake, client, tmp_path):
+    members = samples.layout(samples.sample())
+    pushed(client, samples.write(tmp_path / "whole.tar", members))
+    (digest, *_) = layers_and_config_of(fake)
+    fake.blobs = {("elsewhere", digest): fake.blobs["team/app", digest]}
+    fake.mounts = False
+    with pytest.raises(RegistryError, match="neither the archive nor the registry has " + digest):
+        pushed(client, thin(tmp_path / "thin.tar", members, [digest]))
+    assert fake.sent("DELETE") and not fake.uploads
+
+
+def test_an_index_is_pushed_with_the_layers_of_one_platform_only_where_the_registry_takes_that(fake, client, tmp_path):
+    both = [samples.sample("a"), samples.sample("b", platform="linux/arm64")]
+    members = samples.multi_platform(both, samples.NAME)
+    lost = [oci.digest_of(layer) for layer in map(samples.gzipped, both[1].layers)]
+    path = thin(tmp_path / "thin.tar", members, lost)
+    assert len(pushed(client, path)) == 1
+    assert len([path for path in fake.sent("PUT") if "/manifests/" in path]) == 2  # of the whole one, and of the index
+    fake.faults = [("PUT", "manifests/1.2", 400)]
+    with pytest.raises(RegistryError, match="neither the archive nor the registry has " + lost[0]):
+        pushed(client, path)
+
+
 def test_the_tag_is_put_last(fake, client, tmp_path):
     both = [samples.sample("a"), samples.sample("b", platform="linux/arm64")]
     pushed(client, samples.write(tmp_path / "app.tar", samples.multi_platform(both, samples.NAME)))

@@ -331,10 +331,10 @@ def test_in_a_full_folder_a_file_that_needs_room_is_tried_again_then_kept(fake, 
 def test_a_bug_with_one_file_is_a_line_and_the_next_file_goes_on(fake, sidecar, monkeypatch):
     read_images = content.read_images
 
-    def fail(archive):
+    def fail(archive, **more):
         if "app.tar" in archive.path:
             raise ZeroDivisionError("\x1b[31m")
-        return read_images(archive)
+        return read_images(archive, **more)
     monkeypatch.setattr(content, "read_images", fail)
     line = costs_one_line(sidecar, fake, "app.tar", ARCHIVE)
     assert "internal error: ZeroDivisionError: \\x1b[31m" in line
