@@ -219,7 +219,8 @@ def registry_of(options: argparse.Namespace) -> Optional[persistent_registry.Wan
 def add_runner_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--image", type=site.image,
                        help="image that runs the injector: on the nodes already, with Python 3.6 or newer in it")
-    group.add_argument("--interpreter", type=site.interpreter, metavar="PATH", help="its Python (default: python3, or as is known)")
+    group.add_argument("--interpreter", type=site.interpreter, metavar="PATH",
+                       help="its Python (default: python3, or as is known)")
     group.add_argument("--cluster", action="append", default=[], metavar="FILE", help=(
         "what `%s` says, or - for stdin: choose by it, and check what the cluster would refuse (may be repeated; "
         "with `kubectl get configmap kube-proxy -n kube-system -o json` kube-proxy's mode is known as well)" % COMMAND))

@@ -164,7 +164,9 @@ def names_documents(order: Order, result: Result) -> Iterator[Tuple[str, writer.
     whose = names.owner(site, result.plan.instance)
     if order.registry:
         whose = persistent_registry.names_owner(site)
-    found = names.objects(site, whose, result.decision.runners[0], references, {}, pyz.read_mirror())
+    digests = {reference: image.root.digest for image in result.images if not image.rebuilt
+               for reference in image.references}
+    found = names.objects(site, whose, result.decision.runners[0], references, digests, pyz.read_mirror())
     yield from writer.with_code(found, b"")
 
 

@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from builder.output import reader
 from builder.payload.contents import Contents, digest_of as contents_digest, to_text
 from builder.payload.packing import Packed, outline
 from builder.kubernetes.runner import Runner
+from builder.kubernetes.site import POLICY, Site
 from builder.reading.oci import blob_of, digest_of
 from tests.support import builds, dumps, samples
 
@@ -257,3 +259,13 @@ def test_what_the_cluster_refuses_leaves_nothing_behind(tmp_path):
     assert os.listdir(tmp_path) == ["a.tar"]
     result, _ = builds.build(tmp_path, site=builds.Site(node_port=31998), cluster=cluster)
     assert result.plan.site.expose == "nodeport" and result.decision.runners[0].image == "python:3"
+
+
+@pytest.mark.parametrize("members, known", [(samples.layout(samples.sample("a"), samples.NAME), True),
+                                            (samples.crane(samples.sample("a"), samples.NAME), False)])
+def test_the_policy_knows_an_image_by_digest_only_where_that_is_the_published_one(tmp_path, members, known):
+    archive = samples.write(tmp_path / "mine.tar", members)
+    order = builds.order(tmp_path, site=Site(builds.IMAGE, names=POLICY))._replace(archives=[("", archive)])
+    result = pipeline.build(order, io.BytesIO(), lambda *_: None)
+    text = (tmp_path / "out" / "70-policy-1.yaml").read_text(encoding="utf-8")
+    assert ('"sample@%s": ' % result.images[0].root.digest in text) is known

@@ -92,7 +92,8 @@ def _image(archive: Archive, item: Item, configs: Dict[Entry, _Config], known: D
     return Image(references=tuple(str(reference) for reference in item.references),
                  root=Descriptor(media_type, root.digest, root.size), manifests=(root,), configs=(config_blob,),
                  layers=tuple({layer.blob.digest: layer.blob for layer in layers}.values()),
-                 platforms=(config.platform,) if config.platform else (), missing=(), subject="", notes=notes)
+                 platforms=(config.platform,) if config.platform else (), missing=(), subject="", notes=notes,
+                 rebuilt=True)
 
 
 def _config(archive: Archive, name: str) -> _Config:

@@ -203,7 +203,8 @@ def _index_of(images: List[Image]) -> Image:
                       separators=(",", ":")).encode("ascii")
     root = blob_of(data)
     merged = _merged(images)
-    return merged._replace(root=Descriptor(OCI_INDEX, root.digest, root.size), manifests=(root,) + merged.manifests)
+    return merged._replace(root=Descriptor(OCI_INDEX, root.digest, root.size), manifests=(root,) + merged.manifests,
+                           rebuilt=True)
 
 
 def _platform_entry(platform: str) -> Dict[str, Any]:

@@ -62,6 +62,7 @@ class Image(NamedTuple):
     subject: str  # digest of the manifest that this one refers to (signature, SBOM), else ""
     notes: Tuple[str, ...]  # one line each, what the user should know, beginning with the file or name concerned
     tags: Tuple[str, ...] = ()  # bare ones, without a repository, which images.name_images adds
+    rebuilt: bool = False  # whether its root was written here: then nobody else knows its digest
 
 
 def digest_of(data: bytes, algorithm: str = "sha256") -> str:

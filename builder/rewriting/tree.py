@@ -120,7 +120,8 @@ def changed(image: Image, tree: Tree, blobs: Iterable[Blob], option: str) -> Ima
             kind.update((entry["digest"], known[entry["digest"]]) for entry in entries if entry["digest"] in known)
     note = "%s: %s: its digest was %s and is now %s" % (called(image), option, image.root.digest, tree.digest)
     return image._replace(
-        root=Descriptor(image.root.media_type, tree.blob.digest, tree.blob.size), manifests=tuple(manifests),
+        rebuilt=True, root=Descriptor(image.root.media_type, tree.blob.digest, tree.blob.size),
+        manifests=tuple(manifests),
         configs=tuple(configs.values()), layers=tuple(layers.values()), notes=image.notes + (note,),
         missing=tuple(absent for absent in image.missing if absent.digest in listed))
 
