@@ -14,7 +14,8 @@ BUFFER_BYTES = 1 << 20
 HEAD = re.compile(rb"HTTP/1\.[01] 200 .*?\r\n\r\n", re.DOTALL)
 LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n", re.IGNORECASE)
 GIVE_UP_SECONDS = 120
-ACCEPT = "application/vnd.oci.image.manifest.v1+json, */*"  # Docker's registry gives an OCI manifest only who names it
+# Docker's registry gives an OCI manifest only to a client that names the type.
+ACCEPT = "application/vnd.oci.image.manifest.v1+json, */*"
 
 
 class Outcome(NamedTuple):

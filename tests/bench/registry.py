@@ -274,7 +274,7 @@ def seconds_of(action: Any, rounds: int) -> float:
     return sorted(found)[rounds // 2]
 
 
-# --- what is told
+# --- the report
 
 def table(result: Dict[str, Any]) -> str:
     names = result["servers"]
@@ -292,7 +292,7 @@ def table(result: Dict[str, Any]) -> str:
         ours = row["servers"][names[0]][unit]
         ratios = ["%10.2f" % (ours / (row["servers"][name][unit] or float("inf"))) for name in names[1:]]
         lines.append("%-28s" % row["case"] + "".join(cells) + "".join(ratios))
-    lines.append("(throughput, latency p50/p99 of whole answers; last columns: this injector in terms of the others)")
+    lines.append("(throughput, latency p50/p99 of whole answers; last columns: this injector divided by the others)")
     lines.append("")
     for title, key, form in (("CPU s per GB, 8 MiB, 16", "cpu_seconds_per_gigabyte", "%.2f"),
                              ("resident MiB, %d clients" % CLIENTS_AT_ONCE, "resident_mebibytes", "%.0f")):

@@ -1,28 +1,41 @@
 """The life of the Pod: it runs as PID 1, unprivileged, on a read-only root (pod.py)."""
 import contextlib
+import hashlib
 import http.client
 import json
 import signal
 import subprocess
 import sys
+import threading
 
 from tests.e2e.conftest import STOPPED_SECONDS
 from tests.e2e.programs import free_port, is_registry, wait_until
 
 
 def test_the_pod_ends_at_once_though_connections_are_open(pods):
-    pod, told = pods("oci-archive")
+    pod, _ = pods("oci-archive")
     with pod.running() as (daemon, address), contextlib.ExitStack() as stack:
-        silent, idle, reading = [stack.enter_context(contextlib.closing(http.client.HTTPConnection(address)))
-                                 for _ in range(3)]
+        silent, idle = [stack.enter_context(contextlib.closing(http.client.HTTPConnection(address))) for _ in range(2)]
         silent.connect()
         idle.request("GET", "/v2/registry/manifests/2")
-        manifest = json.loads(idle.getresponse().read())
-        (layer,) = manifest["layers"]
-        reading.request("GET", "/v2/registry/blobs/" + layer["digest"])
-        with reading.getresponse() as response:
-            assert len(response.read(1)) == 1
-            assert daemon.terminate() < STOPPED_SECONDS
+        idle.getresponse().read()
+        assert daemon.terminate() < STOPPED_SECONDS
+
+
+def test_a_pull_in_flight_is_whole_though_the_pod_ends(pods):
+    pod, _ = pods("oci-archive")
+    with pod.running() as (daemon, address), \
+            contextlib.closing(http.client.HTTPConnection(address)) as connection:
+        connection.request("GET", "/v2/registry/manifests/2")
+        (layer,) = json.loads(connection.getresponse().read())["layers"]
+        connection.request("GET", "/v2/registry/blobs/" + layer["digest"])
+        with connection.getresponse() as response:
+            start = response.read(1)
+            ending = threading.Thread(target=daemon.terminate)
+            ending.start()
+            body = start + response.read()
+            ending.join()
+        assert "sha256:" + hashlib.sha256(body).hexdigest() == layer["digest"]
 
 
 def test_a_second_run_of_the_pod_serves_what_the_first_one_unpacked(pods):

@@ -138,17 +138,17 @@ def test_manifests_of_every_registered_digest_are_served(algorithm):
 
 
 @pytest.mark.parametrize("media_type", oci.MANIFEST_TYPES + oci.INDEX_TYPES)
-@pytest.mark.parametrize("told_by", ["manifest", "descriptor"])
-def test_a_manifest_is_served_under_its_own_type(media_type, told_by):
-    data = samples.to_json({"mediaType": media_type} if told_by == "manifest" else {})
-    root = dict(samples.descriptor(media_type if told_by == "descriptor" else oci.OCI_MANIFEST, data),
+@pytest.mark.parametrize("stated_by", ["manifest", "descriptor"])
+def test_a_manifest_is_served_under_its_own_type(media_type, stated_by):
+    data = samples.to_json({"mediaType": media_type} if stated_by == "manifest" else {})
+    root = dict(samples.descriptor(media_type if stated_by == "descriptor" else oci.OCI_MANIFEST, data),
                 annotations={oci.REF_NAME: "docker.io/library/x:1"})
     table = table_of(samples.layout_of([root], [samples.blob(data)]))
     assert table.answer("GET", "/v2/x/manifests/1", {}).headers["Content-Type"] == media_type
 
 
 @pytest.mark.parametrize("content, media_type", [({"manifests": []}, oci.OCI_INDEX), ({}, oci.OCI_MANIFEST)])
-def test_a_manifest_without_any_type_is_told_by_its_content(content, media_type):
+def test_a_manifest_without_any_type_is_stated_by_its_content(content, media_type):
     data = samples.to_json(content)
     root = dict(samples.descriptor("", data), annotations={oci.REF_NAME: "docker.io/library/x:1"})
     table = table_of(samples.layout_of([root], [samples.blob(data)]))

@@ -316,7 +316,8 @@ def test_the_largest_head_is_taken(server):
 # --- time: `hasty` has short deadlines, so that nothing here waits for long
 
 IMPORT = "import sys; sys.path.insert(0, %r); import server; del sys.path[0]\n" % str(injector.STAGE1)
-HASTY = IMPORT + ("server.HEAD_SECONDS, server.IDLE_SECONDS, server.SLICE_SECONDS, server.LINGER_SECONDS = .4, .5, .6, .7")
+HASTY = IMPORT + ("server.HEAD_SECONDS, server.IDLE_SECONDS = .4, .5\n"
+                  "server.SLICE_SECONDS, server.LINGER_SECONDS = .6, .7")
 SOON = 10  # seconds: a deadline, a sweep that comes twice a second, and a busy machine
 
 
@@ -796,7 +797,7 @@ class Page(html.parser.HTMLParser):
             self.rows[-1][-1] += data
 
 
-def test_the_root_tells_a_person_what_can_be_pulled_from_here(server):
+def test_the_root_shows_a_person_what_can_be_pulled_from_here(server):
     reply = injector.Reply(server.exchange(b"GET / HTTP/1.1\r\nHost: 127.0.0.1:31999\r\n" + LAST))
     assert (reply.status, reply.headers["content-type"]) == (200, "text/html")
     page = Page(reply.body.decode("ascii"))

@@ -119,7 +119,7 @@ def test_sigterm_ends_an_unpacking(sent, tmp_path):
         process = unpacking(sent, tmp_path / "seed")
         wait_for_lock(process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(STOP_SECONDS) == 128 + signal.SIGTERM
+        assert process.wait(injector.on_this_machine(STOP_SECONDS)) == 128 + signal.SIGTERM
         assert process.communicate() == (b"", None)
 
 
@@ -169,12 +169,13 @@ def test_a_clock_that_jumps_changes_nothing(sent, tmp_path):
 # --- arguments and exit status
 
 @pytest.mark.parametrize("stage", ("",) + STAGES)
-def test_help_tells_the_stages_and_every_option_with_its_default(stage):
+def test_help_prints_the_stages_and_every_option_with_its_default(stage):
     status, out, err = injector.run(stage, "--help", env={"COLUMNS": "120"})
     assert (status, err) == (0, "")
     for name in STAGES:
         assert name in out
-    for flag, default in (("--chunks", "/chunks"), ("--contents", "/chunks/contents.json"), ("--digest", ""), ("--seed", "/seed"), ("--listen", ":31999")):
+    for flag, default in (("--chunks", "/chunks"), ("--contents", "/chunks/contents.json"), ("--digest", ""),
+                          ("--seed", "/seed"), ("--listen", ":31999")):
         wanted = flag != "--seed" and stage and (flag == "--listen") != (stage == "serve")
         assert (flag in out) != bool(wanted)
         assert wanted or "(default: %s)" % default in out or not default
@@ -258,7 +259,7 @@ def test_it_serves_from_a_seed_and_a_root_that_it_cannot_write(tmp_path):
     assert sorted((str(path), path.stat().st_mtime_ns) for path in (tmp_path / "seed").rglob("*")) == before
 
 
-def test_the_first_lines_tell_what_is_served(tmp_path):
+def test_the_first_lines_name_what_is_served(tmp_path):
     seed = injector.seed_of(tmp_path, samples.layout(IMAGE, "docker.io/library/sample:1"))
     (descriptor,) = json.loads((tmp_path / "index.json").read_text())["manifests"]
     with injector.serving(seed) as server:
