@@ -32,7 +32,7 @@ from builder.kubernetes.workloads import READY_TIMEOUT, Plan, controller, node_p
 from builder.reading.oci import Image
 from builder.kubernetes.quantity import MIB, QUANTITY, number
 from builder.reading.reference import parse
-from builder.kubernetes.site import NAME, Site, subdomain
+from builder.kubernetes.site import NAME, SERVED, Site, subdomain
 
 REGISTRY, SPOOLER = NAME + "-registry", "spooler"
 SPOOLER_FILE = "spooler.pyz"
@@ -183,6 +183,8 @@ def _spooler(site: Site, runner: Runner) -> Object:
         [read_only("code", CODE), {"name": "spool", "mountPath": SPOOL}] + host_mounts(runner))
     spooler.update(ports=[{"name": "health", "containerPort": ports.HEALTH}],
                    readinessProbe=probe("/ready", "health", 5), livenessProbe=probe("/live", "health", 30))
+    if site.names != SERVED:  # what is pushed and copied is to be found under the host's name, too
+        spooler.update(env=_environment({"SEEDPOD_SPOOLER_WITH_HOST": "1"}))
     return spooler
 
 

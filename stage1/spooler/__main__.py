@@ -8,6 +8,7 @@ Exit status: 0 done; 2 the input or the options are wrong; 1 the registry refuse
 SIGTERM. Errors are one line on stderr, `error: WHERE: what: what to do`. A traceback is a bug.
 """
 import argparse
+import functools
 import contextlib
 import os
 import select
@@ -45,15 +46,17 @@ OPTIONS = (
     ("--client-key", "", "PEM file"),
     ("--retry-seconds", 120.0, "how long to try again what may pass by itself"),
 )
+WITH_HOST = ("--with-host", False, "name the images of an archive with their registry's host as well")
 AS_LAYER = ("--as-layer", False, "push a tar that holds no image as an image of one layer")
 SPOOL_OPTIONS = (
     ("--settle-seconds", 2.0, "a whole archive is taken when it has not changed for so long"),
     ("--give-up-seconds", 30.0, "any other file is taken or refused then"),
     ("--health-port", 5001, "where /live and /ready are answered"),
     ("--use-archive-names", False, "name images as the archive does, not as the file is called"),
+    WITH_HOST,
     AS_LAYER,
 )
-PUSH_OPTIONS = (("--title", "", "push the file as an artifact of this name, whatever is in it"), AS_LAYER)
+PUSH_OPTIONS = (("--title", "", "push the file as an artifact of this name, whatever is in it"), WITH_HOST, AS_LAYER)
 COPY_OPTIONS = (("--source", "http://seedpod:31998", "URL of the other registry"),)
 PULL_OPTIONS = (
     ("--format", FORMATS[0], " or ".join(FORMATS)),
@@ -64,7 +67,8 @@ PULL_OPTIONS = (
 def spool(registry: Registry, options: Any) -> None:
     os.listdir(options.spool)  # a folder that is not there would look like an empty one
     folder = Spool(options.spool, options.settle_seconds, options.give_up_seconds, time.monotonic)
-    watcher = Watcher(folder, registry, options.use_archive_names, options.as_layer, log)
+    by_archive = functools.partial(named_by_archive, with_host=options.with_host)
+    watcher = Watcher(folder, registry, by_archive if options.use_archive_names else named, options.as_layer, log)
     serve_health(options.health_port, watcher.counts)
     log("watching %s for %s" % (options.spool, registry.url))
     while True:
@@ -76,11 +80,11 @@ def push_stream(registry: Registry, options: Any) -> None:
     name = parse_name(options.name) if options.name else None
     with open(STDIN, "rb", closefd=False) as stream:
         push_parts(registry, iter(lambda: stream.read(BLOCK_BYTES), b""), "stdin", name, options.title,
-                   options.as_layer)
+                   options.as_layer, options.with_host)
 
 
 def push_parts(registry: Registry, parts: Iterable[bytes], where: str, name: Optional[Name], title: str = "",
-               as_layer: bool = False) -> None:
+               as_layer: bool = False, with_host: bool = False) -> None:
     """Push an archive that comes in parts: all of it has to be there before it can be read."""
     with tempfile.TemporaryFile() as file:
         file.writelines(parts)
@@ -88,7 +92,7 @@ def push_parts(registry: Registry, parts: Iterable[bytes], where: str, name: Opt
             raise BuildError("%s: is empty: kubectl exec needs -i, and < FILE after the command" % where)
         file.flush()
         with Opened(file, where, title, bool(title), as_layer) as content:
-            images = named(content.images, name) if name else named_by_archive(content.images, None)
+            images = named(content.images, name) if name else named_by_archive(content.images, None, with_host)
             done = push(registry, images)
     for pushed in done:
         say(line_of(pushed))

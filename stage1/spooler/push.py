@@ -10,7 +10,7 @@ from builder.reading.errors import BuildError
 from builder.reading.graph import is_foreign
 from builder.reading.images import homes_of, name_images
 from builder.reading.oci import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
-from builder.reading.reference import Reference, parse
+from builder.reading.reference import PATH, Reference, parse
 from names import Name
 from protocol import Manifest, RegistryError
 from registry_client import Registry
@@ -39,16 +39,28 @@ def named(images: List[Image], name: Name) -> List[Tuple[Image, List[Name]]]:
         Name(name.repository, reference) for reference in image.tags or (image.root.digest,)]) for image in images]
 
 
-def named_by_archive(images: List[Image], name: Optional[Name]) -> List[Tuple[Image, List[Name]]]:
-    """The images under their own names without the host; those that have none get `name`, if there is one."""
+def named_by_archive(images: List[Image], name: Optional[Name], with_host: bool = False) \
+        -> List[Tuple[Image, List[Name]]]:
+    """The images under their own names without the host; those that have none get `name`, if there is one.
+
+    `with_host`: under their names with the host as well, where a mirror of that host looks for them.
+    """
     if name is None and any(not image.references and not image.subject for image in images):
         raise BuildError("%s: the archive has no name for this image: give it one" % images[0].root.digest)
     name = name or Name("", "")
     images = name_images(images, Reference(NO_HOST, name.repository, name.reference, ""))
-    names = [[Name(reference.path, reference.tag) for reference in map(parse, image.references)] for image in images]
+    names = [[name for reference in map(parse, image.references) for name in _names(reference, with_host)]
+             for image in images]
     found = [(image, own or [Name(names[home][0].repository, image.root.digest)])
              for image, own, home in zip(images, names, homes_of(images))]
     return sorted(found, key=lambda pair: not pair[0].references)
+
+
+def _names(reference: Reference, with_host: bool) -> List[Name]:
+    """A host with a port has no place in a repository's name."""
+    full = "%s/%s" % (reference.host.lower(), reference.path)
+    hosted = with_host and reference.host != NO_HOST and PATH.fullmatch(full)
+    return [Name(reference.path, reference.tag)] + ([Name(full, reference.tag)] if hosted else [])
 
 
 def push(registry: Registry, images: Iterable[Tuple[Image, List[Name]]]) -> List[Pushed]:

@@ -7,16 +7,18 @@ twice that the registry has.
 Rule: whatever one file raises costs one line of log; the next file goes on.
 """
 import os
-from typing import BinaryIO, Callable
+from typing import BinaryIO, Callable, List, Tuple
 
 from builder.reading.errors import BuildError, shown
+from builder.reading.oci import Image
 from content import Opened
 from names import DELETE_MARK, Name, name_of_file, parse_name
 from protocol import RegistryError
-from push import Pushed, named, named_by_archive, push
+from push import Pushed, push
 from registry_client import Registry
 from spool import File, Spool
 
+Choose = Callable[[List[Image], Name], List[Tuple[Image, List[Name]]]]
 Log = Callable[[str], None]  # one line for each event
 
 
@@ -24,10 +26,11 @@ class Watcher:
     """`counts`: what /ready shows, `waiting` as of now, the others since the start. Used by one thread; `counts` may
     be read by others."""
 
-    def __init__(self, spool: Spool, registry: Registry, use_archive_names: bool, as_layer: bool, log: Log) -> None:
+    def __init__(self, spool: Spool, registry: Registry, choose: Choose, as_layer: bool, log: Log) -> None:
+        """`choose`: names the images of a file, as `named` does."""
         self._spool = spool
         self._registry = registry
-        self._use_archive_names = use_archive_names
+        self._choose = choose
         self._as_layer = as_layer
         self._log = log
         self.counts = {"answers": False, "waiting": 0, "pushed": 0, "deleted": 0, "failed": 0}  # type: Dict[str, Any]
@@ -85,8 +88,7 @@ class Watcher:
         with Opened(reader, where, title, as_layer=self._as_layer) as content:
             if not content.has_end and not file.given_up:
                 return False
-            choose = named_by_archive if self._use_archive_names else named
-            done = push(self._registry, choose(content.images, name))
+            done = push(self._registry, self._choose(content.images, name))
         for note in content.notes:
             self._log("note %s" % note)
         for pushed in done:

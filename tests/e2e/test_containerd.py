@@ -8,6 +8,7 @@ import pytest
 from builder.zipapp import pyz
 from tests.e2e.images import NAME
 from tests.e2e.programs import STOP_SECONDS, free_port, is_registry
+from tests.e2e.site import PLAIN, Site
 
 NATIVE = ["--snapshotter", "native"]  # overlayfs cannot lie on the overlayfs of a container, where CI may run
 
@@ -107,3 +108,17 @@ def test_containerd_starts_the_image_and_its_registry_answers(form, ctr, served,
         daemon.wait_until(lambda: is_registry(address))
         ctr("task", "kill", "--signal", "SIGKILL", "started")
         daemon.process.wait(STOP_SECONDS)
+
+
+def test_the_original_name_is_pulled_from_the_registry_that_stays_once_the_seed_is_gone(
+        ctr, saved, sandbox, needs, tmp_path):
+    needs("docker-registry")
+    spooler = tmp_path / "spooler.pyz"
+    spooler.write_bytes(pyz.pack(pyz.read_spooler()))
+    site = Site(sandbox, tmp_path, PLAIN, spooler)
+    with site.registry(), open(saved.archives["docker-archive"], "rb") as archive:
+        pushed = site.run("push", "--with-host", stdin=archive).decode()
+        assert "docker.io/library/registry:2" in pushed
+        with mirrored(tmp_path / "node", "http://127.0.0.1:%d/v2/docker.io" % site.port) as hosts:
+            ctr("images", "pull", "--hosts-dir", hosts, *NATIVE, NAME)
+    assert image_id(ctr, NAME) == saved.image_id

@@ -232,3 +232,11 @@ def test_the_commands_come_in_order():
     assert told[-1].endswith(" -l app.kubernetes.io/managed-by=seedpod")
     everywhere = PLAN._replace(site=PLAN.site._replace(expose="hostnetwork"))
     assert list(persistent_registry.commands(everywhere, PYTHON).values())[1].endswith(" push < ARCHIVE")
+
+
+@pytest.mark.parametrize("names, value", [("served", None), ("policy", "1"), ("mirror", "1")])
+def test_the_spooler_stores_images_under_their_hosts_where_manifests_keep_their_names(names, value):
+    found = objects(PLAN._replace(site=PLAN.site._replace(names=names)))
+    (spooler,) = [container for container in pod_of(found)["containers"] if container["name"] == "spooler"]
+    variables = {variable["name"]: variable["value"] for variable in spooler.get("env", ())}
+    assert variables.get("SEEDPOD_SPOOLER_WITH_HOST") == value

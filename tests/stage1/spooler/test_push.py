@@ -1,4 +1,5 @@
 """stage1/spooler/content, push and pull: any file goes in, an archive comes out."""
+import functools
 import gzip
 import io
 import json
@@ -161,6 +162,17 @@ def test_several_images_need_their_own_names(fake, client, tmp_path):
     results = pushed(client, path, choose=named_by_archive)
     assert sorted(str(item.name) for item in results) == ["library/one:1", "team/other:2"]
     assert manifest_of(fake, "team/other", "2")["config"]["digest"] == other.image_id
+
+
+@pytest.mark.parametrize("name, names", [
+    ("quay.io/team/other:2", ["quay.io/team/other:2", "team/other:2"]),
+    ("docker.io/library/one:1", ["docker.io/library/one:1", "library/one:1"]),
+    ("host:5000/a:1", ["a:1"])])
+def test_for_a_mirror_images_are_named_with_their_host_as_well(fake, client, tmp_path, name, names):
+    path = samples.write(tmp_path / "app.tar", samples.crane(samples.sample(), name))
+    results = pushed(client, path, choose=functools.partial(named_by_archive, with_host=True))
+    assert sorted(str(item.name) for item in results) == names
+    assert len({item.digest for item in results}) == 1
 
 
 def test_an_image_without_a_name_gets_that_of_its_file_or_is_refused(client, tmp_path):

@@ -12,6 +12,7 @@ from tests.support.fake_registry import FakeRegistry, running
 import content
 import spool
 from registry_client import Registry
+from push import named, named_by_archive
 from spool import Spool
 from watch import Watcher
 
@@ -25,13 +26,13 @@ class Sidecar:
     def __init__(self, folder, client, clock):
         self.folder, self.client, self.clock = folder, client, clock
         folder.mkdir()
-        self.use_archive_names = self.as_layer = False
+        self.choose, self.as_layer = named, False
         self.log = []
         self.restart()
 
     def restart(self):
         folder = Spool(str(self.folder), SETTLE, GIVE_UP, self.clock)
-        self.watcher = Watcher(folder, self.client, self.use_archive_names, self.as_layer, self.log.append)
+        self.watcher = Watcher(folder, self.client, self.choose, self.as_layer, self.log.append)
 
     def after(self, seconds):
         """One look now, one when that time is over."""
@@ -77,7 +78,7 @@ def test_several_files_at_once(fake, sidecar):
 
 
 def test_the_names_of_the_archive(fake, sidecar):
-    sidecar.use_archive_names = True
+    sidecar.choose = named_by_archive
     sidecar.restart()
     sidecar.put("whatever.tar", ARCHIVE)
     sidecar.after(SETTLE)
