@@ -91,7 +91,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         registry = persistent_registry.image_of(order.registry, images) if order.registry else ""
         command = persistent_registry.command_of(registry, images) if registry else []
         decision = decided(order, images)
-        notes += checked_manifests(order, images, served, decision.site)
+        notes += checked_manifests(order, images, served, decision.site) + names.notes(decision.site)
         code = pyz.pack(pyz.read_stage1())
 
         def plan_of(segments: Sequence[Segment]) -> workloads.Plan:

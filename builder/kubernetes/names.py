@@ -11,7 +11,7 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
 from builder.kubernetes import file_names, policy
 from builder.kubernetes.exposure import LOOPBACK
-from builder.kubernetes.manifest import Object, labels, manifest
+from builder.kubernetes.manifest import LABELS, Object, labels, manifest
 from builder.kubernetes.pod import container, pod_spec
 from builder.kubernetes.quantity import MIB
 from builder.kubernetes.runner import Runner, host_mounts, host_volumes, inline
@@ -38,6 +38,17 @@ class Owner(NamedTuple):
 def owner(site: Site, instance: str) -> Owner:
     """The build's own."""
     return Owner(labels(COMPONENT, instance), (site.node_port,))
+
+
+def notes(site: Site) -> List[str]:
+    """What the way does not do, in words for people."""
+    if site.names == POLICY:
+        return ["--names %s: static Pods, and Pods that are there already, keep their image; an operator that compares "
+                "a Pod's image with its own and restarts it for ever needs --names %s" % (POLICY, MIRROR)]
+    if site.names == MIRROR:
+        return ["--names %s: a node whose owner has configured a registry host already is left alone: kubectl -n %s "
+                "logs -l %s=%s names it" % (MIRROR, site.namespace, LABELS + "component", COMPONENT)]
+    return []
 
 
 def full_name(reference: str) -> str:

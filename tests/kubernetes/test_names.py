@@ -21,6 +21,12 @@ def daemon_set(**more):
     return objects(MIRROR, **more)["70-mirror.yaml"]
 
 
+@pytest.mark.parametrize("way, word", [(POLICY, "static Pods"), (MIRROR, "-l app.kubernetes.io/component=names")])
+def test_what_a_way_does_not_do_is_said(way, word):
+    (note,) = names.notes(Site(names=way))
+    assert note.startswith("--names %s: " % way) and word in note and names.notes(Site()) == []
+
+
 def test_nothing_is_brought_unless_it_is_asked_for():
     assert objects(SERVED) == {}
 
