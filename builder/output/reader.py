@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tempfile
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from builder.kubernetes.file_names import (CHUNK, CHUNKS, CONTENTS, INJECTOR, PYZ, README, SIGNATURE, SUMS, WORKLOAD,
                                            is_one)
@@ -18,11 +18,12 @@ from builder.output.writer import marked
 from builder.payload.addresses import addresses
 from builder.payload.chunks import name_of
 from builder.payload.contents import FILE, Contents, Segment, digest_of, parse
-from builder.reading.archive import Archive, Entry
-from builder.reading.decompress import decompressed
+from builder.reading.archive import Archive, Entry, open_members
+from builder.reading.decompress import Expansion, decompressed
 from builder.reading.errors import BuildError
 from builder.reading.images import read_images
 from builder.reading.oci_layout import INDEX
+from builder.reading.progress import Count
 from builder.reading.tar_walk import FILE as REGULAR
 
 CHUNK_LINE = re.compile(rb'^  "?([0-9a-f]{64})"?: "([A-Za-z0-9+/=]*)"$', re.MULTILINE)
@@ -34,8 +35,6 @@ NAMESPACE = re.compile(r'^  namespace: "?([a-z0-9-]+)"?$', re.MULTILINE)
 INJECTOR_NAME = re.compile(r"name: (seedpod-injector-[0-9a-f]{12})$", re.MULTILINE)
 SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
 AGAIN = "copy the folder again, or build it again"
-
-Progress = Callable[[int], Any]  # told how many bytes were read since the last call
 
 
 class Seed(NamedTuple):
@@ -87,9 +86,10 @@ def open_seed(path: str, bases: Sequence[str] = ()) -> Seed:
     return Seed(path, contents, digest, namespace, injector, int(port), tuple(bases))
 
 
-def open_archive(seed: Seed, layers: bool = True, progress: Progress = lambda count: None) -> Archive:
+def open_archive(seed: Seed, layers: bool = True, progress: Count = lambda count: None) -> Archive:
     """The seed as an archive, an OCI image layout; use it in a `with`. Without `layers`, those are known by digest and
     size alone, and need not be there. BuildError names the chunk that is missing or damaged."""
+    expansion = Expansion(sum(os.path.getsize(file) for file in map(seed.file_of, seed.contents.chunks) if file))
     file = tempfile.TemporaryFile()
     try:
         entries: Dict[str, List[Entry]] = {}
@@ -98,7 +98,7 @@ def open_archive(seed: Seed, layers: bool = True, progress: Progress = lambda co
         for segment in seed.contents.segments[::-1]:  # the last one, which is always there, first
             there = layers or not entries
             if there:
-                decode(seed, segment, file, progress)
+                decode(seed, segment, file, expansion, progress)
             for digest, size in segment.blobs:
                 name = "blobs/" + digest.replace(":", "/")
                 entries[name] = [Entry(REGULAR, place, size, "")]
@@ -109,7 +109,7 @@ def open_archive(seed: Seed, layers: bool = True, progress: Progress = lambda co
         file.seek(place)
         file.write(index)
         entries[INDEX] = [Entry(REGULAR, place, len(index), "")]
-        archive = Archive(seed.folder, entries, file, progress)
+        archive = open_members(seed.folder, entries, file, expansion, progress)
         for name, digest in absent:
             archive.note_digest(name, digest)
         return archive
@@ -118,12 +118,12 @@ def open_archive(seed: Seed, layers: bool = True, progress: Progress = lambda co
         raise
 
 
-def decode(seed: Seed, segment: Segment, target: BinaryIO, progress: Progress) -> None:
+def decode(seed: Seed, segment: Segment, target: BinaryIO, expansion: Expansion, progress: Count) -> None:
     """Write the blobs of a segment, as many bytes as contents.json lists."""
     where = "%s: %s" % (seed.folder, FILE)
     blocks = (chunk_of(seed, name) for name in segment.chunks)
     left = sum(size for _, size in segment.blobs)
-    for block in decompressed(blocks, segment.compression, where) if segment.compression else blocks:
+    for block in decompressed(blocks, segment.compression, where, expansion) if segment.compression else blocks:
         left -= len(block)
         if left < 0:
             break

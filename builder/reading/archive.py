@@ -91,6 +91,12 @@ def open_file(file: BinaryIO, name: str, progress: Count = lambda byte_count: No
         raise
 
 
+def open_members(path: str, entries: Dict[str, List[Entry]], file: BinaryIO, expansion: Expansion,
+                 progress: Count = lambda byte_count: None) -> "Archive":
+    """The same for members whose places in an open file are known; the archive closes it."""
+    return Archive(path, entries, _Source(file, progress, expansion))
+
+
 class _Source:
     """What all readers of an archive share."""
 
