@@ -33,7 +33,7 @@ class Mode(NamedTuple):
 
 
 MODES = {
-    "--verify": Mode(("--signers", "--json", "--quiet")),
+    "--verify": Mode(("--onto", "--signers", "--json", "--quiet")),
     "--split": Mode(("--out", "--platform", "--json", "--quiet"), archives=True),
     "--demo": Mode(),
     "--sizes": Mode(),
@@ -46,7 +46,8 @@ NEEDS = {"--explain": "--cluster", "--signers": "--verify", "--registry-image": 
          "--registry-storage": "--with-registry", "--not-image": "--images-of"}
 EXCLUDE = (("--quiet", "--json"), ("--quiet", "--explain"), ("--tolerate", "--tolerate-all"))
 # Without archives there is nothing that these mean.
-OF_ARCHIVES = ("--out", "--compression", "--chunk-size", "--squeeze", "--sign", "--dry-run", "--with-registry")
+OF_ARCHIVES = ("--out", "--onto", "--compression", "--chunk-size", "--squeeze", "--sign", "--dry-run",
+               "--with-registry")
 
 EPILOG = """\
 examples:
@@ -138,7 +139,8 @@ def parser() -> argparse.ArgumentParser:
         "       python3 build.py --cluster FILE --explain\n"
         "       python3 build.py --images-of FILE\n"
         "       python3 build.py --split [REF=]ARCHIVE... -o DIR\n"
-        "       python3 build.py --verify OUT [--signers FILE]\n"
+        "       python3 build.py --onto OLD [REF=]ARCHIVE... --image NODE_IMAGE -o UPDATE\n"
+        "       python3 build.py --verify OUT [--onto OLD] [--signers FILE]\n"
         "       python3 build.py --demo | --sizes | --pyz FILE | --spooler FILE | --self FILE | --completion SHELL"),
         description="Turns image archives into plain YAML that brings them into a Kubernetes cluster without a "
         "registry.", epilog=EPILOG)
@@ -148,6 +150,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("-o", "--out",
                         help="folder to write, or - for a YAML stream (default: %s; with --split: %s)"
                         % (site.NAME, OUTS["--split"]))
+    result.add_argument("--onto", action="append", default=[], metavar="OLD", help=(
+        "write what this seed folder and the archives serve together, but only what it does not hold; repeat it for "
+        "more folders in which archives or --verify find chunks"))
     result.add_argument("--compression", choices=compression.COMPRESSIONS, default=compression.AUTO,
                         help="of the payload (default: auto, which measures whether xz pays off)")
     result.add_argument("--chunk-size", type=size, default=0, metavar="SIZE",
@@ -288,7 +293,7 @@ def order_of(options: argparse.Namespace, cluster: Optional[Cluster]) -> Order:
         raise BuildError("-: standard input can be read only once: write all but one to files")
     return Order(archives, site_of(options), options.out, options.compression,
                  options.chunk_size, [checked_platform(text) for text in options.platform], options.squeeze,
-                 cluster, registry=registry, key=options.sign, not_images=options.not_image)
+                 cluster, registry=registry, key=options.sign, not_images=options.not_image, onto=options.onto)
 
 
 def site_of(options: argparse.Namespace) -> site.Site:

@@ -137,7 +137,7 @@ def run_demo(_: argparse.Namespace) -> None:
 
 def run_verify(options: argparse.Namespace) -> None:
     signer = signature.verify(os.path.join(options.verify, SUMS), options.signers) if options.signers else ""
-    found = dict(verify(options.verify), signer=signer)
+    found = dict(verify(options.verify, options.onto), signer=signer)
     report(options, found, verified(found))
 
 

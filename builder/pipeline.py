@@ -5,19 +5,19 @@ can mend and OSError for what the machine could not do; either way nothing half 
 """
 import contextlib
 import os
-import shlex
 import tempfile
-from typing import BinaryIO, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import BinaryIO, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from builder import images_of
+from builder import images_of, onto
+from builder.commands import STDOUT, commands, steps
 from builder.payload import chunks
 from builder.payload.addresses import addresses
 from builder.payload.compression import AUTO, XZ
 from builder.payload.contents import FILE, Contents, Segment, index_of, to_text
-from builder.payload.packing import Packed, cut, outline, pack
+from builder.payload.packing import cut, outline, pack
 from builder.payload.segments import last_segment, layer_segments
 from builder.kubernetes import config_maps, names, persistent_registry, sizes, workloads
-from builder.output import signature, writer
+from builder.output import reader, signature, writer
 from builder.rewriting import platforms
 from builder.cluster import preflight
 from builder.zipapp import pyz
@@ -32,7 +32,7 @@ from builder.reading.reference import from_file_name, parse
 from builder.kubernetes.site import Site
 from builder.rewriting.squeeze import Squeezer, estimated_bytes
 
-STDIN = STDOUT = "-"
+STDIN = "-"
 STDIN_NAME = "standard input"  # in messages
 
 
@@ -51,6 +51,16 @@ class Order(NamedTuple):
     manifests: Optional[images_of.Found] = None  # whose images must be there
     not_images: Sequence[str] = ()  # of those, what the cluster has already
     key: str = ""  # file of the private key to sign with; "": not signed
+    onto: Sequence[str] = ()  # the seed to add to, and more folders that hold chunks of archives
+
+
+class Update(NamedTuple):
+    """What is new since the seed that was added to."""
+    base: str  # its folder
+    replaced: Sequence[onto.Replaced]
+    new_chunks: int
+    new_bytes: int  # of these chunks
+    carried_bytes: int  # of all files
 
 
 class Result(NamedTuple):
@@ -65,6 +75,7 @@ class Result(NamedTuple):
     annotation_bytes: int  # what plain `kubectl apply` adds to the largest object
     notes: Sequence[str]
     other_bytes: int  # of the payload with --squeeze, or without it if that was asked for, estimated; 0: no difference
+    update: Optional[Update] = None
 
     @property
     def server_side(self) -> bool:
@@ -78,6 +89,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         raise BuildError("--squeeze: needs xz to pack what it unpacks: leave out --compression %s" % order.compression)
     if order.out != STDOUT:
         writer.check_out(order.out)
+    check_onto(order)
     check_chunk_size(order)
     if order.key:
         signature.check_key(order.key)
@@ -86,7 +98,13 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         if out == STDOUT:
             out = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-")), "out")
         folder = stack.enter_context(writer.Folder(out))
+        base = onto.open_base(order.onto, order.site, stack)
         images, notes, other_bytes = read(order, stack, folder.scratch, progress)
+        replaced: Sequence[onto.Replaced] = ()
+        kept: List[Segment] = []
+        if base:
+            images, replaced = onto.merged(base.images, images)
+            kept = onto.kept_segments(base.seed.contents, images)
         served, clashes = addresses(images)
         registry = persistent_registry.image_of(order.registry, images) if order.registry else ""
         command = persistent_registry.command_of(registry, images) if registry else []
@@ -94,26 +112,40 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         notes += checked_manifests(order, images, served, decision.site) + names.notes(decision.site)
         code = pyz.pack(pyz.read_stage1())
 
-        def plan_of(segments: Sequence[Segment]) -> workloads.Plan:
-            return planned(decision, Contents(index_of(images), tuple(segments)), code)
+        def contents_of(new: Sequence[Segment]) -> Contents:
+            return Contents(index_of(images), (*kept, *new))
 
-        packed = pack(layer_segments(images) + [last_segment(images)], folder.scratch, order.compression, progress)
-        chunk_size, advice = chosen_chunk_size(order, decision.site, lambda size: plan_of(outline(packed, size)))
-        check_object_size(plan_of(outline(packed, chunk_size)))
-        segments = write_chunks(packed, chunk_size, decision.site, folder, progress)
-        plan = plan_of(segments)
-        result = Result(images, served, Contents(index_of(images), tuple(segments)), chunk_size, decision, plan,
-                        len(code), annotation_bytes(plan, min(chunk_size, max(one.size for one in segments))),
+        def outlined(size: int) -> workloads.Plan:
+            return planned(decision, contents_of(outline(packed, size)), code)
+
+        known = {digest for segment in kept for digest, _ in segment.blobs}
+        packed = pack(layer_segments(images, known) + [last_segment(images)], folder.scratch, order.compression,
+                      progress)
+        chunk_size, advice = chosen_chunk_size(order, decision.site, outlined)
+        check_object_size(outlined(chunk_size))
+        written = Written(folder, decision.site, progress, sum(one.size for one in packed),
+                          set(base.seed.contents.chunks) if base else set())
+        new = cut(packed[:-1], chunk_size, written.keep_new) + cut(packed[-1:], chunk_size, written.keep)
+        contents = contents_of(new)
+        plan = planned(decision, contents, code)
+        result = Result(images, served, contents, chunk_size, decision, plan, len(code),
+                        annotation_bytes(plan, min(chunk_size, max(one.size for one in new))),
                         notes + clashes + advice, other_bytes)
-        folder.write(writer.documents(plan, decision.profile, code))
+        there = base and base.seed.injector == plan.injector
+        folder.write(writer.documents(plan, decision.profile, b"" if there else code))
         folder.write(registry_documents(order, result, served.get(registry, ""), command))
         folder.write(names_documents(order, result))
         if order.out == STDOUT:
             folder.stream(stdout)
         else:
-            needed = [plan.injector] + [config_maps.chunk_object_name(name) for name in result.contents.chunks]
-            folder.write(writer.companions(code, needed, apply_command("THIS_FOLDER", result), decision.site, served))
+            needed = [plan.injector] + [config_maps.chunk_object_name(name) for name in contents.chunks]
+            text = steps(commands(plan, "THIS_FOLDER", result.server_side, bool(base)), decision.site.tries, (),
+                         "" if base or not decision.site.emits_namespace else decision.site.namespace)
+            folder.write(writer.companions(code, needed, text, decision.site, served))
             folder.keep(order.key)
+        if base:
+            result = result._replace(update=Update(base.seed.folder, replaced, len(written.new), written.new_bytes,
+                                                   folder.bytes))
     return result
 
 
@@ -129,22 +161,34 @@ def checked_manifests(order: Order, images: Sequence[Image], served: Mapping[str
                            sorted(one for one in platforms if not one.startswith("windows/")))
 
 
+class Written:
+    """Writes chunks into the folder, and counts those that no older seed has."""
+
+    def __init__(self, folder: writer.Folder, site: Site, progress: Progress, total: int, known: Set[str]) -> None:
+        self.folder, self.site, self.progress, self.total, self.known = folder, site, progress, total, known
+        self.new: Set[str] = set()
+        self.new_bytes = 0
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Write it, even if it is known: whoever adds to this seed reads its last segment from its own folder."""
+        self.progress("writing", len(data), self.total)
+        self.folder.write([writer.chunk_file(self.site, name, data)])
+        if name not in self.known | self.new:
+            self.new.add(name)
+            self.new_bytes += len(data)
+
+    def keep_new(self, name: str, data: bytes) -> None:
+        if name in self.known:
+            self.progress("writing", len(data), self.total)
+        else:
+            self.keep(name, data)
+
+
 def planned(decision: Decision, contents: Contents, code: bytes) -> workloads.Plan:
     """The build's objects, but for the chunks."""
     text, blobs = to_text(contents), contents.blob_sizes.values()
     return workloads.plan_of(decision.site, decision.runners, text, contents.chunks, code, sum(blobs) + max(blobs),
                              contents.size + len(text))
-
-
-def write_chunks(packed: Sequence[Packed], chunk_size: int, site: Site, folder: writer.Folder, progress: Progress) \
-        -> List[Segment]:
-    total = sum(one.size for one in packed)
-
-    def keep(name: str, data: bytes) -> None:
-        folder.write([writer.chunk_file(site, name, data)])
-        progress("writing", len(data), total)
-
-    return cut(packed, chunk_size, keep)
 
 
 def registry_documents(order: Order, result: Result, address: str, command: Sequence[str]) \
@@ -227,7 +271,9 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
 
 
 def opened(order: Order, path: str, progress: Count) -> Archive:
-    """The archive at a path, or the one that comes through a pipe."""
+    """The archive at a path, a seed folder among them, or the one that comes through a pipe."""
+    if reader.is_seed(path):
+        return reader.open_archive(reader.open_seed(path, order.onto), progress=progress)
     if path != STDIN:
         return open_archive(path, progress)
     if order.stdin is None or order.stdin.isatty():
@@ -255,6 +301,16 @@ def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:
     return [image._replace(references=(str(reference),), tags=()) if image is named[0] else image for image in images]
 
 
+def check_onto(order: Order) -> None:
+    """BuildError if what is written would take away what it is added to, or cannot say how it is applied."""
+    if order.onto and order.out == STDOUT:
+        raise BuildError("--onto: an update is applied in several steps: name a folder with -o")
+    for folder in order.onto:
+        if os.path.realpath(folder) == os.path.realpath(order.out):
+            raise BuildError("--onto %s: is also where the update goes, and would be lost: name another with -o"
+                             % folder)
+
+
 def check_chunk_size(order: Order) -> None:
     """BuildError if the user wants larger chunks than can be."""
     if order.chunk_size and not 0 < order.chunk_size <= chunks.LARGEST_CHUNK_BYTES:
@@ -273,7 +329,8 @@ def chosen_chunk_size(order: Order, site: Site, plan_of: Callable[[int], workloa
         raise BuildError("--label, --annotation: with them a chunk's ConfigMap takes %d bytes beside its data, plain "
                          "kubectl apply leaves %d (annotations count twice): use fewer, or --chunk-size 128KiB"
                          % (taken, room))
-    if annotation_bytes(plan_of(chunks.CHUNK_BYTES), chunks.CHUNK_BYTES) <= chunks.ANNOTATION_LIMIT_BYTES:
+    limit = chunks.ANNOTATION_LIMIT_BYTES
+    if order.onto or annotation_bytes(plan_of(chunks.CHUNK_BYTES), chunks.CHUNK_BYTES) <= limit:
         return chunks.CHUNK_BYTES, []
     large = chunks.LARGEST_CHUNK_BYTES
     return large, ["payload: is more chunks of the size for plain kubectl apply than a Pod can name there: they have "
@@ -296,7 +353,3 @@ def annotation_bytes(plan: workloads.Plan, chunk_size: int) -> int:
     contents = config_maps.contents_config_map(plan.site, plan.instance, plan.contents)
     return max([sizes.annotation_bytes(chunk) + chunks.base64_bytes(chunk_size)]
                + [sizes.annotation_bytes(manifest) for manifest in [contents] + workloads.workloads(plan)])
-
-
-def apply_command(out: str, result: Result) -> str:
-    return "kubectl apply %s-f %s" % ("--server-side " if result.server_side else "", shlex.quote(out))

@@ -1,34 +1,23 @@
 """What was built -> facts (for programs) -> the summary that a person reads. Pure."""
 import collections
-import os
-import shlex
 from typing import Any, Dict, List, Sequence
 
 from builder.kubernetes import persistent_registry
 from builder.cluster.choice import Decision
 from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
-from builder.kubernetes.config_maps import CHUNK
+from builder.commands import STDOUT, commands, steps
 from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED
-from builder.kubernetes.file_names import CHUNKS
-from builder.kubernetes.manifest import LABELS, pruned_kinds
-from builder.kubernetes.site import NAME
-from builder.kubernetes.workloads import READY_TIMEOUT, Plan, workloads
+from builder.kubernetes.workloads import workloads
 from builder.payload.compression import NONE, WORTH
 from builder.payload.contents import Contents, digest_of
 from builder.reading.errors import shown
-from builder.pipeline import STDOUT, Order, Result, apply_command
+from builder.pipeline import Order, Result
 from builder.zipapp.pyz import BUDGET_BYTES
 
 Facts = Dict[str, Any]
 
-MANAGED_BY, INSTANCE, COMPONENT = LABELS + "managed-by", LABELS + "instance", LABELS + "component"
 BAR_CHARACTERS = 24
 NEAR = .98  # of a limit: from there on it is shown; a chunk of the usual size takes a little less
-OUTCOME = (  # a missing interpreter leaves no log, only this message
-    ("POD", ".metadata.name"), ("NODE", ".spec.nodeName"), ("IMAGE", ".spec.containers[0].image"),
-    ("PHASE", ".status.phase"), ("READY", ".status.containerStatuses[0].ready"),
-    ("WAITS", ".status.initContainerStatuses[0].state.waiting.reason"),
-    ("FAILED", ".status.initContainerStatuses[0].state.terminated.message"))
 
 
 def facts(order: Order, result: Result) -> Facts:
@@ -59,7 +48,9 @@ def facts(order: Order, result: Result) -> Facts:
         "creates_namespace": site.emits_namespace,
         "out": order.out,
         "notes": list(result.notes),
-        "commands": commands(order, result),
+        "update": dict(result.update._asdict(), replaced=[one._asdict() for one in result.update.replaced])
+                  if result.update else {},
+        "commands": commands(result.plan, order.out, result.server_side, result.update is not None),
         "registry": persistent_registry.commands(result.plan, result.decision.runners[0]) if order.registry else {},
         **decided(result.decision),
     }
@@ -116,41 +107,6 @@ def labelled(label: str, texts: Sequence[str]) -> List[str]:
             for text in texts for number, line in enumerate(text.split("\n"))]
 
 
-def commands(order: Order, result: Result) -> Dict[str, str]:
-    """What to type next. "heal" only where nothing heals by itself and there is a folder to apply again; "prune" for
-    what another build left; "undo" by label where there is no folder that lists the objects."""
-    plan, streamed = result.plan, order.out == STDOUT
-    kubectl = "kubectl -n %s " % plan.site.namespace
-    ours = "delete %s -l '%s=%s" % (pruned_kinds(plan.site), MANAGED_BY, NAME)
-    found = {
-        "apply": apply_command(order.out, result),
-        "wait": kubectl + wait_command(plan),
-        "outcomes": kubectl + "get pods -l %s=%s -o custom-columns=%s"
-                    % (INSTANCE, plan.instance, ",".join("%s:%s" % column for column in OUTCOME)),
-        "prune": kubectl + ours + ",%s!=%s,%s!=%s'" % (INSTANCE, plan.instance, COMPONENT, CHUNK),
-        # objects go with their namespace, and are then not found
-        "undo": kubectl + ours + "'" if streamed else "kubectl delete --ignore-not-found -f " + shlex.quote(order.out),
-    }
-    names = [manifest["metadata"]["name"] for manifest in workloads(plan) if manifest["kind"] == "Pod"]
-    if not streamed:
-        found["prune_chunks"] = "%sget configmap -l %s=%s,%s=%s -o name | grep -vxFf %s | xargs -r %sdelete" % (
-            kubectl, MANAGED_BY, NAME, COMPONENT, CHUNK, shlex.quote(os.path.join(order.out, CHUNKS)), kubectl)
-    if names and not streamed:
-        found["heal"] = kubectl + "delete pod %s --ignore-not-found --force && %s" % (" ".join(names), found["apply"])
-    return found
-
-
-def wait_command(plan: Plan) -> str:
-    """Until it serves. Of several tries one is enough, for which there is no condition: they are watched."""
-    manifest = workloads(plan)[0]
-    name = "%s/%s" % (manifest["kind"].lower(), manifest["metadata"]["name"])
-    if manifest["kind"] != "Pod":
-        return "rollout status %s %s" % (name, READY_TIMEOUT)
-    if plan.site.tries > 1:
-        return "get pods -l app.kubernetes.io/instance=%s --watch" % plan.instance
-    return "wait --for=condition=Ready %s %s" % (name, READY_TIMEOUT)
-
-
 def summary(found: Facts) -> str:
     """Facts -> a page for a terminal."""
     chunks, payload, injector = (found[key] for key in ("chunks", "payload", "injector"))
@@ -166,6 +122,7 @@ def summary(found: Facts) -> str:
                                                 human(payload["blob_bytes"])),
               "          %s" % payload["digest"],
               "chunks    %d of %s" % (chunks["count"], human(chunks["bytes"])),
+              *updating(found["update"], chunks["count"], payload["bytes"]),
               "injector  %s" % human(injector["bytes"]),
               *squeezing(found["squeeze"], payload["bytes"]),
               *limits(found["annotation"])]
@@ -204,29 +161,19 @@ def placed(found: Facts) -> List[str]:
 
 
 def next_steps(found: Facts) -> List[str]:
-    """What to type next, numbered; then what may be needed later; last how to undo it all."""
-    steps = found["commands"]
-    first = [] if found["out"] == STDOUT else [("apply it", steps["apply"])]
-    first.append(("wait until it serves", steps["wait"]))
-    if found["tries"] > 1:
-        first.append(("see what became of each try, and why", steps["outcomes"]))
-    lines = ["next steps"]
-    for number, (purpose, command) in enumerate(first + list(found["registry"].items()), 1):
-        lines += ["  %d. %s" % (number, purpose), "     " + command]
-    later = [("if its Pod is evicted or its node is lost", steps.get("heal")),
-             ("once it serves, delete what older builds left", steps["prune"]),
-             ("and the chunks that only they needed", steps.get("prune_chunks")),
-             ("undo" + lost_namespace(found), steps["undo"])]
-    for purpose, command in later:
-        if command:
-            lines += [purpose, "     " + command]
-    return lines
+    """What to type next, and later."""
+    lost = found["creates_namespace"] and found["out"] != STDOUT and not found["update"]
+    return steps(found["commands"], found["tries"], list(found["registry"].items()), found["namespace"] if lost else "")
 
 
-def lost_namespace(found: Facts) -> str:
-    """What undoing deletes along with what was built."""
-    return "; this deletes namespace %s with everything in it" % found["namespace"] \
-        if found["creates_namespace"] and found["out"] != STDOUT else ""
+def updating(update: Facts, chunk_count: int, payload_bytes: int) -> List[str]:
+    """What of an update is new, and which references moved."""
+    if not update:
+        return []
+    return ["update    of %s: %d of %d chunks are new, %s of %s; to carry: %s" % (
+        shown(update["base"]), update["new_chunks"], chunk_count, human(update["new_bytes"]), human(payload_bytes),
+        human(update["carried_bytes"]))] + [
+        "replaced  %s: was %s, is now %s" % (one["reference"], one["old"], one["new"]) for one in update["replaced"]]
 
 
 def squeezing(squeeze: Facts, payload_bytes: int) -> List[str]:
@@ -273,7 +220,11 @@ def verified(found: Facts) -> str:
     """What `--verify` found, for people."""
     lines = ["%s\n  digest     %s\n  pull       %s" % (image["reference"], image["digest"], image["pull"])
              for image in found["images"]]
-    return "\n".join(lines + ["", "%s: whole: %d chunks, %s, %s" % (
-        shown(found["out"]), found["chunks"]["count"], human(found["payload"]["bytes"]), found["payload"]["digest"]),
-        "signed by %s" % shown(found["signer"]) if found["signer"] else
-        "this proves integrity, not origin: --signers FILE checks who signed it"])
+    chunks, payload, out = found["chunks"], found["payload"], shown(found["out"])
+    size = "%d chunks, %s, %s" % (chunks["count"], human(payload["bytes"]), payload["digest"])
+    whole = "%s: whole: %s" % (out, size)
+    if chunks["elsewhere"]:
+        whole = "%s: an update, whole as far as it goes: %d of %s are elsewhere: --onto FOLDER checks them, too" % (
+            out, chunks["elsewhere"], size)
+    return "\n".join(lines + ["", whole, "signed by %s" % shown(found["signer"]) if found["signer"] else
+                              "this proves integrity, not origin: --signers FILE checks who signed it"])

@@ -8,7 +8,7 @@ import pytest
 
 from builder.payload import chunks
 from builder.kubernetes import sizes, workloads
-from builder import pipeline
+from builder import commands, pipeline
 from builder.reading.errors import BuildError
 from builder.output import reader
 from builder.payload.contents import Contents, digest_of as contents_digest, to_text
@@ -88,7 +88,7 @@ def test_chunks_too_large_for_plain_apply_are_applied_by_the_server(tmp_path):
         samples.tar_of([("random", blob)])]), samples.NAME))
     result = build_of(tmp_path, ("", archive), chunk_size=512 << 10)
     assert result.server_side
-    assert pipeline.apply_command("out", result) == "kubectl apply --server-side -f out"
+    assert commands.apply_command("out", result.server_side) == "kubectl apply --server-side -f out"
     assert not build_of(tmp_path, ("", archive)).server_side
 
 

@@ -26,7 +26,7 @@ import os
 import sys
 
 words = sys.argv[1:]
-verbs = ("apply", "cp", "delete", "exec", "get", "kustomize", "logs", "rollout", "wait")
+verbs = ("apply", "cp", "create", "delete", "exec", "get", "kustomize", "logs", "rollout", "wait")
 verb = next(word for word in words if word in verbs)
 if verb == "exec":
     command = words[words.index("--") + 1:]
@@ -35,6 +35,8 @@ if verb == "exec":
     assert command[4] != "push" or sys.stdin.read(1)
 elif verb == "cp":
     assert os.path.isfile(words[words.index("cp") + 1]) and words[-1].startswith("registry-0:/spool/"), words
+elif verb == "create":
+    print(*["configmap/seedpod-" + name[9:-5] for name in os.listdir(words[-1]) if name.startswith("10-chunk-")], sep="\n")
 elif verb == "get" and words[-1] == "name":
     print("pod/registry-0")
 elif verb == "get" and "json" in words:

@@ -34,7 +34,7 @@ its code is injector.pyz.
   watch   kubectl -n {namespace} get pods -o wide
   logs    kubectl -n {namespace} logs -l app.kubernetes.io/instance={instance} --all-containers
   heal    {heal}
-  undo    kubectl delete --ignore-not-found -f FOLDER (the folder of this file)
+  undo    as README.txt beside this file says
 """
 HEAL = {
     "Pod": "kubectl -n {namespace} delete pod {name} --ignore-not-found --force, then apply this file again\n"
@@ -45,8 +45,7 @@ HEAL = {
 FOLDER_TEXT = """\
 {mark} Images for a Kubernetes cluster without a registry, in plain YAML.
 
-apply   {apply}
-undo    kubectl delete --ignore-not-found -f THIS_FOLDER
+{steps}
 
 Every node can then pull:
 {images}
@@ -97,12 +96,13 @@ def comment_of(plan: Plan, manifest: Object) -> str:
                           image=shown(spec["containers"][0]["image"]) + ", which is on the nodes already" + python)
 
 
-def companions(pyz: bytes, needed: Iterable[str], apply: str, site: Site, addresses: Mapping[str, str]) \
+def companions(pyz: bytes, needed: Iterable[str], steps: Iterable[str], site: Site, addresses: Mapping[str, str]) \
         -> List[Tuple[str, Parts]]:
-    """What else OUT holds: the program, the list of ConfigMaps that are `needed`, a text for whoever finds it."""
+    """What else OUT holds: the program, the list of ConfigMaps that are `needed`, a text for whoever finds it, with the
+    `steps` to take."""
     images = "".join("  127.0.0.1:%d/%s\n      %s\n" % (site.node_port, address, reference)
                      for reference, address in addresses.items())
-    text = FOLDER_TEXT.format(mark=MARK, apply=apply, images=images, pyz=PYZ, chunks=CHUNKS, sums=SUMS)
+    text = FOLDER_TEXT.format(mark=MARK, steps="\n".join(steps), images=images, pyz=PYZ, chunks=CHUNKS, sums=SUMS)
     names = "".join("configmap/%s\n" % name for name in needed)
     return [(PYZ, [pyz]), (CHUNKS, [names.encode()]), (README, [text.encode()])]
 
@@ -177,6 +177,7 @@ class Folder:
     def __init__(self, out: str) -> None:
         self.out = os.path.abspath(out)
         self.sums: Dict[str, str] = {}  # file name -> sha256
+        self.bytes = 0  # written so far
 
     def __enter__(self) -> "Folder":
         parent, name = os.path.split(self.out)
@@ -199,7 +200,7 @@ class Folder:
             with open(os.path.join(self.path, name), "wb") as file:
                 for part in parts:
                     digest.update(part)
-                    file.write(part)
+                    self.bytes += file.write(part)
             self.sums[name] = digest.hexdigest()
 
     def stream(self, target: BinaryIO) -> None:

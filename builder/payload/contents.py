@@ -17,6 +17,7 @@ from builder.reading.oci import OCI_INDEX, REF_NAME, Image, is_digest
 
 FILE = "contents.json"
 COMPRESSIONS = ("", "gzip", "xz")
+MAX_BLOB_BYTES = 1 << 48  # no layer comes near, and files may be as large
 _CHUNK_NAME = re.compile("[0-9a-f]{64}")
 
 
@@ -91,7 +92,7 @@ def parse(text: bytes, where: str) -> Contents:
 
 def _is_blob(entry: object) -> bool:
     return (isinstance(entry, list) and len(entry) == 2 and is_digest(entry[0]) and type(entry[1]) is int
-            and entry[1] >= 0)
+            and 0 <= entry[1] <= MAX_BLOB_BYTES)
 
 
 def _is_chunk(name: object) -> bool:

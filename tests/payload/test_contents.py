@@ -36,7 +36,8 @@ def test_it_lists_each_chunk_and_each_blob_once():
     lambda found: found["segments"].append([]), lambda found: found["segments"].append({})] + [
     lambda found, key=key, value=value: found["segments"][0].update({key: value}) for key, value in (
         ("compression", "zstd"), ("compression", None), ("size", -1), ("size", "1"), ("size", True), ("blobs", {}),
-        ("blobs", [DIGEST]), ("blobs", [[DIGEST]]), ("blobs", [[DIGEST, -1]]), ("blobs", [[DIGEST, True]]),
+        ("blobs", [DIGEST]), ("blobs", [[DIGEST]]), ("blobs", [[DIGEST, -1]]), ("blobs", [[DIGEST, 1 << 63]]),
+        ("blobs", [[DIGEST, True]]),
         ("blobs", [[DIGEST, 1.0]]), ("blobs", [["sha256:../x", 1]]), ("blobs", [[7, 1]]), ("chunks", None),
         ("chunks", ["../x"]), ("chunks", ["A" * 64]), ("chunks", [7]), ("chunks", "1" * 64))])
 def test_what_is_malformed_is_refused_in_one_line(edit):

@@ -1,0 +1,304 @@
+"""--onto: what is written, what it serves with its base, and the printed steps on a model of a cluster."""
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from builder import commands, onto, pipeline
+from builder.kubernetes.site import Site
+from builder.output import reader
+from builder.payload.chunks import CHUNK_BYTES
+from builder.payload.compression import AUTO, NONE
+from builder.payload.contents import FILE
+from builder.reading.archive import open_archive
+from builder.reading.errors import BuildError
+from builder.reading.images import read_images
+from builder.summary import facts, summary
+from tests.support import builds, injector, samples
+from tests.support.model_cluster import Cluster
+
+LAYERS = [samples.tar_of([("layer", samples.noise(CHUNK_BYTES + 1000 * number, number))]) for number in range(15)]
+CHANGED = samples.tar_of([("layer", samples.noise(2 * CHUNK_BYTES, 99))])
+FIRST = samples.with_layers(LAYERS)
+NEXT = samples.with_layers(LAYERS[:7] + [CHANGED] + LAYERS[8:])
+SITE = Site(builds.IMAGE, expose="nodeport")
+
+
+def archive(folder, name, image, *references):
+    return samples.write(folder / (name + ".tar"), samples.podman_save(image, *references))
+
+
+def order(folder, out, *archives, bases=(), site=SITE, **options):
+    return pipeline.Order([("", path) for path in archives], site, str(folder / out), onto=[
+        str(folder / base) for base in bases], **dict({"compression": NONE}, **options))
+
+
+def build(*arguments, **options):
+    return pipeline.build(order(*arguments, **options), None, lambda *step: None)
+
+
+@pytest.fixture
+def release(tmp_path):
+    """An image of 15 layers, built, and an update with its next release."""
+    first = archive(tmp_path, "first", FIRST, "docker.io/library/app:1")
+    after = archive(tmp_path, "next", NEXT, "docker.io/library/app:2")
+    return build(tmp_path, "seed", first), build(tmp_path, "update", after, bases=["seed"])
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.yaml")}
+
+
+def chunk_names(folder):
+    return {name[len("10-chunk-"):-len(".yaml")] for name in files(folder) if name.startswith("10-chunk-")}
+
+
+def test_an_update_of_one_layer_carries_that_layer_and_what_changes_with_every_image(release, tmp_path):
+    seed, update = release
+    *layers, last = update.contents.segments
+    (changed,) = [segment for segment in layers if segment not in seed.contents.segments]
+    assert [size for _, size in changed.blobs] == [len(CHANGED)] and len(layers) == 16
+    assert chunk_names(tmp_path / "update") == set(changed.chunks) | set(last.chunks)
+    assert sorted(name for name in files(tmp_path / "update") if not name.startswith("10-chunk-")) == [
+        "00-namespace.yaml", "20-contents.yaml", "30-service.yaml", "40-pod.yaml"]
+    assert (update.update.new_chunks, update.update.new_bytes) == (3 + len(last.chunks), len(CHANGED) + last.size)
+    carried = sum(map(len, files(tmp_path / "update").values()))
+    assert len(CHANGED) * 4 / 3 < carried < len(CHANGED) * 4 / 3 + 30000
+    assert update.update.carried_bytes == sum(path.stat().st_size for path in (tmp_path / "update").iterdir())
+
+
+def test_the_base_and_the_update_together_serve_both_images(release, tmp_path):
+    seed = reader.open_seed(str(tmp_path / "update"), [str(tmp_path / "seed")])
+    (tmp_path / "chunks").mkdir()
+    for name in seed.contents.chunks:
+        (tmp_path / "chunks" / name).write_bytes(reader.chunk_of(seed, name))
+    (tmp_path / "chunks" / FILE).write_text(release[1].plan.contents)
+    command = injector.command("unpack", "--chunks", tmp_path / "chunks", "--contents", tmp_path / "chunks" / FILE,
+                               "--digest", seed.digest, "--seed", tmp_path / "served")
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    with open_archive(str(tmp_path / "served")) as served:
+        assert {name: image.configs[0].digest for image in read_images(served) for name in image.references} == {
+            "docker.io/library/app:1": FIRST.image_id, "docker.io/library/app:2": NEXT.image_id}
+
+
+def test_the_list_of_chunks_is_that_of_all_and_the_program(release, tmp_path):
+    lines = (tmp_path / "update" / "CHUNKS").read_text().splitlines()
+    seed, update = release
+    assert lines[0] == "configmap/" + update.plan.injector
+    assert lines[1:] == ["configmap/seedpod-" + name for name in update.contents.chunks]
+    assert seed.plan.injector == update.plan.injector
+
+
+def test_a_changed_program_is_carried(release, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline.pyz, "pack", lambda modules: b"another program")
+    build(tmp_path, "other", archive(tmp_path, "next", NEXT, "docker.io/library/app:2"), bases=["seed"])
+    assert "20-injector.yaml" in files(tmp_path / "other")
+
+
+def test_an_update_is_verified_with_its_base_and_alone_as_far_as_it_goes(release, tmp_path):
+    update = str(tmp_path / "update")
+    whole = reader.verify(update, [str(tmp_path / "seed")])
+    alone = reader.verify(update)
+    count = len(release[1].contents.chunks)
+    assert whole["chunks"] == {"count": count, "elsewhere": 0}
+    assert alone == dict(whole, chunks={"count": count, "elsewhere": count - release[1].update.new_chunks})
+    assert [image["reference"] for image in whole["images"]] == ["docker.io/library/app:1", "docker.io/library/app:2"]
+
+
+def test_a_damaged_chunk_of_the_base_is_found(release, tmp_path):
+    name = release[0].contents.segments[0].chunks[0]
+    path = tmp_path / "seed" / ("10-chunk-%s.yaml" % name)
+    path.write_bytes(path.read_bytes().replace(b'": "A', b'": "B').replace(b'": "c', b'": "d')[:-9] + b'AAAAAAA"\n')
+    with pytest.raises(BuildError, match="seed: 10-chunk-%s.yaml: " % name):
+        reader.verify(str(tmp_path / "update"), [str(tmp_path / "seed")])
+
+
+def test_a_seed_is_an_archive_like_any_other(release, tmp_path):
+    result = build(tmp_path, "both", str(tmp_path / "seed"), archive(tmp_path, "next", NEXT, "docker.io/library/app:2"))
+    assert result.update is None and reader.verify(str(tmp_path / "both"))["chunks"]["elsewhere"] == 0
+    assert set(release[0].contents.segments[:-1]) < set(result.contents.segments)
+    assert {image.root.digest for image in result.images} == {image.root.digest for image in release[1].images}
+
+
+def test_an_update_is_an_archive_where_its_base_is_named(release, tmp_path):
+    with pytest.raises(BuildError, match="update: chunk [0-9a-f]{64}: is not there: name the folder that holds it"):
+        build(tmp_path, "whole", str(tmp_path / "update"))
+    result = build(tmp_path, "again", str(tmp_path / "update"), bases=["seed"])
+    assert result.contents.chunks == release[1].contents.chunks
+    assert chunk_names(tmp_path / "again") == chunk_names(tmp_path / "update")
+
+
+def test_an_update_of_an_update_needs_the_newest_folder_alone(release, tmp_path):
+    os.rename(tmp_path / "seed", tmp_path / "far away")
+    more = archive(tmp_path, "c", samples.sample("c"), "docker.io/library/c:1")
+    third = build(tmp_path, "third", more, bases=["update"])
+    assert len(third.images) == 3 and set(release[1].contents.segments[:-1]) < set(third.contents.segments)
+    folders = [str(tmp_path / name) for name in ("update", "far away")]
+    assert reader.verify(str(tmp_path / "third"), folders)["chunks"]["elsewhere"] == 0
+
+
+def test_nothing_new_carries_the_last_segment_and_what_names_it(release, tmp_path):
+    result = build(tmp_path, "same", str(tmp_path / "first.tar"), bases=["seed"])
+    assert (result.update.new_chunks, result.update.replaced) == (0, [])
+    assert result.contents == release[0].contents and result.plan == release[0].plan
+    assert chunk_names(tmp_path / "same") == set(result.contents.segments[-1].chunks)
+
+
+def test_a_moved_tag_leads_to_the_new_image_and_is_listed(release, tmp_path):
+    moved = archive(tmp_path, "moved", samples.with_layers(LAYERS[:3]), "docker.io/library/app:1")
+    asked = order(tmp_path, "moved", moved, bases=["update"])
+    result = pipeline.build(asked, None, lambda *step: None)
+    old, new = release[0].images[0].root.digest, result.images[-1].root.digest
+    assert result.update.replaced == [onto.Replaced("docker.io/library/app:1", old, new)]
+    assert "replaced  docker.io/library/app:1: was %s, is now %s\n" % (old, new) in summary(facts(asked, result))
+    assert old not in {image.root.digest for image in result.images}
+    assert samples.oci.digest_of(LAYERS[7]) not in result.contents.blob_sizes  # no image has that layer any more
+    assert len(result.contents.segments) == 16
+
+
+def test_layers_are_squeezed_first_and_then_compared(tmp_path):
+    text = samples.with_layers([samples.tar_of([("text", b"text that compresses " * 20000)])])
+    first = samples.write(tmp_path / "a.tar", samples.layout(text, "docker.io/library/a:1"))
+    again = samples.write(tmp_path / "b.tar", samples.docker_save_old(text, "docker.io/library/b:1"))
+    build(tmp_path, "seed", first, compression=AUTO, squeeze=True)
+    update = build(tmp_path, "update", again, bases=["seed"], compression=AUTO, squeeze=True)
+    assert chunk_names(tmp_path / "update") == set(update.contents.segments[-1].chunks)
+
+
+@pytest.mark.parametrize("change, words", [
+    (dict(site=SITE._replace(namespace="other")), "--onto .*seed: is for namespace seedpod, .*: use --namespace seed"),
+    (dict(out="seed"), "--onto .*seed: is also where the update goes, and would be lost: name another with -o"),
+    (dict(bases=["nowhere"]), "nowhere: is not a folder that Seedpod wrote"),
+    (dict(bases=["."]), "is not a folder that Seedpod wrote")])
+def test_what_does_not_agree_with_the_base_is_refused_with_the_remedy(release, tmp_path, change, words):
+    options = dict({"bases": ["seed"], "out": "new"}, **change)
+    with pytest.raises(BuildError, match=words):
+        build(tmp_path, options.pop("out"), str(tmp_path / "next.tar"), **options)
+    assert not (tmp_path / "new").exists() and len(files(tmp_path / "seed")) > 30
+
+
+def test_a_stream_cannot_be_an_update(release, tmp_path):
+    asked = order(tmp_path, "x", str(tmp_path / "next.tar"), bases=["seed"])._replace(out=commands.STDOUT)
+    with pytest.raises(BuildError, match="--onto: an update is applied in several steps: name a folder with -o"):
+        pipeline.build(asked, None, lambda *step: None)
+
+
+# --- merging, in values
+
+def image(name, *references, subject=""):
+    found = builds.pipeline.Image(references, None, (), (), (), (), (), subject, ())
+    blob = samples.oci.blob_of(name.encode())
+    return found._replace(root=samples.oci.Descriptor("", blob.digest, blob.size), manifests=(blob,))
+
+
+OLD, NEW = image("old", "a:1", "a:latest"), image("new", "a:latest")
+
+
+def test_an_image_keeps_the_names_that_nobody_else_takes():
+    found, replaced = onto.merged([OLD], [NEW])
+    assert [one.references for one in found] == [("a:1",), ("a:latest",)]
+    assert replaced == [("a:latest", OLD.root.digest, NEW.root.digest)]
+
+
+def test_an_image_of_both_has_the_names_of_both():
+    found, replaced = onto.merged([OLD], [OLD._replace(references=("a:2", "a:1"))])
+    assert [one.references for one in found] == [("a:1", "a:latest", "a:2")] and replaced == []
+
+
+def test_what_refers_to_an_image_that_goes_goes_with_it():
+    signature = image("signature", subject=OLD.root.digest)
+    of_signature = image("signature of the signature", subject=signature.root.digest)
+    named = image("named", "a:sig", subject=OLD.root.digest)
+    assert onto.merged([OLD, signature, of_signature], [NEW])[0] == [
+        OLD._replace(references=("a:1",)), signature, of_signature, NEW]
+    both = [NEW._replace(references=("a:1", "a:latest"))]
+    assert onto.merged([OLD, signature, of_signature, named], both)[0] == [named] + both
+
+
+# --- the printed steps
+
+def printed(asked):
+    """Build; -> the printed commands by key."""
+    result = pipeline.build(asked, None, lambda *step: None)
+    return facts(asked, result)["commands"]
+
+
+def test_the_printed_steps_never_take_a_chunk_that_is_needed_nor_leave_a_gap(tmp_path):
+    cluster = Cluster(tmp_path)
+    images = [samples.with_layers([samples.tar_of([("layer", samples.noise(CHUNK_BYTES, number))]), LAYERS[0]])
+              for number in range(3)]
+    paths = [archive(tmp_path, "image-%d" % number, one, "docker.io/library/app:%d" % min(number, 1))
+             for number, one in enumerate(images)]
+
+    def walk(found, *keys):
+        for key in keys:
+            before = cluster.serves() if cluster.objects else ""
+            assert cluster.run(found[key]) == "", key  # "check" prints what is missing
+            if key in ("check", "apply_rest", "wait") and before:
+                assert cluster.serves() == before
+            cluster.serves()
+
+    seed = printed(order(tmp_path, "seed", paths[0]))
+    walk(seed, "apply", "wait", "prune", "prune_chunks")
+    first = cluster.serves()
+    update = printed(order(tmp_path, "update", paths[1], bases=["seed"]))
+    steps = ["check", "apply_rest", "wait", "turn", "prune", "prune_chunks"]
+    walk(update, *steps)
+    assert cluster.serves() != first and first not in cluster.objects
+    before = set(cluster.objects)
+    third = printed(order(tmp_path, "third", paths[2], bases=["update"]))  # moves the tag of the second
+    walk(third, *steps)
+    gone = {name for name in before - set(cluster.objects) if name.startswith("configmap/") and len(name) > 70}
+    assert len(gone) == 3  # two of the layer of the image that lost its name, and the manifests of before
+    whole = printed(order(tmp_path, "whole", paths[0], paths[2]))
+    walk(whole, "apply", "wait", "prune", "prune_chunks")
+    assert {name for name in cluster.objects if name.startswith("configmap/")} == {
+        line for line in (tmp_path / "whole" / "CHUNKS").read_text().split()} | {
+        name for name in cluster.objects if name.startswith("configmap/seedpod-contents-")}
+    cluster.run(third["undo"])
+    assert [name.partition("/")[0] for name in cluster.objects] == ["namespace"]
+    cluster.run(whole["apply"])
+    cluster.run(whole["undo"])
+    assert cluster.objects == {}
+
+
+def test_the_first_step_names_the_chunks_that_are_missing(release, tmp_path):
+    asked = order(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
+    result = pipeline.build(asked, None, lambda *step: None)
+    found = facts(asked, result)["commands"]
+    cluster = Cluster(tmp_path)
+    lost = sorted(name for name in files(tmp_path / "seed") if name.startswith("10-chunk-"))[5]
+    cluster.run("kubectl apply -f %s" % (tmp_path / "seed"))
+    name = "configmap/seedpod-" + lost[len("10-chunk-"):-len(".yaml")]
+    cluster.run("kubectl delete " + name)
+    needed = name[len("configmap/seedpod-"):] in result.contents.chunks
+    assert cluster.run(found["check"]).split() == [name] * needed
+
+
+def test_undoing_an_update_is_by_label_and_says_why(release, tmp_path):
+    asked = order(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
+    page = summary(facts(asked, pipeline.build(asked, None, lambda *step: None)))
+    assert "undo, by label: kubectl delete -f would take chunks along that other seeds share\n" in page
+    assert "kubectl delete --ignore-not-found -f" not in page
+    readme = (tmp_path / "again" / "README.txt").read_text()
+    assert "undo, by label" in readme and "check that the chunks of other folders" in readme
+
+
+def test_of_the_base_only_the_last_segment_is_read(release, tmp_path, monkeypatch):
+    opened = []
+    chunk_of = reader.chunk_of
+    monkeypatch.setattr(reader, "chunk_of", lambda seed, name: opened.append(name) or chunk_of(seed, name))
+    build(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
+    assert opened == list(release[0].contents.segments[-1].chunks)
+
+
+def test_the_command_line_builds_and_verifies_updates(release, tmp_path):
+    def run(*words):
+        command = [sys.executable, str(injector.ROOT / "build.py"), *map(str, words), "--json"]
+        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=tmp_path).stdout)
+    found = run("next.tar", "--onto", "seed", "--image", builds.IMAGE, "--compression", "none", "-o", "again")
+    assert found["update"]["base"] == "seed" and found["update"]["new_chunks"] == 4
+    assert run("--verify", "again", "--onto", "seed")["chunks"] == {"count": len(release[1].contents.chunks),
+                                                                    "elsewhere": 0}
