@@ -398,10 +398,10 @@ def serve(order, folder):
         complete(root, seed, allowed)
     if len({name for image in images for name in image.references}) < sum(len(image.references) for image in images):
         raise Finding("a name at two images")
-    told = pipeline.addresses(images)[0]
+    addresses = pipeline.addresses(images)[0]
     for image in images:
         for reference in image.references:
-            name, _, tag = told[reference].rpartition(":")
+            name, _, tag = addresses[reference].rpartition(":")
             answer = registry.answer("GET", "/v2/%s/manifests/%s" % (name, tag), {})
             if (answer.status, answer.entity.digest) != (200, image.root.digest):
                 raise Finding("%s: answered %s" % (reference, answer.status))

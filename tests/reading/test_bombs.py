@@ -103,11 +103,6 @@ def test_layers_of_a_compressed_archive_count_with_it(tmp_path):
     assert "2.tar.gz: expands to more than" in error
 
 
-def test_a_member_that_is_there_many_times_is_compared_once_each(tmp_path):
-    data = gzip.compress(samples.member("manifest.json", b"[]") * 10000 + bytes(1024))
-    assert "manifest.json: lists no image" in refusal(tmp_path, data)
-
-
 def test_many_names_of_one_image_cost_no_more_than_their_bytes(tmp_path):
     manifest, blobs = oci_manifest(sample())
     entries = [descriptor(oci.OCI_MANIFEST, manifest, annotations={oci.REF_NAME: "sample:%d" % number})

@@ -64,12 +64,17 @@ def test_zeros_after_and_between_streams_are_padding(name, zeros):
     assert plain((COMPRESSED[name](DATA) + bytes(zeros)) * 2, name) == DATA * 2
 
 
-@EACH
+@pytest.mark.parametrize("name", ["gzip", "xz", "bzip2"])
 def test_every_truncation_is_found(name):
     data = COMPRESSED[name](DATA[:2000])
-    cuts = range(1, len(data)) if name != "zstd" else (1, 4, 9, 10, 12, 500, len(data) - 1)
-    for length in cuts:
+    for length in range(1, len(data)):
         assert "truncated" in refused(data[:length], name)
+
+
+def test_truncations_of_every_part_of_zstd_are_found():  # each starts a program, so not all of them
+    data = zstd_stored(DATA[:2000])
+    for length in (1, 4, 9, 10, 12, 500, len(data) - 1):
+        assert "truncated" in refused(data[:length], "zstd")
 
 
 @pytest.mark.parametrize("name", ["gzip", "xz", "bzip2"])

@@ -86,9 +86,14 @@ def test_what_follows_a_member_is_found(data, member):
 
 @pytest.mark.parametrize("data", [row[1] for row in MEMBERS if "global" not in row[0]])
 def test_an_archive_truncated_within_a_member_is_refused(data):
-    for length in range(1, len(data) - 511, 61):
-        if length != 512 or data[156:157] in b"xgLK":
-            assert "is truncated in " in refused(data[:length])
+    for length in [*range(1, 512, 61), *range(513, len(data) - 511, 61)]:
+        assert "is truncated in " in refused(data[:length])
+
+
+@pytest.mark.parametrize("data", [row[1] for row in MEMBERS if row[1][156:157] in b"xLK"])
+def test_an_extended_header_without_its_member_is_refused(data):
+    assert "is truncated in " in refused(data[:512])
+    assert "is truncated in " in refused(data[:1024])
 
 
 def test_an_old_sparse_file_is_skipped_with_the_blocks_of_its_map():
