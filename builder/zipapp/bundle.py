@@ -21,8 +21,9 @@ from builder.zipapp.names import Bindings, Groups, Scope, is_read, reflection, s
 from builder.zipapp.syntax import Position, UnfitSource, WrongResult, difference, in_place_of, parse, position_of
 
 MAIN = "__main__"
-# What a module knows of itself: in a bundle it would read that of __main__.
-_OF_A_MODULE = {"__name__", "__doc__", "__file__", "__package__", "__spec__", "__loader__", "__path__", "__cached__"}
+# What a module knows of itself: in a bundle it would read that of __main__, or of the first module.
+_OF_A_MODULE = {"__name__", "__file__", "__package__", "__spec__", "__loader__", "__path__", "__cached__"}
+_OF_THE_FIRST = {"__doc__"}
 _IMPORTERS = {"import_module", "__import__"}
 _LINK, _LIBRARY = "#", "import "
 _MAIN_GUARD = ast.dump(ast.parse("__name__ == '__main__'", mode="eval").body)
@@ -138,11 +139,13 @@ def _linked(module: _Module, modules: Mapping[str, _Module]) -> List[ast.stmt]:
             owner = modules[target.module]
             if any(isinstance(place.node, ast.Global) for place, _ in owner.groups.get((owner.scope, target.name), ())):
                 raise UnfitSource(owner.position, "%s is rebound by global: import the module instead" % target.name)
+            imported = next(place.node for place, _ in places if place.node in module.imports)
+            link = _resolved(target, modules, position_of(imported)) if target.name else ""
             for place, _ in places:
                 if place.node in module.imports:
                     continue
-                if target.name:
-                    place.put(_resolved(target, modules, position_of(place.node)))
+                if link:
+                    place.put(link)
                 elif place.node in attributes:
                     attribute = attributes[place.node]
                     found = _resolved(_Target(target.module, attribute.attr), modules, position_of(attribute))
@@ -152,8 +155,8 @@ def _linked(module: _Module, modules: Mapping[str, _Module]) -> List[ast.stmt]:
         elif scope is module.scope and name in scope.bound:
             for place, _ in places:
                 place.put(_resolved(_Target(module.name, name), modules, module.position))
-        elif scope is module.scope and name in _OF_A_MODULE and module.name != MAIN:
-            raise UnfitSource(position_of(places[0][0].node), "%s is that of __main__ in a bundle" % name)
+        elif scope is module.scope and (name in _OF_THE_FIRST or name in _OF_A_MODULE and module.name != MAIN):
+            raise UnfitSource(position_of(places[0][0].node), "%s is that of another module in a bundle" % name)
     return linker.visit(module.tree).body
 
 
