@@ -34,7 +34,7 @@ class Mode(NamedTuple):
 
 MODES = {
     "--verify": Mode(("--onto", "--signers", "--json", "--quiet")),
-    "--split": Mode(("--out", "--platform", "--json", "--quiet"), archives=True),
+    "--split": Mode(("--out", "--onto", "--platform", "--json", "--quiet"), archives=True),
     "--demo": Mode(),
     "--sizes": Mode(),
     "--pyz": Mode(),
@@ -138,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
         "       python3 build.py [REF=]ARCHIVE... --cluster FILE [--try N | --host-python] [options]\n"
         "       python3 build.py --cluster FILE --explain\n"
         "       python3 build.py --images-of FILE\n"
-        "       python3 build.py --split [REF=]ARCHIVE... -o DIR\n"
+        "       python3 build.py --split [REF=]ARCHIVE... [--onto OLD] -o DIR\n"
         "       python3 build.py --onto OLD [REF=]ARCHIVE... --image NODE_IMAGE -o UPDATE\n"
         "       python3 build.py --verify OUT [--onto OLD] [--signers FILE]\n"
         "       python3 build.py --demo | --sizes | --pyz FILE | --spooler FILE | --self FILE | --completion SHELL"),
@@ -152,7 +152,8 @@ def parser() -> argparse.ArgumentParser:
                         % (site.NAME, OUTS["--split"]))
     result.add_argument("--onto", action="append", default=[], metavar="OLD", help=(
         "write what this seed folder and the archives serve together, but only what it does not hold; repeat it for "
-        "more folders in which archives or --verify find chunks"))
+        "more folders in which archives or --verify find chunks; with --split, leave out the layers that seeds or "
+        "earlier splits carried"))
     result.add_argument("--compression", choices=compression.COMPRESSIONS, default=compression.AUTO,
                         help="of the payload (default: auto, which measures whether xz pays off)")
     result.add_argument("--chunk-size", type=size, default=0, metavar="SIZE",

@@ -273,7 +273,7 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
 def opened(order: Order, path: str, progress: Count) -> Archive:
     """The archive at a path, a seed folder among them, or the one that comes through a pipe."""
     if reader.is_seed(path):
-        return reader.open_archive(reader.open_seed(path, order.onto), progress=progress)
+        return reader.open_archive(reader.open_seed(path, list(filter(reader.is_seed, order.onto))), progress=progress)
     if path != STDIN:
         return open_archive(path, progress)
     if order.stdin is None or order.stdin.isatty():

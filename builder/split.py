@@ -7,23 +7,27 @@ either way nothing half written stays.
 Rules:
 - No name of a file has a colon or a backslash: kubectl cp takes the one for a Pod, and Windows takes neither.
 - No two archives hold the same name for the spooler, which drops the host: they are named as the injector serves them.
+- With --onto, archives are thin: they lack the layers that a seed or an earlier split carried, which the spooler finds
+  in the registry. BLOBS lists what all of them carried, so that the newest folder is enough to go on from.
 """
 import contextlib
+import os
 import re
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 from builder.kubernetes.file_names import README, SUMS
-from builder.output import writer
+from builder.output import reader, writer
 from builder.reading.errors import BuildError
 from builder.reading.images import homes_of
-from builder.reading.oci import Image
+from builder.reading.oci import Image, is_digest
 from builder.reading.progress import Progress
 from builder.payload.addresses import addresses
 from builder.payload.oci_archive import members, tar
-from builder.pipeline import STDOUT, Order, read
+from builder.pipeline import STDOUT, Order, check_onto, read
 from builder.reading.reference import digest_tag, parse
 
 SUFFIX = ".tar"
+BLOBS = "BLOBS"
 MARK = "Written by Seedpod --split."
 FOLDER_TEXT = """\
 {mark} One OCI archive for each image, to be pushed into a registry.
@@ -31,10 +35,13 @@ FOLDER_TEXT = """\
 With the spooler that build.py --with-registry writes beside a registry:
   SPOOLER="kubectl -n seedpod exec -i deploy/seedpod-registry -c spooler -- python3 -I -S /spooler/spooler.pyz"
   for file in THIS_FOLDER/*.tar; do $SPOOLER push < "$file"; done
-skopeo, podman and ctr read them, too. {sums} shows whether the folder was copied whole: sha256sum -c {sums}
+{readers} {blobs} lists the blobs of all archives up to these.
+{sums} shows whether the folder was copied whole: sha256sum -c {sums}
 
 {table}
 """
+WHOLE = "skopeo, podman and ctr read them, too."
+THIN = "They lack the layers that the registry has already, so only the spooler reads them."
 NO_HOST = "localhost"  # stands where there is none in a reference; what follows is the repository, a host in it or not
 
 
@@ -43,6 +50,7 @@ class Part(NamedTuple):
     file: str  # its name in OUT
     names: Tuple[str, ...]  # that the spooler gives its image: REPOSITORY:TAG, without a host
     size: int  # bytes
+    left_out: int = 0  # layers that were carried before
 
 
 def split(order: Order, progress: Progress) -> Tuple[List[Part], List[str]]:
@@ -51,21 +59,47 @@ def split(order: Order, progress: Progress) -> Tuple[List[Part], List[str]]:
         raise BuildError("--split: writes several files: name a folder with -o")
     old = writer.listed(order.out)  # anything else in the folder is somebody's own
     writer.check_out(order.out, MARK, old.__contains__)
+    check_onto(order)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(writer.Folder(order.out))
         images, notes, _ = read(order, stack, folder.scratch, progress)
         served, clashes = addresses(images)
         groups = grouped([served_by_path(image, served) for image in images])
-        total = sum(blob.size for group in groups for _, blob in members(group))
+        known = carried(order.onto)
+        archives = [members([thin(image, known) for image in group]) for group in groups]
+        total = sum(blob.size for found in archives for _, blob in found)
         parts = []
-        for group, file in zip(groups, file_names(groups)):
-            found = members(group)
+        for group, file, found in zip(groups, file_names(groups), archives):
             folder.write([(file, tar(found, lambda count: progress("writing", count, total)))])
-            parts.append(Part(file, names_of(group), sum(blob.size for _, blob in found)))
-        text = FOLDER_TEXT.format(mark=MARK, sums=SUMS, table=table(parts, ()))
-        folder.write([(README, [text.encode()])])
+            parts.append(Part(file, names_of(group), sum(blob.size for _, blob in found),
+                              len({blob.digest for image in group for blob in image.layers} & known)))
+        known.update(blob.digest for image in images for blob in image.manifests + image.configs + image.layers)
+        text = FOLDER_TEXT.format(mark=MARK, sums=SUMS, blobs=BLOBS, table=table(parts, ()),
+                                  readers=THIN if order.onto else WHOLE)
+        folder.write([(BLOBS, ["".join(digest + "\n" for digest in sorted(known)).encode()]),
+                      (README, [text.encode()])])
         folder.keep()
     return parts, notes + clashes
+
+
+def carried(folders: Sequence[str]) -> Set[str]:
+    """The digests of all blobs that seeds and earlier splits hold, or went on from. BuildError for any other folder."""
+    found: Set[str] = set()
+    for folder in folders:
+        path = os.path.join(folder, BLOBS)
+        if reader.is_seed(folder):
+            found.update(reader.open_seed(folder).contents.blob_sizes)
+        elif writer.marked(os.path.join(folder, README), MARK) and os.path.isfile(path):
+            with open(path, encoding="ascii", errors="replace") as file:
+                found.update(filter(is_digest, file.read().split()))
+        else:
+            raise BuildError("--onto %s: is neither a seed nor a folder that --split wrote: name one of them" % folder)
+    return found
+
+
+def thin(image: Image, known: Set[str]) -> Image:
+    """The image without the layers that are known; its config stays, which says what the image is."""
+    return image._replace(layers=tuple(blob for blob in image.layers if blob.digest not in known))
 
 
 def served_by_path(image: Image, served: Mapping[str, str]) -> Image:
@@ -104,5 +138,7 @@ def names_of(group: Sequence[Image]) -> Tuple[str, ...]:
 def table(parts: Sequence[Part], notes: Sequence[str]) -> str:
     """The archives as a table, for people."""
     width = max((len(part.file) for part in parts), default=0)
-    lines = ["%-*s  %11d bytes  %s" % (width, part.file, part.size, " ".join(part.names)) for part in parts]
+    lines = ["%-*s  %11d bytes  %s%s" % (width, part.file, part.size, " ".join(part.names),
+                                         ", without %d layers carried before" % part.left_out if part.left_out else "")
+             for part in parts]
     return "\n".join(lines + ["note  " + note for note in notes])

@@ -8,7 +8,8 @@ from builder.reading import archive, oci
 from builder import cli, split
 from builder.payload import compression
 from builder.reading.errors import BuildError
-from builder.pipeline import STDOUT, Order
+from builder.pipeline import STDOUT, Order, build
+from builder.reading.images import read_images
 from builder.reading.reference import parse
 from builder.kubernetes.site import Site
 from tests.support import samples
@@ -91,8 +92,10 @@ def test_the_folder_can_be_checked_and_is_the_same_each_time(tmp_path):
     sums = (tmp_path / "out" / "SHA256SUMS").read_text()
     data = (tmp_path / "out" / "library_one_1.tar").read_bytes()
     page = (tmp_path / "out" / "README.txt").read_bytes()
-    assert sums == (tmp_path / "again" / "SHA256SUMS").read_text() == "%s  README.txt\n%s  library_one_1.tar\n" % (
-        hashlib.sha256(page).hexdigest(), hashlib.sha256(data).hexdigest())
+    blobs = (tmp_path / "out" / "BLOBS").read_bytes()
+    assert sums == (tmp_path / "again" / "SHA256SUMS").read_text() == (
+        "%s  BLOBS\n%s  README.txt\n%s  library_one_1.tar\n" % tuple(
+            hashlib.sha256(content).hexdigest() for content in (blobs, page, data)))
     assert page.startswith(split.MARK.encode()) and b"library_one_1.tar" in page
 
 
@@ -100,7 +103,7 @@ def test_splitting_again_replaces_the_folder(tmp_path):
     split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"))
     split_up(tmp_path, samples.crane(OTHER, "docker.io/library/other:1"))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "README.txt", "SHA256SUMS", "library_other_1.tar"]
+        "BLOBS", "README.txt", "SHA256SUMS", "library_other_1.tar"]
 
 
 @pytest.mark.parametrize("name", ["mine.tar", "00-namespace.yaml", "SHA256SUMS.old"])
@@ -148,5 +151,62 @@ def test_the_command_line_tells_what_was_written(tmp_path, capsys):
     assert cli.main(["--split", path, "-o", str(tmp_path / "out"), "--json"]) == 0
     page = json.loads(capsys.readouterr().out)
     assert page["archives"] == [{"file": "library_one_1.tar", "names": ["library/one:1"],
-                                 "size": page["archives"][0]["size"]}]
+                                 "size": page["archives"][0]["size"], "left_out": 0}]
     assert cli.main(["--split", "-o", str(tmp_path / "none")]) == 2
+
+
+# --- thin archives
+
+SHARED = samples.with_layers(ONE.layers + samples.sample("c").layers)
+
+
+def layers_in(path):
+    """The digests of the layers that an archive holds, and of those that it lacks."""
+    with archive.open_archive(str(path)) as opened:
+        (image,) = read_images(opened, is_thin=True)
+        return {blob.digest for blob in image.layers}, {hole.digest for hole in image.missing}
+
+
+def digests(layers):
+    return {oci.digest_of(samples.gzipped(layer)) for layer in layers}
+
+
+@pytest.mark.parametrize("make_base", ["seed", "split"])
+def test_a_thin_archive_lacks_the_layers_that_were_carried_before(tmp_path, make_base):
+    members = samples.crane(ONE, "docker.io/library/one:1")
+    if make_base == "seed":
+        path = samples.write(tmp_path / "one.tar", members)
+        build(Order([("", path)], Site("x"), str(tmp_path / "base")), None, lambda *step: None)
+    else:
+        split_up(tmp_path, members, out="base")
+    (part,), notes = split_up(tmp_path, samples.crane(SHARED, "docker.io/library/shared:1"),
+                              onto=[str(tmp_path / "base")])
+    assert layers_in(tmp_path / "out" / part.file) == (digests(SHARED.layers[2:]), digests(ONE.layers))
+    assert part.left_out == 2 and "without 2 layers carried before" in split.table([part], notes)
+    assert "only the spooler reads them" in (tmp_path / "out" / "README.txt").read_text()
+
+
+def test_the_newest_split_is_enough_to_go_on_from(tmp_path):
+    split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"), out="first")
+    members = samples.crane(SHARED, "docker.io/library/shared:1")
+    split_up(tmp_path, members, out="second", onto=[str(tmp_path / "first")])
+    (part,), _ = split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:2"), onto=[str(tmp_path / "second")])
+    assert layers_in(tmp_path / "out" / part.file) == (set(), digests(ONE.layers))
+
+
+@pytest.mark.parametrize("base, words", [
+    ("out", "--onto .*out: is also where the update goes, and would be lost"),
+    ("nothing", "--onto .*nothing: is neither a seed nor a folder that --split wrote: name one of them")])
+def test_a_base_that_is_none_is_refused(tmp_path, base, words):
+    members = samples.crane(ONE, "docker.io/library/one:1")
+    split_up(tmp_path, members)
+    with pytest.raises(BuildError, match=words):
+        split_up(tmp_path, members, onto=[str(tmp_path / base)])
+    assert (tmp_path / "out" / "library_one_1.tar").exists()
+
+
+def test_a_list_of_blobs_that_holds_something_else_leaves_nothing_out(tmp_path):
+    split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"), out="base")
+    (tmp_path / "base" / "BLOBS").write_bytes(b"\xff sha256:x\n../x\n")
+    (part,), _ = split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"), onto=[str(tmp_path / "base")])
+    assert layers_in(tmp_path / "out" / part.file) == (digests(ONE.layers), set())
