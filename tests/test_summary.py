@@ -64,7 +64,7 @@ def test_a_folder_with_a_blank_in_its_name_is_quoted(tmp_path):
 
 
 def test_what_heals_itself_needs_no_command(tmp_path):
-    for asked, wait in ((Site("x", expose="nodeport", replicas=2), "rollout status deployment/seedpod-"),
+    for asked, wait in ((Site("x", expose="nodeport", replicas=2), "rollout status deployment/seedpod --timeout"),
                         (Site("x", expose="hostport"), "rollout status daemonset/seedpod --timeout")):
         found, _ = facts_of(tmp_path, asked=asked)
         assert "heal" not in found["commands"] and wait in found["commands"]["wait"]

@@ -41,7 +41,7 @@ def _placement(site: Site, runner: Runner) -> Object:
     if site.replicas > 1 or site.tries > 1:
         found["topologySpreadConstraints"] = [{
             "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": labels("injector")}}]
+            "labelSelector": {"matchLabels": labels(site.component)}}]
     if site.tries > 1:
         found["restartPolicy"] = "Never"  # an image without Python fails once and for all
     if site.exposure.host_network:

@@ -67,6 +67,14 @@ class Site(NamedTuple):
         """How it is exposed; the default as long as that is to be chosen."""
         return EXPOSURES[self.expose] if self.expose else DEFAULT
 
+    @property
+    def component(self) -> str:
+        """The component label of the injector's Pods: one for each kind of workload, so that the immutable selector of
+        a DaemonSet or a Deployment finds no Pod of another."""
+        if self.exposure.every_node:
+            return "node-injector"
+        return "replica-injector" if self.replicas else "injector"
+
 
 def checked(site: Site) -> Site:
     """The same site; BuildError where options contradict each other."""

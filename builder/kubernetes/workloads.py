@@ -1,9 +1,9 @@
 """One build -> what runs the injector, and the Service that leads to it. Pure: the same values give the same objects.
 
 What is immutable has a name that stands for its content: a changed build applies beside the old one and never edits it.
-The one object whose name stays is the DaemonSet: two of them would fight for the port of each node, so it is rolled
-over, which edits nothing immutable of it. `app.kubernetes.io/instance` ties everything of one build together: the
-Service selects by it, and after a change the old objects are pruned by it.
+The objects whose names stay are the DaemonSet, of which two would fight for the port of each node, and the Deployment:
+they are rolled over, which edits nothing immutable of them. `app.kubernetes.io/instance` ties everything of one build
+together: the Service selects a bare Pod by it, and after a change the old objects are pruned by it.
 
 API: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 """
@@ -45,9 +45,10 @@ def plan_of(site: Site, runners: Sequence[Runner], contents: str, chunk_names: S
 
 def service(plan: Plan) -> Object:
     """The node port of the injector. A component of its own, so that all but it can be applied first: it then turns to
-    a Pod that is ready."""
-    return node_port_service(plan.site, NAME, labels("service", plan.instance), labels("injector", plan.instance),
-                             plan.site.node_port, plan.site.node_port)
+    a Pod that is ready. A Deployment replaces its Pods one by one, once each is ready: all of them serve meanwhile."""
+    selector = labels(plan.site.component, "" if plan.site.replicas else plan.instance)
+    return node_port_service(plan.site, NAME, labels("service", plan.instance), selector, plan.site.node_port,
+                             plan.site.node_port)
 
 
 def node_port_service(site: Site, name: str, own_labels: Mapping[str, str], selector: Mapping[str, str], port: int,
@@ -61,14 +62,12 @@ def node_port_service(site: Site, name: str, own_labels: Mapping[str, str], sele
 
 def workloads(plan: Plan) -> List[Object]:
     """What runs the injector: a DaemonSet, a Deployment, or one Pod or more."""
-    name = "%s-%s" % (NAME, plan.instance)
+    own, every = labels(plan.site.component, plan.instance), labels(plan.site.component)
     if plan.site.exposure.every_node:
-        component = "node-injector"  # so that its immutable selector finds no Pod of another workload
-        return [controller("DaemonSet", plan.site, NAME, labels(component, plan.instance), labels(component),
-                           plan.specs[0])]
-    own = labels("injector", plan.instance)
+        return [controller("DaemonSet", plan.site, NAME, own, every, plan.specs[0])]
     if plan.site.replicas:
-        return [controller("Deployment", plan.site, name, own, own, plan.specs[0], replicas=plan.site.replicas)]
+        return [controller("Deployment", plan.site, NAME, own, every, plan.specs[0], replicas=plan.site.replicas)]
+    name = "%s-%s" % (NAME, plan.instance)
     names = [name] if len(plan.specs) == 1 else ["%s-%d" % (name, number) for number in range(1, len(plan.specs) + 1)]
     return [manifest("Pod", plan.site, name, own, spec=spec) for name, spec in zip(names, plan.specs)]
 
