@@ -11,12 +11,12 @@ from functools import partial
 from typing import AbstractSet, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
 from builder import VERSION, completion
-from builder.payload import compression
+from builder.cluster.objects import COMMAND, Cluster
 from builder.kubernetes import ports, site, persistent_registry
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES
-from builder.cluster.objects import COMMAND, Cluster
-from builder.reading.errors import BuildError
+from builder.payload import compression
 from builder.pipeline import STDIN, STDOUT, Order
+from builder.reading.errors import BuildError
 from builder.reading.reference import ARCHIVE_SUFFIX, parse
 from builder.rewriting.platforms import checked_platform
 

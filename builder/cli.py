@@ -15,23 +15,23 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tuple
 
-from builder.zipapp import pyz
-from builder.zipapp.program import pack_program
 from builder import arguments, completion, split
 from builder.arguments import order_of, site_of
-from builder.images_of import Found, Missing, doubts, images_of, joined
-from builder.kubernetes.file_names import SUMS
 from builder.cluster.choice import Decision, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse
-from builder.reading.errors import BuildError, shown
-from builder.reading.progress import Progress
+from builder.cluster.preflight import check
+from builder.images_of import Found, Missing, doubts, images_of, joined
+from builder.kubernetes.file_names import SUMS
 from builder.output import signature
+from builder.output.reader import verify
 from builder.output.writer import check_out, write_file
 from builder.pipeline import STDIN, STDIN_NAME, STDOUT, Order, build
+from builder.reading.errors import BuildError, shown
+from builder.reading.progress import Progress
 from builder.rewriting.platforms import checked_platform
-from builder.cluster.preflight import check
-from builder.output.reader import verify
 from builder.summary import decided, explained, explanation, facts, progress_line, reasons, summary, verified
+from builder.zipapp import pyz
+from builder.zipapp.program import pack_program
 
 USAGE, FAILED = 2, 1
 INTERRUPTED = "interrupted: nothing was written"

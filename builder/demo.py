@@ -20,11 +20,11 @@ import time
 from typing import Iterator, List
 
 from builder import pipeline
-from builder.output import reader
-from builder.reading.errors import BuildError
 from builder.kubernetes.file_names import PYZ
 from builder.kubernetes.site import Site
+from builder.output import reader
 from builder.payload.contents import FILE, digest_of
+from builder.reading.errors import BuildError
 
 REFERENCE = "docker.io/library/hello:demo"
 GREETING = b"Hello from an image that came out of a ConfigMap.\n"

@@ -9,28 +9,28 @@ import tempfile
 from typing import BinaryIO, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from builder import images_of, onto
+from builder.cluster import preflight
+from builder.cluster.choice import Decision, decide
+from builder.cluster.objects import Cluster
 from builder.commands import STDOUT, commands, steps
+from builder.kubernetes import config_maps, names, persistent_registry, sizes, workloads
+from builder.kubernetes.site import Site
+from builder.output import reader, signature, writer
 from builder.payload import chunks
 from builder.payload.addresses import addresses
 from builder.payload.compression import AUTO, XZ
 from builder.payload.contents import FILE, Contents, Segment, index_of, to_text
 from builder.payload.packing import cut, outline, pack
 from builder.payload.segments import last_segment, layer_segments
-from builder.kubernetes import config_maps, names, persistent_registry, sizes, workloads
-from builder.output import reader, signature, writer
-from builder.rewriting import platforms
-from builder.cluster import preflight
-from builder.zipapp import pyz
 from builder.reading.archive import Archive, open_archive, open_stream
-from builder.cluster.choice import Decision, decide
-from builder.cluster.objects import Cluster
 from builder.reading.errors import BuildError, shown
 from builder.reading.images import by_digest, name_images, read_images
 from builder.reading.oci import Image
 from builder.reading.progress import Count, Progress
 from builder.reading.reference import from_file_name, parse
-from builder.kubernetes.site import Site
+from builder.rewriting import platforms
 from builder.rewriting.squeeze import Squeezer, estimated_bytes
+from builder.zipapp import pyz
 
 STDIN = "-"
 STDIN_NAME = "standard input"  # in messages

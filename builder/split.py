@@ -17,13 +17,13 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tup
 
 from builder.kubernetes.file_names import README, SUMS
 from builder.output import reader, writer
+from builder.payload.addresses import addresses
+from builder.payload.oci_archive import members, tar
+from builder.pipeline import STDOUT, Order, check_onto, read
 from builder.reading.errors import BuildError
 from builder.reading.images import homes_of
 from builder.reading.oci import Image, is_digest
 from builder.reading.progress import Progress
-from builder.payload.addresses import addresses
-from builder.payload.oci_archive import members, tar
-from builder.pipeline import STDOUT, Order, check_onto, read
 from builder.reading.reference import digest_tag, parse
 
 SUFFIX = ".tar"

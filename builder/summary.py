@@ -2,16 +2,16 @@
 import collections
 from typing import Any, Dict, List, Sequence
 
-from builder.kubernetes import persistent_registry
 from builder.cluster.choice import Decision
-from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
 from builder.commands import STDOUT, commands, steps
+from builder.kubernetes import persistent_registry
 from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED
 from builder.kubernetes.workloads import workloads
+from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
 from builder.payload.compression import NONE, WORTH
 from builder.payload.contents import Contents, digest_of
-from builder.reading.errors import shown
 from builder.pipeline import Order, Result
+from builder.reading.errors import shown
 from builder.zipapp.pyz import BUDGET_BYTES
 
 Facts = Dict[str, Any]

@@ -7,14 +7,14 @@ the Decision against the cluster. Where nothing fits, BuildError says why in one
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from builder.cluster.candidates import HAS_PYTHON, NO_PYTHON, Candidate, candidates_of, judged, parsed, spread, why
-from builder.cluster.objects import COMMAND, Cluster, Node
-from builder.reading.errors import BuildError
 from builder.cluster.known import Known, known_image, known_system
+from builder.cluster.nodes import Obstacles, advice, as_text, host_names, in_groups, obstacles, some, systems
+from builder.cluster.objects import COMMAND, Cluster, Node
 from builder.kubernetes.exposure import DEFAULT, FALLBACK, RESTRICTED
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.security import profile
-from builder.cluster.nodes import Obstacles, advice, as_text, host_names, in_groups, obstacles, some, systems
 from builder.kubernetes.site import INTERPRETER, Site
+from builder.reading.errors import BuildError
 
 HOST_PYTHON = "/usr/bin/python3"
 ALSO_RUNS_ON = {"386": "amd64", "arm": "arm64"}  # most of them

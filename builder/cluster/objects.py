@@ -14,9 +14,9 @@ import re
 from fractions import Fraction
 from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from builder.reading.errors import BuildError, shown
 from builder.kubernetes.quantity import number
 from builder.kubernetes.site import NAME
+from builder.reading.errors import BuildError, shown
 
 COMMAND = "kubectl get nodes,pods,services,namespaces -A -o json"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # as kernels name them

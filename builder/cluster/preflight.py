@@ -6,14 +6,14 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from builder.cluster import names
 from builder.cluster.choice import Decision, Refused, is_openshift
-from builder.cluster.objects import Cluster
 from builder.cluster.names import CRI_O
 from builder.cluster.nodes import some
+from builder.cluster.objects import Cluster
 from builder.kubernetes import ports
 from builder.kubernetes.exposure import FALLBACK, PRIVILEGED, RESTRICTED
+from builder.kubernetes.persistent_registry import REGISTRY
 from builder.kubernetes.security import ENFORCE, PROFILES
 from builder.kubernetes.site import SERVED, Site
-from builder.kubernetes.persistent_registry import REGISTRY
 
 CRIO_STRICT = (1, 35)  # from here on CRI-O takes plain HTTP on loopback only from registries it is configured for
 SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it

@@ -20,19 +20,19 @@ import re
 from typing import Dict, List, Mapping, NamedTuple, Sequence
 
 from builder.kubernetes import file_names, ports
-from builder.reading.documents import field, parse_object, strings
-from builder.reading.errors import BuildError
-from builder.kubernetes.exposure import LOOPBACK, NODE_PORT
 from builder.kubernetes.config_maps import file_config_map, program_object_name
+from builder.kubernetes.exposure import LOOPBACK, NODE_PORT
 from builder.kubernetes.manifest import Object, labels, manifest, pruned_kinds
 from builder.kubernetes.names import COMPONENT, Owner
 from builder.kubernetes.pod import container, pod_spec, probe
-from builder.kubernetes.runner import Runner, command as start, host_mounts, host_volumes, read_only
-from builder.kubernetes.workloads import READY_TIMEOUT, Plan, controller, node_port_service
-from builder.reading.oci import Image
 from builder.kubernetes.quantity import MIB, QUANTITY, number
-from builder.reading.reference import parse
+from builder.kubernetes.runner import Runner, command as start, host_mounts, host_volumes, read_only
 from builder.kubernetes.site import NAME, SERVED, Site, subdomain
+from builder.kubernetes.workloads import READY_TIMEOUT, Plan, controller, node_port_service
+from builder.reading.documents import field, parse_object, strings
+from builder.reading.errors import BuildError
+from builder.reading.oci import Image
+from builder.reading.reference import parse
 
 REGISTRY, SPOOLER = NAME + "-registry", "spooler"
 SPOOLER_FILE = "spooler.pyz"

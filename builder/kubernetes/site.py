@@ -8,11 +8,11 @@ Specs: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ 
 import re
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
-from builder.reading import reference
-from builder.reading.errors import BuildError
 from builder.kubernetes import ports
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES, Exposure
 from builder.kubernetes.quantity import number
+from builder.reading import reference
+from builder.reading.errors import BuildError
 
 NAME = "seedpod"
 SERVED, POLICY, MIRROR = "served", "policy", "mirror"

@@ -10,14 +10,14 @@ import shutil
 import tempfile
 from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
+from builder.kubernetes import config_maps, file_names, security, workloads
+from builder.kubernetes.file_names import CHUNKS, PYZ, README, SUMS
+from builder.kubernetes.manifest import Object
+from builder.kubernetes.site import Site
+from builder.kubernetes.to_yaml import to_yaml
+from builder.kubernetes.workloads import Plan
 from builder.output import signature
 from builder.reading.errors import BuildError, shown
-from builder.kubernetes import config_maps, file_names, security, workloads
-from builder.kubernetes.manifest import Object
-from builder.kubernetes.workloads import Plan
-from builder.kubernetes.site import Site
-from builder.kubernetes.file_names import CHUNKS, PYZ, README, SUMS
-from builder.kubernetes.to_yaml import to_yaml
 
 MARK = "Written by Seedpod."
 
