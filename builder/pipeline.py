@@ -14,7 +14,8 @@ from builder.cluster.choice import Decision, decide
 from builder.cluster.objects import Cluster
 from builder.commands import STDOUT, commands, steps
 from builder.kubernetes import config_maps, names, persistent_registry, sizes, workloads
-from builder.kubernetes.site import Site
+from builder.kubernetes.exposure import pull_name
+from builder.kubernetes.site import SERVED, Site
 from builder.output import reader, signature, writer
 from builder.payload import chunks
 from builder.payload.addresses import addresses
@@ -153,8 +154,7 @@ def checked_manifests(order: Order, images: Sequence[Image], served: Mapping[str
     """Notes on what the user's manifests name. Raises images_of.Missing."""
     if order.manifests is None:
         return []
-    addresses_of_all = {reference: "127.0.0.1:%d/%s" % (site.node_port, address)
-                        for reference, address in served.items()}
+    addresses_of_all = {reference: pull_name(site.node_port, address) for reference, address in served.items()}
     platforms = {"%s/%s" % (node.system.lower(), node.architecture) for node in order.cluster.nodes} \
         if order.cluster else set(order.platforms)
     return images_of.check(order.manifests, images, addresses_of_all, order.not_images,
@@ -196,7 +196,7 @@ def registry_documents(order: Order, result: Result, address: str, command: Sequ
     """(file name, YAML) of every object of the registry that stays, if one is wanted."""
     if order.registry:
         code = pyz.pack(pyz.read_spooler())
-        image = "127.0.0.1:%d/%s" % (result.plan.site.node_port, address)
+        image = pull_name(result.plan.site.node_port, address)
         found = persistent_registry.objects(result.plan, result.decision.runners[0], image, command,
                                             order.registry.storage, code, writer.DATA)
         yield from writer.with_code(found, code)
@@ -204,13 +204,13 @@ def registry_documents(order: Order, result: Result, address: str, command: Sequ
 
 def names_documents(order: Order, result: Result) -> Iterator[Tuple[str, writer.Parts]]:
     """(file name, YAML) of what keeps the names of images, if that is wanted."""
-    site, references = result.plan.site, list(result.addresses)
-    whose = names.owner(site, result.plan.instance)
-    if order.registry:
-        whose = persistent_registry.names_owner(site)
+    site = result.plan.site
+    if site.names == SERVED:
+        return
+    whose = persistent_registry.names_owner(site) if order.registry else names.owner(site, result.plan.instance)
     digests = {reference: image.root.digest for image in result.images if not image.rebuilt
                for reference in image.references}
-    found = names.objects(site, whose, result.decision.runners[0], references, digests, pyz.read_mirror())
+    found = names.objects(site, whose, result.decision.runners[0], list(result.addresses), digests, pyz.read_mirror())
     yield from writer.with_code(found, b"")
 
 

@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Sequence
 from builder.cluster.choice import Decision
 from builder.commands import STDOUT, commands, steps
 from builder.kubernetes import persistent_registry
-from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED
+from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED, pull_name
 from builder.kubernetes.workloads import workloads
 from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
 from builder.payload.compression import NONE, WORTH
@@ -26,7 +26,7 @@ def facts(order: Order, result: Result) -> Facts:
     return {
         "images": [{
             "reference": reference,
-            "pull": "127.0.0.1:%d/%s" % (site.node_port, result.addresses[reference]),
+            "pull": pull_name(site.node_port, result.addresses[reference]),
             "digest": image.root.digest,
             "media_type": image.root.media_type,
             "platforms": list(image.platforms),

@@ -46,3 +46,8 @@ HOST_NETWORK = Exposure(
 EXPOSURES = {row.name: row for row in (NODE_PORT, HOST_PORT, HOST_NETWORK)}
 DEFAULT = NODE_PORT  # asks least of the namespace, and every chunk is read once
 FALLBACK = HOST_NETWORK  # works where kube-proxy or the CNI does not lead 127.0.0.1 to Pods
+
+
+def pull_name(node_port: int, name: str) -> str:
+    """What a manifest writes to pull `name` (repository, and tag or digest) from this port of every node."""
+    return "%s:%d/%s" % (LOOPBACK, node_port, name)

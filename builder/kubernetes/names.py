@@ -10,7 +10,7 @@ The objects belong to whoever answers under their port: to the build or, where t
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
 from builder.kubernetes import file_names, policy
-from builder.kubernetes.exposure import LOOPBACK
+from builder.kubernetes.exposure import LOOPBACK, pull_name
 from builder.kubernetes.manifest import LABELS, Object, labels, manifest
 from builder.kubernetes.pod import container, pod_spec
 from builder.kubernetes.quantity import MIB
@@ -77,8 +77,7 @@ def objects(site: Site, whose: Owner, runner: Runner, references: Iterable[str],
 
 
 def _policies(site: Site, whose: Owner, references: Iterable[str], digests: Mapping[str, str]) -> Dict[str, Object]:
-    addresses = {reference: "%s:%d/%s" % (LOOPBACK, whose.node_ports[0], full_name(reference))
-                 for reference in references}
+    addresses = {reference: pull_name(whose.node_ports[0], full_name(reference)) for reference in references}
     left_out = [site.namespace] + ([] if site.names_kube_system else [SYSTEM_NAMESPACE])
     found: Dict[str, Object] = {}
     for number, spec in enumerate(policy.specs(served_spellings(addresses, digests), left_out), 1):

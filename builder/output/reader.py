@@ -12,6 +12,7 @@ import re
 import tempfile
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
+from builder.kubernetes.exposure import pull_name
 from builder.kubernetes.file_names import (CHUNK, CHUNKS, CONTENTS, INJECTOR, PYZ, README, SIGNATURE, SUMS, WORKLOAD,
                                            is_one)
 from builder.output.writer import marked
@@ -241,7 +242,7 @@ def served(seed: Seed) -> Dict[str, Any]:
     shortest, _ = addresses(images)
     return {"out": seed.folder, "payload": {"digest": seed.digest, "bytes": seed.contents.size},
             "chunks": {"count": len(seed.contents.chunks), "elsewhere": len(elsewhere)},
-            "images": [{"reference": reference, "pull": "127.0.0.1:%d/%s" % (seed.port, shortest[reference]),
+            "images": [{"reference": reference, "pull": pull_name(seed.port, shortest[reference]),
                         "digest": image.root.digest, "platforms": list(image.platforms)}
                        for image in images for reference in image.references]}
 
