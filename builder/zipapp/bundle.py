@@ -14,11 +14,11 @@ What changes: a module that is imported only in a function runs at the start all
 tracebacks where its own is not the only one of its kind.
 """
 import ast
-import copy
 from typing import Dict, List, Mapping, NamedTuple, Set, Tuple
 
 from builder.zipapp.names import Bindings, Groups, Scope, is_read, reflection, spelling
-from builder.zipapp.syntax import Position, UnfitSource, WrongResult, difference, in_place_of, parse, position_of
+from builder.zipapp.syntax import (Position, UnfitSource, WrongResult, copied, difference, in_place_of, parse,
+                                   position_of)
 
 MAIN = "__main__"
 # What a module knows of itself: in a bundle it would read that of __main__, or of the first module.
@@ -89,7 +89,7 @@ def bundle(sources: Mapping[str, str]) -> ast.Module:
     statements = [statement for module in order for statement in _linked(module, modules)]
     linked = ast.Module(_without_repeated_imports(statements), [])
     names = _names(linked, kept)
-    tree = copy.deepcopy(linked)
+    tree = copied(linked)
     for place, name, _ in Bindings(tree).found:
         place.put(names.get(name, name))
     _compare(linked, tree, {name: link for link, name in names.items()})
@@ -278,7 +278,7 @@ def _names(linked: ast.Module, kept: Mapping[str, str]) -> Dict[str, str]:
 
 def _compare(linked: ast.Module, tree: ast.Module, links: Mapping[str, str]) -> None:
     """Raise WrongResult unless `tree` is the linked one under other names: where each name leads is found again."""
-    again = copy.deepcopy(tree)
+    again = copied(tree)
     bindings = Bindings(again)
     for (scope, name), places in bindings.groups().items():
         if scope is bindings.scope:

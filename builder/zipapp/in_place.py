@@ -4,10 +4,10 @@ A constant is a name of the module that is bound once, to a value that cannot ch
 operators make of these, tuples of them, and `re.compile` of such: the library remembers what it has compiled.
 """
 import ast
-import copy
 from typing import Dict
 
 from builder.zipapp.names import Bindings, is_read, reflection
+from builder.zipapp.syntax import copied
 
 _UNCHANGING = (ast.Constant, ast.Tuple, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.expr_context)
 _COMPILE = ast.dump(ast.parse("re.compile", mode="eval").body)
@@ -15,8 +15,9 @@ _COMPILE = ast.dump(ast.parse("re.compile", mode="eval").body)
 
 def put_in_place(tree: ast.Module, often: bool = False) -> None:
     """Change the tree in place. `often`: those that are used several times, too, so that two trees can be compared."""
-    while not reflection(tree) and _put_in_place(tree, often):
-        pass
+    if not reflection(tree):
+        while _put_in_place(tree, often):
+            pass
 
 
 def _put_in_place(tree: ast.Module, often: bool) -> bool:
@@ -44,7 +45,7 @@ class _Putter(ast.NodeTransformer):
         self.values = values
 
     def visit_Name(self, node):
-        return copy.deepcopy(self.values.get(node, node))
+        return copied(self.values[node]) if node in self.values else node
 
 
 def _is_constant(node: ast.expr, has_re: bool) -> bool:

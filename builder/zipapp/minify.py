@@ -10,7 +10,6 @@ Not worth their code: names for attributes (53 bytes: whether a name is also the
 every version of it), choosing among several names (76), a deflate of our own (133).
 """
 import ast
-import copy
 import itertools
 from typing import Dict
 
@@ -18,7 +17,7 @@ from builder.zipapp.in_place import put_in_place
 from builder.zipapp.names import Bindings, rename, renamable
 from builder.zipapp.needless import drop_needless
 from builder.zipapp.printer import NewSyntax, text_of
-from builder.zipapp.syntax import UnfitSource, WrongResult, difference, position_of
+from builder.zipapp.syntax import UnfitSource, WrongResult, copied, difference, position_of
 from builder.zipapp.unused import drop_unused
 
 
@@ -30,10 +29,10 @@ def minify(tree: ast.Module) -> Dict[str, str]:
     try:
         drop_needless(tree)
         drop_unused(tree)
-        plain = copy.deepcopy(tree)
+        plain = copied(tree)
         put_in_place(tree)
         _compare_constants(plain, tree)
-        renamed = copy.deepcopy(tree)
+        renamed = copied(tree)
         rename(renamed)
         texts = {path: text_of(list(body)) for path, body in itertools.groupby(renamed.body, lambda node: node.path)}
     except NewSyntax as error:
@@ -44,7 +43,7 @@ def minify(tree: ast.Module) -> Dict[str, str]:
 
 def _compare_constants(plain: ast.Module, tree: ast.Module) -> None:
     """Raise WrongResult unless two trees are equal once every constant stands where it is used."""
-    one, other = copy.deepcopy(plain), copy.deepcopy(tree)
+    one, other = copied(plain), copied(tree)
     put_in_place(one, often=True)
     put_in_place(other, often=True)
     position = difference(_anonymous(one), _anonymous(other))
@@ -67,7 +66,7 @@ def _compare(tree: ast.Module, text: str) -> None:
 
 def _anonymous(tree: ast.Module) -> ast.Module:
     """A copy in which every binding has its number for a name."""
-    tree = copy.deepcopy(tree)
+    tree = copied(tree)
     for number, places in enumerate(Bindings(tree).groups().values()):
         for place, _ in places:
             place.put("#%d" % number)

@@ -213,8 +213,9 @@ def _kept_arguments(scope: Scope, keywords: _Keywords) -> Set[str]:
 
 def reflection(tree: ast.Module) -> Optional[ast.AST]:
     """The first place where a program may spell its names in other ways than as identifiers."""
-    harmless = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args}
-    return next((node for node in ast.walk(tree)
+    nodes = list(ast.walk(tree))
+    harmless = {node.func for node in nodes if isinstance(node, ast.Call) and node.args}
+    return next((node for node in nodes
                  if spelling(node) in _REFLECTION or spelling(node) in _LISTING and node not in harmless
                  or _REFLECTING_IMPORTS & set(_imported(node))), None)
 
@@ -259,7 +260,7 @@ def renamable(tree: ast.Module, groups: Groups) -> List[Binding]:
 def rename(tree: ast.Module) -> None:
     """Give every name that nothing else can spell a short one, in place."""
     groups = Bindings(tree).groups()
-    free = renamable(tree, groups)
+    free = dict.fromkeys(renamable(tree, groups))  # in order, and quick to ask
     taken: Dict[Scope, Set[str]] = {}
     seen_in = {}  # where a binding is alive: its name must mean nothing else there
     for binding, places in groups.items():

@@ -63,6 +63,18 @@ def in_place_of(old: ast.AST, new: Node) -> Node:
     return ast.copy_location(new, old)
 
 
+def copied(tree: Node) -> Node:
+    """A copy of a tree, several times as fast as copy.deepcopy; nodes without fields are shared."""
+    if not tree._fields:
+        return tree
+    new = type(tree)()
+    for name, value in vars(tree).items():
+        if isinstance(value, list):
+            value = [copied(item) if isinstance(item, ast.AST) else item for item in value]
+        setattr(new, name, copied(value) if isinstance(value, ast.AST) else value)
+    return new
+
+
 def difference(one: Any, other: Any, position: Position = ("", 0)) -> Optional[Position]:
     """Where in `one` two trees begin to differ; None if they are equal."""
     if hasattr(one, "path") and hasattr(one, "lineno"):
