@@ -4,8 +4,8 @@ import os
 import sys
 
 if sys.version_info < (3, 9):
-    sys.exit("error: build.py: needs Python 3.9 or newer, this is %d.%d: start it with another python3"
-             % sys.version_info[:2])
+    sys.exit("error: %s: needs Python 3.9 or newer, this is %d.%d: start it with another python3"
+             % ((os.path.basename(sys.argv[0]),) + sys.version_info[:2]))
 
 sys.dont_write_bytecode = True  # nothing is left beside it: the folder may be on a medium that is carried on
 

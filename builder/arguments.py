@@ -7,6 +7,8 @@ import argparse
 import difflib
 import os
 import re
+import shlex
+import shutil
 from functools import partial
 from typing import AbstractSet, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
@@ -22,7 +24,8 @@ from builder.rewriting.platforms import checked_platform
 
 SIZE = re.compile(r"([0-9]{1,18})(KiB|MiB|)", re.IGNORECASE)
 UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20}
-HELP = "see python3 build.py --help"
+HELP = "see --help"
+PROGRAM = "python3 build.py"  # as people start it, where nothing else is known
 OUTS = {"--split": "seedpod-images"}  # where a mode writes by default, if not to that of a build
 
 
@@ -51,8 +54,8 @@ OF_ARCHIVES = ("--out", "--onto", "--compression", "--chunk-size", "--squeeze", 
 
 EPILOG = """\
 examples:
-  python3 build.py registry.tar --image quay.io/kiwigrid/k8s-sidecar:1.30.0 -o seed && kubectl apply -f seed
-  python3 build.py registry:2=image.tar other.tar --image python:3.12 -o - | kubectl apply -f -
+  %(prog)s registry.tar --image quay.io/kiwigrid/k8s-sidecar:1.30.0 -o seed && kubectl apply -f seed
+  %(prog)s registry:2=image.tar other.tar --image python:3.12 -o - | kubectl apply -f -
 
 exit status:
   0 done; 2 the input or the options are wrong; 1 something else failed (the disk is full, say);
@@ -67,14 +70,22 @@ class Parser(argparse.ArgumentParser):
         raise BuildError("%s: %s" % (message[len(prefix):] if message.startswith(prefix) else message, HELP))
 
 
-def read(words: Sequence[str]) -> argparse.Namespace:
+def started(path: str) -> str:
+    """What to type to start again the program that was started as `path`, the first word of the process."""
+    name = os.path.basename(path)
+    if shutil.which(name) == path:
+        return name
+    return shlex.quote(path) if os.path.dirname(path) and os.access(path, os.X_OK) else "python3 " + shlex.quote(path)
+
+
+def read(words: Sequence[str], program: str = PROGRAM) -> argparse.Namespace:
     """The command line's words -> options that go together, and archives; -o has the default of its mode."""
-    whole = parser()
+    whole = parser(program)
     options, rest = whole.parse_known_intermixed_args(words)
     for word in rest:
         like = difflib.get_close_matches(word.partition("=")[0], option_names(whole), 1)
         raise BuildError("%s: unknown option: %s" % (word, "did you mean %s?" % like[0] if like else HELP))
-    options.given = given(words)
+    options.given, options.started = given(words), program
     check(options.given, options.archives)
     options.mode = next(iter(options.given & set(MODES)), "")
     if options.out is None:
@@ -132,16 +143,17 @@ def check(options: AbstractSet[str], archives: Sequence[str]) -> None:
             raise BuildError("%s: means nothing with --explain alone: name archives, or leave it out" % option)
 
 
-def parser() -> argparse.ArgumentParser:
-    result = Parser("build.py", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, usage=(
-        "python3 build.py [REF=]ARCHIVE... --image NODE_IMAGE [options]\n"
-        "       python3 build.py [REF=]ARCHIVE... --cluster FILE [--try N | --host-python] [options]\n"
-        "       python3 build.py --cluster FILE --explain\n"
-        "       python3 build.py --images-of FILE\n"
-        "       python3 build.py --split [REF=]ARCHIVE... [--onto OLD] -o DIR\n"
-        "       python3 build.py --onto OLD [REF=]ARCHIVE... --image NODE_IMAGE -o UPDATE\n"
-        "       python3 build.py --verify OUT [--onto OLD] [--signers FILE]\n"
-        "       python3 build.py --demo | --sizes | --pyz FILE | --spooler FILE | --self FILE | --completion SHELL"),
+def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
+    """All options; `program`: how it was started, for help texts."""
+    result = Parser(program, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, usage=(
+        "%(prog)s [REF=]ARCHIVE... --image NODE_IMAGE [options]\n"
+        "       %(prog)s [REF=]ARCHIVE... --cluster FILE [--try N | --host-python] [options]\n"
+        "       %(prog)s --cluster FILE --explain\n"
+        "       %(prog)s --images-of FILE\n"
+        "       %(prog)s --split [REF=]ARCHIVE... [--onto OLD] -o DIR\n"
+        "       %(prog)s --onto OLD [REF=]ARCHIVE... --image NODE_IMAGE -o UPDATE\n"
+        "       %(prog)s --verify OUT [--onto OLD] [--signers FILE]\n"
+        "       %(prog)s --demo | --sizes | --pyz FILE | --spooler FILE | --self FILE | --completion SHELL"),
         description="Turns image archives into plain YAML that brings them into a Kubernetes cluster without a "
         "registry.", epilog=EPILOG)
     result.add_argument("archives", metavar="[REF=]ARCHIVE", nargs="*",
@@ -196,7 +208,7 @@ def add_modes(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--self", metavar="FILE", dest="program",
                        help="write this whole program as one executable file, to be carried along")
     group.add_argument("--completion", choices=completion.SHELLS, metavar="SHELL", help=(
-        "print what bash, zsh or fish reads to complete these options: source <(./build.py --completion bash)"))
+        "print what bash, zsh or fish reads to complete these options: source <(%(prog)s --completion bash)"))
     group.add_argument("--version", action="version", version="Seedpod " + VERSION)
 
 

@@ -39,11 +39,12 @@ INTERRUPTED = "interrupted: nothing was written"
 
 def main(words: Optional[Sequence[str]] = None) -> int:
     """Run; -> exit status. The words default to the process's arguments."""
+    program = arguments.PROGRAM if words is not None else arguments.started(sys.argv[0])
     words = sys.argv[1:] if words is None else words
     prepare_streams()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(complain(INTERRUPTED, 128 + signal.SIGTERM)))  # clean up first
     try:
-        run(arguments.read(words))
+        run(arguments.read(words, program))
     except (BuildError, OSError, KeyboardInterrupt) as failure:
         line, status = outcome(failure)
         leave_broken_output()
@@ -130,9 +131,9 @@ def run(options: argparse.Namespace) -> None:
         raise
 
 
-def run_demo(_: argparse.Namespace) -> None:
+def run_demo(options: argparse.Namespace) -> None:
     from builder.demo import demo
-    demo()
+    demo(options.started)
 
 
 def run_verify(options: argparse.Namespace) -> None:

@@ -32,15 +32,15 @@ CLIENT_HELLO = bytes.fromhex("160301")  # how a containerd that tries HTTPS firs
 START_SECONDS = 30  # for a Python to start on a slow disk; it takes a tenth of a second elsewhere
 
 
-def demo() -> None:
-    """Do it, and print each step with the time that it took."""
+def demo(program: str) -> None:
+    """Do it, and print each step with the time that it took. `program`: how it was started."""
     if os.name != "posix":
         raise BuildError("--demo: the injector runs on Linux: try it there, or build for a cluster")
     with tempfile.TemporaryDirectory(prefix="seedpod-demo-") as folder:
         archive, out, chunks, seed = (os.path.join(folder, name) for name in ("hello.tar", "out", "chunks", "seed"))
         with step("made    a tiny image, as crane pull would save it: %s" % REFERENCE):
             write_archive(archive)
-        with step("built   manifests from it (build.py hello.tar --image ... -o out):"):
+        with step("built   manifests from it (hello.tar --image ... -o out):"):
             result = pipeline.build(pipeline.Order([("", archive)], Site("example.com/python:3"), out),
                                     sys.stdout.buffer, lambda *_: None)
         for name in sorted(os.listdir(out)):
@@ -58,7 +58,7 @@ def demo() -> None:
                 pulled = pull(port, result.addresses[REFERENCE])
             for line in pulled:
                 print("          " + line)
-        print("done    nothing is left of it; next: python3 build.py ARCHIVE --image NODE_IMAGE -o seedpod")
+        print("done    nothing is left of it; next: %s ARCHIVE --image NODE_IMAGE -o seedpod" % program)
 
 
 @contextlib.contextmanager

@@ -277,7 +277,7 @@ def opened(order: Order, path: str, progress: Count) -> Archive:
     if path != STDIN:
         return open_archive(path, progress)
     if order.stdin is None or order.stdin.isatty():
-        raise BuildError("%s: is no pipe: docker save NAME | python3 build.py - ..." % STDIN_NAME)
+        raise BuildError("%s: is not a pipe: pipe an archive into it, as docker save NAME writes it" % STDIN_NAME)
     return open_stream(order.stdin, STDIN_NAME, progress)
 
 

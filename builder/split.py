@@ -32,7 +32,7 @@ MARK = "Written by Seedpod --split."
 FOLDER_TEXT = """\
 {mark} One OCI archive for each image, to be pushed into a registry.
 
-With the spooler that build.py --with-registry writes beside a registry:
+With the spooler that --with-registry writes beside a registry:
   SPOOLER="kubectl -n seedpod exec -i deploy/seedpod-registry -c spooler -- python3 -I -S /spooler/spooler.pyz"
   for file in THIS_FOLDER/*.tar; do $SPOOLER push < "$file"; done
 {readers} {blobs} lists the blobs of all archives up to these.

@@ -10,6 +10,14 @@ def site_of(*words):
     return arguments.site_of(arguments.read(words))
 
 
+@pytest.mark.parametrize("path, typed", [
+    ("build.py", "python3 build.py"), ("not/there/build.py", "python3 not/there/build.py"), ("/bin/sh", "sh"),
+    ("/proc/self/exe", "/proc/self/exe"), ("a b.pyz", "python3 'a b.pyz'")])
+def test_a_program_is_named_as_it_was_started(path, typed, monkeypatch):
+    monkeypatch.setenv("PATH", "/bin")
+    assert arguments.started(path) == typed
+
+
 @pytest.mark.parametrize("text, size", [("1", 1), ("184KiB", 184 << 10), ("512kib", 512 << 10), ("1MiB", 1 << 20)])
 def test_sizes_are_read(text, size):
     assert arguments.size(text) == size
@@ -89,11 +97,11 @@ def test_every_field_of_the_site_has_an_option():
 
 
 @pytest.mark.parametrize("words, line", [
-    ("--what", "--what: unknown option: see python3 build.py --help"),
+    ("--what", "--what: unknown option: see --help"),
     ("--expose loadbalancer", "--expose: invalid choice: 'loadbalancer'"),
     ("--ima x", "--ima: unknown option: did you mean --image?"),
     ("--nodeport=31999 a.tar", "--nodeport=31999: unknown option: did you mean --node-port?"),
-    ("-o", "-o/--out: expected one argument: see python3 build.py --help"),
+    ("-o", "-o/--out: expected one argument: see --help"),
     ("--node-port 80", "--node-port '80': is not a port from 1024 to 65535"), ("--tolerate =", "--tolerate '=': is not a taint"),
     ("--images-of a --image x", "--image: means nothing with --images-of alone"),
     ("--not-image a", "--not-image: means nothing without --images-of: add it"),

@@ -189,7 +189,7 @@ def test_a_stream_on_stdout_has_its_summary_on_stderr(tmp_path, archive):
     (["missing.tar", "--image", "x"], "missing.tar: "),
     (["registry:2", "--image", "x"], "registry:2: there is no such file: if it is an image, save it first: docker save -o "
                                      "image.tar registry:2"),
-    (["a.tar", "--image", "x", "--what"], "--what: unknown option: see python3 build.py --help"),
+    (["a.tar", "--image", "x", "--what"], "--what: unknown option: see --help"),
     (["a.tar", "--image", "x", "--chunk-size", "1TB"], "--chunk-size 1TB: is not a size: write 184KiB"),
     (["a.tar", "--image", "x", "--chunk-size", "2MiB"], "--chunk-size 2097152: a ConfigMap holds at most"),
     (["a.tar", "--image", "x", "--compression", "brotli"], "error: --compression: invalid choice"),

@@ -42,10 +42,10 @@ def test_an_injector_that_serves_other_bytes_fails_the_demo(monkeypatch):
     get = demo.get
     monkeypatch.setattr(demo, "get", lambda port, path: get(port, path) + b"!" * ("/blobs/" in path))
     with pytest.raises(OSError, match="serves other bytes than those of sha256:"):
-        demo.demo()
+        demo.demo("python3 build.py")
 
 
 def test_an_injector_that_does_not_start_fails_the_demo_with_its_own_words(monkeypatch):
     monkeypatch.setattr(demo.reader, "mounted_files", lambda _: {})
     with pytest.raises(OSError, match="the injector ended with status 1: error: "):
-        demo.demo()
+        demo.demo("python3 build.py")

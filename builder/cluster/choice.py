@@ -20,7 +20,7 @@ HOST_PYTHON = "/usr/bin/python3"
 ALSO_RUNS_ON = {"386": "amd64", "arm": "arm64"}  # most of them
 COMMON = ("amd64", "arm64")  # architectures of nodes, the commonest first, where no dump says
 NO_IMAGE = ("--image: which image runs the injector? name one with Python that is on the nodes already, as they name "
-            "it (kubectl get pods -A -o wide), or let --cluster FILE choose: see python3 build.py --help")
+            "it (kubectl get pods -A -o wide), or let --cluster FILE choose: see --help")
 
 
 class Decision(NamedTuple):

@@ -61,7 +61,7 @@ def open_archive(path: str, progress: Count = lambda byte_count: None) -> "Archi
     except (FileNotFoundError, NotADirectoryError):
         raise BuildError("%s: no such file or folder: check the path" % shown(path))
     if not stat.S_ISREG(mode):
-        raise BuildError("%s: is neither a file nor a folder: write it to a file first, or pipe it to build.py -"
+        raise BuildError("%s: is neither a file nor a folder: write it to a file first, or pipe it, and write -"
                          % shown(path))
     return open_file(open(path, "rb"), path, progress)
 

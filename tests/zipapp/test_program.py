@@ -57,6 +57,17 @@ def test_it_goes_the_whole_way_from_an_empty_folder(packed, tmp_path, python):
     assert os.listdir(str(place)) == []
 
 
+def test_help_and_hints_name_the_program_as_it_was_started(packed, tmp_path, monkeypatch):
+    folder = packed.parent
+    assert run("./seedpod.pyz", "--help", cwd=folder).startswith("usage: ./seedpod.pyz [REF=]ARCHIVE...")
+    assert run(sys.executable, "seedpod.pyz", "--demo", cwd=folder).splitlines()[-1].endswith(
+        "next: python3 seedpod.pyz ARCHIVE --image NODE_IMAGE -o seedpod")
+    monkeypatch.setenv("PATH", "%s:%s" % (folder, os.environ["PATH"]))
+    page = run("seedpod.pyz", "--help", cwd=tmp_path)
+    assert page.startswith("usage: seedpod.pyz [REF=]ARCHIVE...") and "source <(seedpod.pyz --completion bash)" in page
+    assert "build.py" not in page
+
+
 def test_what_it_packs_is_what_the_folder_packs(packed, tmp_path):
     for option, modules in (("--pyz", pyz.read_stage1()), ("--spooler", pyz.read_spooler())):
         run(sys.executable, packed, option, tmp_path / "packed", cwd=tmp_path)
