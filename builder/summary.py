@@ -146,7 +146,7 @@ def placed(found: Facts) -> List[str]:
         notes.append("a node port answers on every address of a node: whoever reaches a node can pull: --expose %s "
                      "opens it at 127.0.0.1 alone" % HOST_PORT.name)
     if found["registry"]:
-        notes.append("the registry that stays has a node port as well: whoever reaches a node can pull, only its "
+        notes.append("the registry that stays has a node port: whoever reaches a node can pull, only its "
                      "spooler can push")
     if found["pod_security"] != RESTRICTED:
         notes.append("namespace %s admits any Pod (pod-security.kubernetes.io/enforce=%s), since every stricter "

@@ -86,7 +86,7 @@ def test_an_open_node_port_is_noted_with_the_way_to_close_it(tmp_path):
     found, _ = facts_of(tmp_path, asked=Site("x", expose="hostport"))
     assert "whoever reaches" not in summary.summary(found)
     with_registry = summary.summary(dict(found, registry={"wait": "kubectl"}))
-    assert "the registry that stays has a node port as well: whoever reaches a node can pull" in with_registry
+    assert "the registry that stays has a node port: whoever reaches a node can pull" in with_registry
 
 
 @pytest.mark.parametrize("asked", [Site("x", expose="hostnetwork"), Site("x", expose="hostport"),

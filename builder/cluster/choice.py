@@ -104,7 +104,7 @@ def _without_cluster(site: Site, architectures: Sequence[str]) -> Decision:
 
 # --- exposure and user
 
-def _loopback_problem(cluster: Cluster) -> Tuple[str, bool]:
+def loopback_problem(cluster: Cluster) -> Tuple[str, bool]:
     """Why node ports do not answer at 127.0.0.1, or ""; and whether that is only presumed."""
     proxy = cluster.kube_proxy
     if _ipv6_only(cluster):
@@ -135,7 +135,7 @@ def is_openshift(cluster: Cluster) -> bool:
 
 def _with_exposure(site: Site, cluster: Cluster) -> Tuple[Site, List[str], List[str]]:
     """-> the site with its exposure, reasons, warnings."""
-    problem, presumed = _loopback_problem(cluster)
+    problem, presumed = loopback_problem(cluster)
     if site.expose:
         remedy = "use --expose %s" % FALLBACK.name
         if site.exposure.service and problem and not presumed:

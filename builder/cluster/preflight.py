@@ -5,7 +5,7 @@ Each finding is one line that says what to change. What the chooser could avoid,
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from builder.cluster import names
-from builder.cluster.choice import Decision, Refused, is_openshift
+from builder.cluster.choice import Decision, Refused, is_openshift, loopback_problem
 from builder.cluster.names import CRI_O
 from builder.cluster.nodes import some
 from builder.cluster.objects import Cluster
@@ -52,7 +52,8 @@ def check(decision: Decision, cluster: Optional[Cluster], with_registry: bool = 
         errors += _registry_errors(site, cluster)
     warnings = (_port_warnings(site) + _namespace_warnings(decision, cluster) + _runtime_warnings(site, cluster)
                 + _pull_warnings(decision, cluster) + _network_warnings(site, cluster)
-                + _constraint_warnings(decision, cluster) + names.warnings(decision, cluster, references))
+                + _constraint_warnings(decision, cluster) + names.warnings(decision, cluster, references)
+                + (_registry_warnings(site, cluster) if with_registry else []))
     reasons = decision.reasons + tuple(filter(None, [names.advice(cluster) if site.names == SERVED else ""]))
     decision = decision._replace(reasons=reasons, warnings=decision.warnings + tuple(warnings))
     if errors:
@@ -72,12 +73,27 @@ def _port_errors(site: Site, cluster: Cluster) -> List[str]:
 
 
 def _registry_errors(site: Site, cluster: Cluster) -> List[str]:
-    """Somebody else on the port of the registry that stays; an older build of it is replaced."""
+    """Somebody else on the port of the registry that stays, where an older build of it is replaced; or a cluster whose
+    node ports do not lead there."""
+    errors = []
     user = _port_users(site, cluster).get(ports.IMAGES)
-    if user in (None, PortUser("Service", site.namespace, REGISTRY)):
+    if user not in (None, PortUser("Service", site.namespace, REGISTRY)):
+        errors.append("--with-registry: its node port %d is taken by %s: move that one to another port first"
+                      % (ports.IMAGES, user))
+    problem, presumed = loopback_problem(cluster)
+    if problem and not presumed:
+        errors.append("--with-registry: %s, and that is where nodes pull from this registry: leave it out, and keep "
+                      "the injector" % problem)
+    return errors
+
+
+def _registry_warnings(site: Site, cluster: Cluster) -> List[str]:
+    """It is one Pod on one node: on that node's network, or a host port, only that node would reach it at 127.0.0.1."""
+    problem, presumed = loopback_problem(cluster)
+    if site.exposure.service and not (problem and presumed):
         return []
-    return ["--with-registry: its node port %d is taken by %s: move that one to another port first"
-            % (ports.IMAGES, user)]
+    return ["the registry that stays has a node port, whatever --expose says: where node ports do not answer at "
+            "127.0.0.1, nodes cannot pull from it: keep the injector there"]
 
 
 def _port_users(site: Site, cluster: Cluster) -> Dict[int, PortUser]:

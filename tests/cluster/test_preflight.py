@@ -173,8 +173,9 @@ def test_all_errors_are_reported_with_the_warnings():
     assert len(refusal.value.decision.warnings) == 1
 
 
-def with_registry(*objects):
-    return check(decide(Site(node_port=31998), dumps.cluster(*objects), ()), dumps.cluster(*objects), True)
+def with_registry(*objects, expose=""):
+    cluster = dumps.cluster(*objects)
+    return check(decide(Site(node_port=31998, expose=expose), cluster, ()), cluster, True)
 
 
 def test_the_registry_that_stays_needs_its_own_port():
@@ -184,3 +185,27 @@ def test_the_registry_that_stays_needs_its_own_port():
 
 def test_the_registry_that_stays_may_be_there_already():
     assert with_registry(NODE, dumps.service("seedpod-registry", 31999, "seedpod")).warnings == ()
+
+
+@pytest.mark.parametrize("expose", ["", "hostnetwork", "hostport"])
+def test_the_registry_that_stays_is_refused_where_node_ports_do_not_lead_to_it(expose):
+    with pytest.raises(Refused, match="^--with-registry: kube-proxy runs in nftables mode .*, which serves no node "
+                       "port at 127.0.0.1, and that is where .* leave it out, and keep the injector$"):
+        with_registry(NODE, dumps.kube_proxy("mode: nftables\n"), expose=expose)
+
+
+@pytest.mark.parametrize("expose", ["hostnetwork", "hostport"])
+def test_whoever_exposes_the_injector_without_node_ports_is_warned_that_the_registry_has_one(expose):
+    (warning,) = with_registry(NODE, dumps.kube_proxy("mode: iptables\n"), expose=expose).warnings
+    assert warning.startswith("the registry that stays has a node port, whatever --expose says: ")
+
+
+def test_without_a_cluster_the_registrys_node_port_is_a_warning_too():
+    site = Site(image=PYTHON, node_port=31998)
+    assert check(decide(site, None, ()), None, True).warnings == ()
+    assert len(check(decide(site._replace(expose="hostnetwork"), None, ()), None, True).warnings) == 1
+
+
+def test_where_node_ports_may_not_lead_to_the_registry_that_stays_there_is_a_warning():
+    talos = dumps.node(images=[PYTHON], os_image="Talos (v1.9.0)")
+    assert any(line.startswith("the registry that stays has a node port") for line in with_registry(talos).warnings)
