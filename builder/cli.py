@@ -204,8 +204,8 @@ RUN = {
     "--verify": run_verify,
     "--demo": run_demo,
     "--sizes": lambda options: say(pyz.format_sizes(pyz.sizes(pyz.read_stage1())), sys.stdout),
-    "--pyz": lambda options: write_file(options.pyz, pyz.pack(pyz.read_stage1())),
-    "--spooler": lambda options: write_file(options.spooler, pyz.pack(pyz.read_spooler())),
+    "--pyz": lambda options: write_file(options.pyz, pyz.injector()),
+    "--spooler": lambda options: write_file(options.spooler, pyz.spooler()),
     "--completion": lambda options: say(completion.SHELLS[options.completion](arguments.parser()), sys.stdout),
     "--self": lambda options: write_file(options.program, pack_program(), 0o777),
 }

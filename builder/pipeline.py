@@ -111,7 +111,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         command = persistent_registry.command_of(registry, images) if registry else []
         decision = decided(order, images)
         notes += checked_manifests(order, images, served, decision.site) + names.notes(decision.site)
-        code = pyz.pack(pyz.read_stage1())
+        code = pyz.injector()
 
         def contents_of(new: Sequence[Segment]) -> Contents:
             return Contents(index_of(images), (*kept, *new))
@@ -195,7 +195,7 @@ def registry_documents(order: Order, result: Result, address: str, command: Sequ
         -> Iterator[Tuple[str, writer.Parts]]:
     """(file name, YAML) of every object of the registry that stays, if one is wanted."""
     if order.registry:
-        code = pyz.pack(pyz.read_spooler())
+        code = pyz.spooler()
         image = pull_name(result.plan.site.node_port, address)
         found = persistent_registry.objects(result.plan, result.decision.runners[0], image, command,
                                             order.registry.storage, code, writer.DATA)

@@ -6,6 +6,7 @@ member, `__main__.py`; the same for the same input whatever the folder, the cloc
 zlib's other strategies and memory levels make it no smaller, and `zipfile` writes no byte that is optional.
 Spec: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 """
+import functools
 import importlib.resources
 import io
 import zipfile
@@ -49,6 +50,18 @@ def read_spooler() -> Dict[str, str]:
 def read_mirror() -> str:
     """The program that a manifest carries as text."""
     return (STAGE1 / "mirror" / "__main__.py").read_text(encoding="utf-8")
+
+
+@functools.lru_cache(maxsize=None)
+def injector() -> bytes:
+    """injector.pyz, made once in a process. Raises UnfitSource."""
+    return pack(read_stage1())
+
+
+@functools.lru_cache(maxsize=None)
+def spooler() -> bytes:
+    """spooler.pyz, made once in a process: that takes seconds. Raises UnfitSource."""
+    return pack(read_spooler())
 
 
 def _sources(folder: Any, prefix: str = "") -> Dict[str, str]:

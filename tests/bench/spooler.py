@@ -102,7 +102,7 @@ def main(size: int) -> None:
         archive = folder / "large.tar"
         write_archive(archive, size)
         spooler = folder / "spooler.pyz"
-        spooler.write_bytes(pyz.pack(pyz.read_spooler()))
+        spooler.write_bytes(pyz.spooler())
         (folder / "settings.yml").write_text(SETTINGS.format(folder=folder, port=port))
         registry = subprocess.Popen(["docker-registry", "serve", str(folder / "settings.yml")],
                                     stderr=subprocess.DEVNULL)  # it logs each blob that it does not have yet

@@ -71,7 +71,7 @@ def test_no_text_of_a_dump_forges_what_is_printed(tmp_path, capsys, objects, opt
 
 
 def test_no_text_of_a_dump_forges_a_line_of_the_yaml_or_of_the_summary(tmp_path, capsys, monkeypatch):
-    packed = pyz.pack(pyz.read_stage1())
+    packed = pyz.injector()
     monkeypatch.setattr(pyz, "pack", lambda *_: packed)  # which takes longer than all else
     path, archive, written = tmp_path / "dump.json", builds.archive(tmp_path), 0
     objects = [dumps.node("n1", [PYTHON], labels={"kubernetes.io/hostname": "h1"}), dumps.pod(PYTHON, name="python")]

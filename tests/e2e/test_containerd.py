@@ -114,7 +114,7 @@ def test_the_original_name_is_pulled_from_the_registry_that_stays_once_the_seed_
         ctr, saved, sandbox, needs, tmp_path):
     needs("docker-registry")
     spooler = tmp_path / "spooler.pyz"
-    spooler.write_bytes(pyz.pack(pyz.read_spooler()))
+    spooler.write_bytes(pyz.spooler())
     site = Site(sandbox, tmp_path, PLAIN, spooler)
     with site.registry(), open(saved.archives["docker-archive"], "rb") as archive:
         pushed = site.run("push", "--with-host", stdin=archive).decode()

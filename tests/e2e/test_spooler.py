@@ -43,7 +43,7 @@ def resident_bytes(pid: int) -> int:
 @pytest.fixture(scope="module")
 def spooler(tmp_path_factory):
     path = tmp_path_factory.mktemp("spooler") / "spooler.pyz"
-    path.write_bytes(pyz.pack(pyz.read_spooler()))
+    path.write_bytes(pyz.spooler())
     return path
 
 

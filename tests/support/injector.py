@@ -35,7 +35,7 @@ def write_pyz(folder):
     """The packed injector in `folder`; -> its path."""
     path = os.path.join(str(folder), "injector.pyz")
     with open(path, "wb") as file:
-        file.write(pyz.pack(pyz.read_stage1()))
+        file.write(pyz.injector())
     return path
 
 

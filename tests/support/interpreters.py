@@ -1,4 +1,5 @@
 """Which Pythons there are to test with."""
+import functools
 import pathlib
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import sys
 PRINT_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
+@functools.lru_cache(maxsize=None)
 def interpreters(oldest=(3, 6)):
     """(version, path) of one Python for each version, from `oldest` on, sorted; at the least the one that runs this."""
     found = {sys.version_info[:2]: sys.executable}

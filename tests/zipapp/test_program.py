@@ -69,9 +69,9 @@ def test_help_and_hints_name_the_program_as_it_was_started(packed, tmp_path, mon
 
 
 def test_what_it_packs_is_what_the_folder_packs(packed, tmp_path):
-    for option, modules in (("--pyz", pyz.read_stage1()), ("--spooler", pyz.read_spooler())):
+    for option, code in (("--pyz", pyz.injector()), ("--spooler", pyz.spooler())):
         run(sys.executable, packed, option, tmp_path / "packed", cwd=tmp_path)
-        assert (tmp_path / "packed").read_bytes() == pyz.pack(modules)
+        assert (tmp_path / "packed").read_bytes() == code
 
 
 def test_it_knows_the_images_that_the_folder_knows(packed, tmp_path):

@@ -16,6 +16,10 @@ from tests.support.interpreters import interpreters
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILDER_OLDEST = (3, 9)
 WRITE_STAGE1 = "import sys; from builder.zipapp import pyz; sys.stdout.buffer.write(pyz.pack(pyz.read_stage1()))"
+PRINT_MINIFIED = """from builder.zipapp import bundle, minify, pyz
+for modules in (pyz.read_stage1(), pyz.read_spooler()):
+    print("".join(minify.minify(bundle.bundle(modules)).values()))
+"""
 
 SAMPLE = {
     "tools.py": '"""Doc."""\n\n\ndef doubled(number: int) -> int:\n    """Doc."""\n    return number * 2\n',
@@ -118,6 +122,15 @@ def test_stage1_packed_by_any_python_prints_its_help_on_every_python(tmp_path):
         for version, python in interpreters():
             printed = run([python, "-I", "-S", str(path), "--help"])
             assert b"--listen" in printed and b"unpack" in printed, version
+
+
+def test_the_oldest_and_the_newest_python_minify_the_programs_to_the_same_text():
+    able = [python for version, python in interpreters() if version >= BUILDER_OLDEST]
+    running = [subprocess.Popen([python, "-c", PRINT_MINIFIED], stdout=subprocess.PIPE, cwd=str(ROOT))
+               for python in {able[0], able[-1]}]
+    printed = [program.communicate()[0] for program in running]
+    assert {program.returncode for program in running} == {0}
+    assert len(set(printed)) == 1 and b"def " in printed[0]
 
 
 def run(command):
