@@ -14,10 +14,12 @@ from typing import AbstractSet, List, NamedTuple, NoReturn, Optional, Sequence, 
 
 from builder import VERSION, completion
 from builder.cluster.objects import COMMAND, Cluster
+from builder.commands import STDOUT
+from builder.intake import STDIN
 from builder.kubernetes import ports, site, persistent_registry
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES
+from builder.order import Order
 from builder.payload import compression
-from builder.pipeline import STDIN, STDOUT, Order
 from builder.reading.errors import BuildError
 from builder.reading.reference import ARCHIVE_SUFFIX, parse
 from builder.rewriting.platforms import checked_platform

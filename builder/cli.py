@@ -20,12 +20,15 @@ from builder.arguments import order_of, site_of
 from builder.cluster.choice import Decision, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse
 from builder.cluster.preflight import check
+from builder.commands import STDOUT
 from builder.images_of import Found, Missing, doubts, images_of, joined
+from builder.intake import STDIN, STDIN_NAME
 from builder.kubernetes.file_names import SUMS
+from builder.order import Order
 from builder.output import signature
 from builder.output.reader import verify
 from builder.output.writer import check_out, write_file
-from builder.pipeline import STDIN, STDIN_NAME, STDOUT, Order, build
+from builder.pipeline import build
 from builder.reading.errors import BuildError, shown
 from builder.reading.progress import Progress
 from builder.rewriting.platforms import checked_platform

@@ -22,6 +22,7 @@ from typing import Iterator, List
 from builder import pipeline
 from builder.kubernetes.file_names import PYZ
 from builder.kubernetes.site import Site
+from builder.order import Order
 from builder.output import reader
 from builder.payload.contents import FILE, digest_of
 from builder.reading.errors import BuildError
@@ -41,7 +42,7 @@ def demo(program: str) -> None:
         with step("made    a tiny image, as crane pull would save it: %s" % REFERENCE):
             write_archive(archive)
         with step("built   manifests from it (hello.tar --image ... -o out):"):
-            result = pipeline.build(pipeline.Order([("", archive)], Site("example.com/python:3"), out),
+            result = pipeline.build(Order([("", archive)], Site("example.com/python:3"), out),
                                     sys.stdout.buffer, lambda *_: None)
         for name in sorted(os.listdir(out)):
             shown_name = name if len(name) <= 26 else name[:23] + "..."

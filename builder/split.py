@@ -15,11 +15,13 @@ import os
 import re
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
+from builder.commands import STDOUT
+from builder.intake import read
 from builder.kubernetes.file_names import README, SUMS
+from builder.order import Order, check_onto
 from builder.output import reader, writer
 from builder.payload.addresses import addresses
 from builder.payload.oci_archive import members, tar
-from builder.pipeline import STDOUT, Order, check_onto, read
 from builder.reading.errors import BuildError
 from builder.reading.images import homes_of
 from builder.reading.oci import Image, is_digest

@@ -7,10 +7,11 @@ from builder.commands import STDOUT, commands, steps
 from builder.kubernetes import persistent_registry
 from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED, pull_name
 from builder.kubernetes.workloads import workloads
+from builder.order import Order
 from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
 from builder.payload.compression import NONE, WORTH
 from builder.payload.contents import Contents, digest_of
-from builder.pipeline import Order, Result
+from builder.pipeline import Result
 from builder.reading.errors import shown
 from builder.zipapp.pyz import BUDGET_BYTES
 

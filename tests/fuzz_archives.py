@@ -35,6 +35,9 @@ from tests.support.sent import Sent  # noqa: E402
 import server  # noqa: E402
 import unpack  # noqa: E402
 from builder import cli, pipeline  # noqa: E402
+from builder.intake import read  # noqa: E402
+from builder.order import Order  # noqa: E402
+from builder.payload.addresses import addresses  # noqa: E402
 from builder.reading import oci  # noqa: E402
 from builder.payload import compression  # noqa: E402
 from builder.payload.chunks import CHUNK_BYTES  # noqa: E402
@@ -334,7 +337,7 @@ class Finding(Exception):
 def attempt(rng, folder):
     """Build from the archive in the folder; -> "refused" or "served"; raises Finding, or whatever a bug raises."""
     path = os.path.join(folder, ARCHIVE)
-    order = pipeline.Order([("", path)], Site("example.com/python:3"), os.path.join(folder, "out"),
+    order = Order([("", path)], Site("example.com/python:3"), os.path.join(folder, "out"),
                            rng.choice([compression.NONE] * 8 + [compression.GZIP]))
     if rng.random() < .3:
         order = order._replace(squeeze=True, compression=compression.AUTO)
@@ -380,7 +383,7 @@ def serve(order, folder):
     """Read and pack, then unpack and load as in the cluster; everything must be there."""
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
-        images, notes, _ = pipeline.read(order, stack, scratch, lambda *done: None)
+        images, notes, _ = read(order, stack, scratch, lambda *done: None)
         sent = Sent(scratch, images, order.compression, CHUNK_BYTES)
         for note in notes:
             if not note.isprintable() or len(note) > LINE_CHARACTERS:
@@ -398,10 +401,10 @@ def serve(order, folder):
         complete(root, seed, allowed)
     if len({name for image in images for name in image.references}) < sum(len(image.references) for image in images):
         raise Finding("a name at two images")
-    addresses = pipeline.addresses(images)[0]
+    served = addresses(images)[0]
     for image in images:
         for reference in image.references:
-            name, _, tag = addresses[reference].rpartition(":")
+            name, _, tag = served[reference].rpartition(":")
             answer = registry.answer("GET", "/v2/%s/manifests/%s" % (name, tag), {})
             if (answer.status, answer.entity.digest) != (200, image.root.digest):
                 raise Finding("%s: answered %s" % (reference, answer.status))

@@ -8,6 +8,7 @@ import pytest
 
 from builder import commands, onto, pipeline
 from builder.kubernetes.site import Site
+from builder.order import Order
 from builder.output import reader
 from builder.payload.chunks import CHUNK_BYTES
 from builder.payload.compression import AUTO, NONE
@@ -15,7 +16,9 @@ from builder.payload.contents import FILE
 from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
 from builder.reading.images import read_images
+from builder.reading.oci import Image
 from builder.summary import facts, summary
+from builder.zipapp import pyz
 from tests.support import builds, injector, samples
 from tests.support.model_cluster import Cluster
 
@@ -31,7 +34,7 @@ def archive(folder, name, image, *references):
 
 
 def order(folder, out, *archives, bases=(), site=SITE, **options):
-    return pipeline.Order([("", path) for path in archives], site, str(folder / out), onto=[
+    return Order([("", path) for path in archives], site, str(folder / out), onto=[
         str(folder / base) for base in bases], **dict({"compression": NONE}, **options))
 
 
@@ -92,7 +95,7 @@ def test_the_list_of_chunks_is_that_of_all_and_the_program(release, tmp_path):
 
 
 def test_a_changed_program_is_carried(release, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline.pyz, "pack", lambda modules: b"another program")
+    monkeypatch.setattr(pyz, "injector", lambda: b"another program")
     build(tmp_path, "other", archive(tmp_path, "next", NEXT, "docker.io/library/app:2"), bases=["seed"])
     assert "20-injector.yaml" in files(tmp_path / "other")
 
@@ -188,7 +191,7 @@ def test_a_stream_cannot_be_an_update(release, tmp_path):
 # --- merging, in values
 
 def image(name, *references, subject=""):
-    found = builds.pipeline.Image(references, None, (), (), (), (), (), subject, ())
+    found = Image(references, None, (), (), (), (), (), subject, ())
     blob = samples.oci.blob_of(name.encode())
     return found._replace(root=samples.oci.Descriptor("", blob.digest, blob.size), manifests=(blob,))
 

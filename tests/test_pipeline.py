@@ -6,15 +6,15 @@ import time
 
 import pytest
 
-from builder.payload import chunks
-from builder.kubernetes import sizes, workloads
 from builder import commands, pipeline
-from builder.reading.errors import BuildError
-from builder.output import reader
-from builder.payload.contents import Contents, digest_of as contents_digest, to_text
-from builder.payload.packing import Packed, outline
+from builder.kubernetes import sizes, workloads
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import POLICY, Site
+from builder.output import reader
+from builder.payload import chunks
+from builder.payload.contents import Contents, digest_of as contents_digest, to_text
+from builder.payload.packing import Packed, outline
+from builder.reading.errors import BuildError
 from builder.reading.oci import blob_of, digest_of
 from tests.support import builds, dumps, samples
 
@@ -44,7 +44,7 @@ def test_two_builds_in_other_folders_at_other_times_are_equal_byte_for_byte(tmp_
 
 def test_the_stream_holds_the_documents_of_the_folder(tmp_path):
     builds.build(tmp_path)
-    _, stream = builds.build(tmp_path, pipeline.STDOUT)
+    _, stream = builds.build(tmp_path, commands.STDOUT)
     files = sorted((tmp_path / "out").glob("*.yaml"))
     assert stream == b"".join(b"---\n" + path.read_bytes() for path in files)
 
@@ -100,7 +100,7 @@ def chosen(order, count):
         packed = [Packed("", (blob_of(b"layer"),), count * chunks.CHUNK_BYTES, None)]
         contents = Contents({"manifests": []}, tuple(outline(packed, size)))
         return workloads.plan_of(site, [Runner(site.image)], to_text(contents), contents.chunks, b"", 1, contents.size)
-    return pipeline.chosen_chunk_size(order, site, plan_of)
+    return sizes.chunk_bytes_for(site, plan_of, is_update=False)
 
 
 def test_where_a_pod_could_not_name_all_chunks_for_plain_apply_they_are_as_large_as_can_be(tmp_path):
@@ -108,7 +108,6 @@ def test_where_a_pod_could_not_name_all_chunks_for_plain_apply_they_are_as_large
     assert chosen(order, 2600) == (chunks.CHUNK_BYTES, [])
     size, (note,) = chosen(order, 2700)
     assert size == 1023 << 10 and "kubectl apply --server-side" in note
-    assert chosen(order._replace(chunk_size=5000), 2700) == (5000, [])
 
 
 def test_contents_and_pod_of_2500_chunks_stay_under_the_limit_of_plain_apply(tmp_path):
@@ -117,7 +116,7 @@ def test_contents_and_pod_of_2500_chunks_stay_under_the_limit_of_plain_apply(tmp
     contents = Contents({"manifests": []}, tuple(outline(packed, chunks.CHUNK_BYTES)))
     plan = workloads.plan_of(site, [Runner(site.image)], to_text(contents), contents.chunks, b"", 1, contents.size)
     assert len(contents.chunks) == 2500
-    assert pipeline.annotation_bytes(plan, chunks.CHUNK_BYTES) < chunks.ANNOTATION_LIMIT_BYTES
+    assert sizes.largest_annotation_bytes(plan, chunks.CHUNK_BYTES) < chunks.ANNOTATION_LIMIT_BYTES
 
 
 @pytest.mark.parametrize("count, refused", [(10, False), (40, True)])

@@ -4,14 +4,16 @@ import json
 
 import pytest
 
-from builder.reading import archive, oci
 from builder import cli, split
+from builder.commands import STDOUT
+from builder.kubernetes.site import Site
+from builder.order import Order
 from builder.payload import compression
+from builder.pipeline import build
+from builder.reading import archive, oci
 from builder.reading.errors import BuildError
-from builder.pipeline import STDOUT, Order, build
 from builder.reading.images import read_images
 from builder.reading.reference import parse
-from builder.kubernetes.site import Site
 from tests.support import samples
 from tests.support.reading import read
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from builder import summary
-from builder.pipeline import STDOUT
+from builder.commands import STDOUT
 from builder.kubernetes.site import Site
 from tests.support import builds, dumps, samples
 

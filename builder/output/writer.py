@@ -11,6 +11,7 @@ import tempfile
 from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
 from builder.kubernetes import config_maps, file_names, security, workloads
+from builder.kubernetes.exposure import pull_name
 from builder.kubernetes.file_names import CHUNKS, PYZ, README, SUMS
 from builder.kubernetes.manifest import Object
 from builder.kubernetes.site import Site
@@ -100,7 +101,7 @@ def companions(pyz: bytes, needed: Iterable[str], steps: Iterable[str], site: Si
         -> List[Tuple[str, Parts]]:
     """What else OUT holds: the program, the list of ConfigMaps that are `needed`, a text for whoever finds it, with the
     `steps` to take."""
-    images = "".join("  127.0.0.1:%d/%s\n      %s\n" % (site.node_port, address, reference)
+    images = "".join("  %s\n      %s\n" % (pull_name(site.node_port, address), reference)
                      for reference, address in addresses.items())
     text = FOLDER_TEXT.format(mark=MARK, steps="\n".join(steps), images=images, pyz=PYZ, chunks=CHUNKS, sums=SUMS)
     names = "".join("configmap/%s\n" % name for name in needed)

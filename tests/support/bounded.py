@@ -11,8 +11,9 @@ CPU_SECONDS = 30  # after which the kernel ends it
 CODE = """
 import contextlib, resource, sys, tempfile
 sys.path.insert(0, sys.argv[1])
+from builder.intake import read
 from builder.kubernetes.site import Site
-from builder.pipeline import Order, read
+from builder.order import Order
 from builder.reading.errors import BuildError
 line = ""
 with contextlib.ExitStack() as stack:

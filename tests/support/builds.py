@@ -1,9 +1,11 @@
 """A small build, as the tests of what comes after the archives need it."""
 import io
 
-from builder.payload import compression
 from builder import pipeline
+from builder.commands import STDOUT
 from builder.kubernetes.site import Site
+from builder.order import Order
+from builder.payload import compression
 from tests.support import samples
 
 IMAGE = "example.com/python:3"
@@ -16,8 +18,8 @@ def archive(folder, marker="a", name=samples.NAME):
 
 def order(folder, out="out", site=None, **options):
     """An order of one small image, to be written to `folder`/`out`; its payload takes several chunks of 1 KiB."""
-    target = out if out == pipeline.STDOUT else str(folder / out)
-    return pipeline.Order([("", archive(folder))], site or Site(IMAGE), target,
+    target = out if out == STDOUT else str(folder / out)
+    return Order([("", archive(folder))], site or Site(IMAGE), target,
                           **dict({"compression": compression.NONE}, **options))
 
 
