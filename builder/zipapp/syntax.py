@@ -67,7 +67,7 @@ def copied(tree: Node) -> Node:
     """A copy of a tree, several times as fast as copy.deepcopy; nodes without fields are shared."""
     if not tree._fields:
         return tree
-    new = type(tree)()
+    new = type(tree).__new__(type(tree))  # without arguments, __init__ warns from Python 3.13 on
     for name, value in vars(tree).items():
         if isinstance(value, list):
             value = [copied(item) if isinstance(item, ast.AST) else item for item in value]
