@@ -11,7 +11,7 @@ from builder.reading.errors import BuildError, shown
 from builder.reading.images import by_digest, name_images, read_images
 from builder.reading.oci import Image
 from builder.reading.progress import Count, Progress
-from builder.reading.reference import from_file_name, parse
+from builder.reading.reference import from_file_name, typed
 from builder.rewriting import platforms
 from builder.rewriting.squeeze import Squeezer, estimated_bytes
 
@@ -91,7 +91,7 @@ def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:
     named = [image for image in images if not image.subject]
     if len(named) != 1:
         raise BuildError("%s: holds %d images, %s can name only one: leave out the name" % (path, len(named), name))
-    reference = parse(name)
+    reference = typed(name)
     if reference.digest not in ("", named[0].root.digest):
         raise BuildError("%s: holds %s, which is not what %s names: leave out the digest"
                          % (path, named[0].root.digest, name))

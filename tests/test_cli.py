@@ -194,6 +194,7 @@ def test_a_stream_on_stdout_has_its_summary_on_stderr(tmp_path, archive):
     (["a.tar", "--image", "x", "--chunk-size", "2MiB"], "--chunk-size 2097152: a ConfigMap holds at most"),
     (["a.tar", "--image", "x", "--compression", "brotli"], "error: --compression: invalid choice"),
     (["UPPER=a.tar", "--image", "x"], "UPPER: is not an image name"),
+    (["Library/x=a.tar", "--image", "x"], "Library/x: is not an image name: write Library in lower case"),
     (["sample:1=b.tar", "a.tar", "--image", "x"], "a.tar: its image docker.io/library/sample:1 is also in b.tar"),
     (["a.tar", "--image", "x", "-o", "no/such/out"], "its parent folder does not exist"),
     (["a.tar", "--image", "x", "-o", "a.tar"], "a.tar: exists and is not a folder"),

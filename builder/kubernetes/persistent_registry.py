@@ -32,7 +32,7 @@ from builder.kubernetes.workloads import READY_TIMEOUT, Plan, controller, node_p
 from builder.reading.documents import field, parse_object, strings
 from builder.reading.errors import BuildError
 from builder.reading.oci import Image
-from builder.reading.reference import parse
+from builder.reading.reference import parse, typed
 
 REGISTRY, SPOOLER = NAME + "-registry", "spooler"
 SPOOLER_FILE = "spooler.pyz"
@@ -103,7 +103,7 @@ def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
     """The reference of the registry's image among those of the payload."""
     references = [reference for image in images if not image.subject for reference in image.references]
     if wanted.image:
-        reference = str(parse(wanted.image))
+        reference = str(typed(wanted.image))
         if reference not in references:
             raise BuildError("--registry-image %s: is in none of the archives: pass its archive as well" % wanted.image)
         return reference

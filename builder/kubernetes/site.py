@@ -105,11 +105,9 @@ def checked(site: Site) -> Site:
 def image(text: str) -> str:
     """An image's name as the user writes it, legal by the grammar of references."""
     try:
-        host = reference.parse(text).host
+        reference.typed(text)
     except BuildError as failure:
         raise BuildError("--image %s" % failure) from None
-    if host != host.lower() and not set(".:") & set(host):  # legal, and a registry that nobody has
-        raise BuildError("--image %s: is not an image name: write %s in lower case" % (text, host))
     return text
 
 

@@ -67,6 +67,14 @@ def parse(text: str) -> Reference:
     return Reference(host, path, tag, digest)
 
 
+def typed(text: str) -> Reference:
+    """The reference that a person means by `text`; BuildError where it is none, or most likely a slip."""
+    reference = parse(text)
+    if reference.host != reference.host.lower() and not set(".:") & set(reference.host):
+        raise _illegal(text, "write %s in lower case" % reference.host)  # legal, as a registry that nobody has
+    return reference
+
+
 def is_tag(text: str) -> bool:
     """Whether `text` is a legal tag."""
     return TAG.fullmatch(text) is not None
