@@ -4,7 +4,7 @@ import pytest
 from tests import fuzz_server
 from tests.support import injector
 
-CASES = 10000
+CASES = 2500
 SEED = 20
 
 

@@ -4,7 +4,7 @@ import random
 from tests import fuzz_archives
 from tests.support import samples
 
-CASES = 2000
+CASES = 500
 SEED = 3
 
 
