@@ -1,24 +1,53 @@
-"""README.md: every command in it runs. kubectl and docker are stand-ins that check what they get."""
+"""The READMEs: every command in them runs. kubectl, docker, helm and skopeo are stand-ins that check what they get."""
+import compileall
 import json
 import os
 import pathlib
 import re
+import shutil
 import stat
 import subprocess
 import sys
 
 import pytest
 
-from tests.support import samples
+from builder import arguments
+from builder.output import reader
+from builder.zipapp import pyz
+from builder.zipapp.syntax import OLDEST
+from tests.support import builds, samples
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-TEST_COMMAND = next(block.strip() for block in BLOCKS if "pytest" in block)
+NAMES = ("README.md", "builder/README.md", "stage1/README.md", "stage1/spooler/README.md")
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
+README = TEXTS["README.md"]
+SCREEN_LINES, SCREEN_COLUMNS, MOST_LINES = 40, 80, 250  # of README.md: what a person in a hurry sees, and reads
+
+
+def blocks(text):
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+TEST_COMMAND = next(block.strip() for block in blocks(README) if "pytest" in block)
+COMMANDS = [pytest.param(block, id="%s: %s" % (name, block.strip().splitlines()[-1][:50]))
+            for name, text in TEXTS.items() for block in blocks(text) if block.strip() != TEST_COMMAND]
+REGISTRY = re.search(r"`registry.yaml`:\n\n```yaml\n(.*?)^```", TEXTS["stage1/spooler/README.md"],
+                     re.MULTILINE | re.DOTALL).group(1)
 CPU_SECONDS = 30  # at most, of each program; the slowest takes two
 STUCK_SECONDS = 600  # on the clock, for a program that waits for ever: on a busy machine a block may take minutes
-REGISTRY = re.search(r"`registry.yaml`:\n\n```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL).group(1)
-COMMANDS = [block for block in BLOCKS if block.strip() != TEST_COMMAND]
+
+# Shrinking the programs takes most of a build's time and gives the same bytes each time: done once for all commands.
+PACKED = """
+
+def pack(modules, pack=pack, folder=%r):
+    import hashlib, os
+    path = os.path.join(folder, hashlib.sha256(repr(modules).encode()).hexdigest())
+    if not os.path.exists(path):
+        with open(path, "wb") as file:
+            file.write(pack(modules))
+    with open(path, "rb") as file:
+        return file.read()
+"""
 
 KUBECTL = r'''#!{python}
 """kubectl for one test: takes what the real one takes of folders, streams and kustomizations, and does nothing."""
@@ -26,17 +55,22 @@ import os
 import sys
 
 words = sys.argv[1:]
-verbs = ("apply", "cp", "create", "delete", "exec", "get", "kustomize", "logs", "rollout", "wait")
+verbs = ("apply", "cp", "create", "delete", "exec", "get", "kustomize", "logs", "port-forward", "rollout", "set",
+         "wait")
 verb = next(word for word in words if word in verbs)
 if verb == "exec":
     command = words[words.index("--") + 1:]
+    if words[words.index("-c") + 1] in ("registry", "serve"):
+        assert command[:2] == ["registry", "garbage-collect"] or command == ["kill", "1"], command
+        sys.exit()
     assert command[:4] == ["python3", "-I", "-S", "/spooler/spooler.pyz"], command
     assert command[4] in ("copy", "delete", "list", "pull", "push"), command
     assert command[4] != "push" or sys.stdin.read(1)
 elif verb == "cp":
     assert os.path.isfile(words[words.index("cp") + 1]) and words[-1].startswith("registry-0:/spool/"), words
 elif verb == "create":
-    print(*["configmap/seedpod-" + name[9:-5] for name in os.listdir(words[-1]) if name.startswith("10-chunk-")], sep="\n")
+    names = [name[9:-5] for name in os.listdir(words[-1]) if name.startswith("10-chunk-")]
+    print(*["configmap/seedpod-" + name for name in names], sep="\n")
 elif verb == "get" and words[-1] == "name":
     print("pod/registry-0")
 elif verb == "get" and "json" in words:
@@ -53,7 +87,8 @@ elif verb in ("apply", "delete") and "-f" in words:
     if target == "-":
         texts = sys.stdin.read().split("---\n")[1:]
     else:
-        names = [name for name in sorted(os.listdir(target)) if name.endswith(".yaml")] if os.path.isdir(target) else [""]
+        names = sorted(os.listdir(target)) if os.path.isdir(target) else [""]
+        names = [name for name in names if name == "" or name.endswith(".yaml")]
         texts = [open(os.path.join(target, name).rstrip("/")).read() for name in names]
     kinds = [line[6:].strip() for text in texts for line in text.splitlines() if line.startswith("kind: ")]
     assert kinds[0] == "Namespace" and {"Pod", "Deployment"} & set(kinds) and "Service" in kinds, kinds
@@ -61,63 +96,119 @@ elif verb in ("apply", "delete") and "-f" in words:
 DOCKER = r'''#!/bin/sh
 if [ "$1 $2" = "save -o" ]; then cp "{archive}" "$3"; else [ "$1 $#" = "save 2" ] && cat "{archive}"; fi
 '''
+SKOPEO = """#!/bin/sh
+[ "$1" = copy ] && [ -f "${3#docker-archive:}" ]
+"""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, needs):
-    """A folder as the README's reader has it: the project's files, some archives, kubectl and docker."""
-    needs("ssh-keygen")
+    """A folder as the READMEs' reader has it: the project's files, some archives, and the programs of a site."""
+    needs("ssh-keygen", "jq", "xz")
     folder = tmp_path_factory.mktemp("site")
-    for name in ("build.py", "builder", "stage1", "LICENSE"):
+    for name in ("stage1", "LICENSE"):
         (folder / name).symlink_to(ROOT / name)
-    archive = folder / "saved.tar"
-    archive.write_bytes(samples.tar_of(samples.crane(samples.sample("a", command=["registry", "serve"]), "registry:2")))
-    (folder / "app.tar").write_bytes(archive.read_bytes())
-    (folder / "chart.tgz").write_bytes(samples.gzipped(b"a chart"))
+    copy_builder(folder, tmp_path_factory.mktemp("packed"))
+    make_archives(folder)
+    make_seed_parts(folder, tmp_path_factory.mktemp("parts"))
+    make_programs(folder / "bin", str(folder / "saved.tar"))
     (folder / "registry.yaml").write_text(REGISTRY)
     (folder / "manifests.yaml").write_text("image: registry:2\n---\nimage: registry.k8s.io/pause:3.10\n")
-    (folder / "unnamed.tar").write_bytes(samples.tar_of(samples.crane(samples.sample("b"))))
-    samples.write_folder(folder / "layout", samples.layout(samples.sample("c"), "docker.io/library/other:1"))
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id_release")], check=True)
     (folder / "signers").write_text("release@example.com " + (folder / "id_release.pub").read_text())
-    programs = folder / "bin"
-    programs.mkdir()
-    for name, text in (("kubectl", KUBECTL.replace("{python}", sys.executable)),
-                       ("docker", DOCKER.replace("{archive}", str(archive))),
-                       ("helm", "#!/bin/sh\necho 'image: registry:2'\n")):
-        (programs / name).write_text(text)
-        (programs / name).chmod(stat.S_IRWXU)
-    (programs / "python3").symlink_to(sys.executable)
-    (programs / "cluster.json").symlink_to(ROOT / "tests" / "cluster" / "dumps" / "kubeadm-kube-prometheus-stack.json")
-    (programs / "kube-proxy.json").write_text(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
-        "name": "kube-proxy", "namespace": "kube-system"}, "data": {"config.conf": "mode: iptables\n"}}))
     return folder
 
 
-@pytest.mark.parametrize("block", COMMANDS, ids=lambda block: block.strip().splitlines()[-1][:50])
-def test_every_command_of_the_readme_runs(site, block):
+def copy_builder(folder, packed):
+    """The builder, compiled, since it leaves no compiled modules itself; it shrinks each program only once."""
+    shutil.copy(str(ROOT / "build.py"), str(folder))
+    shutil.copytree(str(ROOT / "builder"), str(folder / "builder"), ignore=shutil.ignore_patterns("__pycache__"))
+    with (folder / "builder" / "zipapp" / "pyz.py").open("a") as file:
+        file.write(PACKED % str(packed))
+    assert compileall.compile_dir(str(folder / "builder"), quiet=1)
+
+
+def make_archives(folder):
+    image = samples.crane(samples.sample("a", command=["registry", "serve"]), "registry:2")
+    for name in ("saved.tar", "registry.tar", "app.tar"):
+        (folder / name).write_bytes(samples.tar_of(image))
+    (folder / "chart.tgz").write_bytes(samples.gzipped(b"a chart"))
+    (folder / "unnamed.tar").write_bytes(samples.tar_of(samples.crane(samples.sample("b"))))
+    samples.write_folder(folder / "layout", samples.layout(samples.sample("c"), "docker.io/library/other:1"))
+
+
+def make_seed_parts(folder, parts):
+    """What ConfigMaps mount in the Pod, in `chunks`."""
+    builds.build(parts, compression="xz")
+    (folder / "chunks").mkdir()
+    for name, data in reader.mounted_files(str(parts / "out")).items():
+        (folder / "chunks" / name).write_bytes(data)
+
+
+def make_programs(folder, archive):
+    folder.mkdir()
+    for name, text in (("kubectl", KUBECTL.replace("{python}", sys.executable)), ("skopeo", SKOPEO),
+                       ("docker", DOCKER.replace("{archive}", archive)),
+                       ("helm", "#!/bin/sh\necho 'image: registry:2'\n")):
+        (folder / name).write_text(text)
+        (folder / name).chmod(stat.S_IRWXU)
+    (folder / "python3").symlink_to(sys.executable)
+    (folder / "cluster.json").symlink_to(ROOT / "tests" / "cluster" / "dumps" / "kubeadm-kube-prometheus-stack.json")
+    (folder / "kube-proxy.json").write_text(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+        "name": "kube-proxy", "namespace": "kube-system"}, "data": {"config.conf": "mode: iptables\n"}}))
+
+
+@pytest.mark.parametrize("block", COMMANDS)
+def test_every_command_of_the_readmes_runs(site, block):
     environment = dict(os.environ, PATH="%s:%s" % (site / "bin", os.environ["PATH"]))
     ran = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "ulimit -t %d\n%s" % (CPU_SECONDS, block)], cwd=site, env=environment,
+        ["bash", "-euo", "pipefail", "-c", "ulimit -t %d\n%s" % (CPU_SECONDS, block)], cwd=str(site), env=environment,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=STUCK_SECONDS)
     assert ran.returncode == 0, ran.stdout.decode()
 
 
-def test_every_option_of_the_help_is_shown_in_the_readme():
-    page = subprocess.run([sys.executable, str(ROOT / "build.py"), "--help"], stdout=subprocess.PIPE, check=True)
-    options = set(re.findall(r"--[a-z][a-z-]+", page.stdout.decode())) - {"--help", "--version", "--out"}
-    assert options, "no options found"
-    assert {option for option in options if option not in README} == set()
+def test_every_option_is_shown_by_example():
+    words = {word.partition("=")[0] for text in TEXTS.values() for block in blocks(text) for word in block.split()}
+    options = {name for name in arguments.option_names(arguments.parser()) if name.startswith("--")}
+    assert options - {"--help", "--version", "--out"} - words == set()
+
+
+def test_the_first_screen_holds_what_it_needs_and_both_commands():
+    screen = README.splitlines()[:SCREEN_LINES]
+    assert [line for line in screen if len(line) > SCREEN_COLUMNS] == []
+    assert "python3 build.py --demo" in screen and TEST_COMMAND in screen
+    text = " ".join(screen[:screen.index("python3 build.py --demo")])
+    oldest = re.search(r"sys.version_info < \((\d+), (\d+)\)", (ROOT / "build.py").read_text()).groups()
+    for version, where in ((oldest, "on your machine"), (map(str, OLDEST), "on a node"), (None, "kubectl")):
+        assert where in text and (not version or "Python %s or newer" % ".".join(version) in text)
+    assert "%.0f KB of Python" % (pyz.BUDGET_BYTES / 1000) in text
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= MOST_LINES
 
 
 def test_ci_runs_the_test_command_of_the_readme():
+    assert "\n" not in TEST_COMMAND
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert TEST_COMMAND in script
 
 
-def test_links_to_files_of_the_project_lead_somewhere():
-    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
-    assert targets and [target for target in targets if not (ROOT / target).exists()] == []
+def anchors(text):
+    """What GitHub makes of the headings."""
+    headings = re.findall("^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_to_files_and_headings_of_the_project_lead_somewhere(name):
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", TEXTS[name]) if "://" not in target]
+    assert targets or name == "stage1/README.md"
+    for target in targets:
+        path, _, anchor = target.partition("#")
+        file = (ROOT / name).parent / path if path else ROOT / name
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), target
 
 
 def test_the_version_is_the_same_everywhere():

@@ -132,7 +132,8 @@ def _checked(command: List[str], reference: str) -> List[str]:
     if any(_PROGRAM.fullmatch(word) or _SETTINGS.fullmatch(word) for word in command):
         return command
     raise BuildError("--with-registry: %s runs %s, which is not known to be CNCF distribution (registry:2, registry:3) "
-                     "and might take pushes from anybody: deploy it by the manifest in README.md instead"
+                     "and might take pushes from anybody: deploy it by the manifest in stage1/spooler/README.md "
+                     "instead"
                      % (reference, " ".join(command)))
 
 

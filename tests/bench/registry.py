@@ -320,11 +320,13 @@ def picture(result: Dict[str, Any]) -> str:
         return Panel(title, [label(case) for case in cases_shown],
                      [[rows[case][name][key] for name in names] for case in cases_shown], form)
     return chart(names, [
-        panel("Blobs", ["blob of %s, %d" % (size, count) for size in ("8 MiB", "256 MiB") for count in (1, 16)],
+        panel("Blobs, gigabytes per second: longer is better",
+              ["blob of %s, %d" % (size, count) for size in ("8 MiB", "256 MiB") for count in (1, 16)],
               "gigabytes_per_second", "%.2f GB/s"),
-        panel("Manifests", ["manifest, 1", "manifest, 16", "manifest, 64", "manifest, 16 new"],
+        panel("Manifests per second: longer is better",
+              ["manifest, 1", "manifest, 16", "manifest, 64", "manifest, 16 new"],
               "requests_per_second", "%.0f /s"),
-        panel("%d clients at once: resident memory" % CLIENTS_AT_ONCE, [result["rows"][-1]["case"]],
+        panel("%d clients at once, resident memory: shorter is better" % CLIENTS_AT_ONCE, [result["rows"][-1]["case"]],
               "resident_mebibytes", "%.0f MiB")])
 
 

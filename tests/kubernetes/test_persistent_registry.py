@@ -106,7 +106,7 @@ def test_distribution_is_known_by_what_it_runs(command, tmp_path):
     ["/usr/local/bin/zot-linux-amd64", "serve", "/etc/zot/config.json"], ["/file-0"], ["sh", "-c", "run registry"],
     ["registry.py"], ["/etc/docker/registry/../zot.yml"]))
 def test_a_registry_that_might_take_pushes_from_anybody_is_refused_with_the_way(command, tmp_path):
-    with pytest.raises(BuildError, match="not known to be CNCF distribution .*: deploy it by the manifest in README"):
+    with pytest.raises(BuildError, match="not known to be CNCF distribution .*: deploy it by the manifest in stage1/"):
         command_of(tmp_path, *command)
 
 
