@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-PACKAGES = {"ctr": "containerd", "docker": "docker.io", "dockerd": "docker.io", "ssh-keygen": "openssh-client"}  # of programs not named like theirs
+PACKAGES = {  # of programs not named like theirs
+    "ctr": "containerd", "docker": "docker.io", "dockerd": "docker.io", "ssh-keygen": "openssh-client", "xz": "xz-utils"}
 ROOT = "root"  # not a program, but some cannot do without
 
 # Decodes what tests.support.samples.zstd_stored writes: the unit tests need no zstd of the machine.
