@@ -7,6 +7,7 @@ from builder.order import Order
 from builder.output import reader
 from builder.payload.compression import AUTO, XZ
 from builder.reading.archive import Archive, open_archive, open_stream
+from builder.reading.chart import MAX_PROVENANCE_BYTES, PROVENANCE_SUFFIX, is_chart, versioned
 from builder.reading.errors import BuildError, shown
 from builder.reading.images import by_digest, name_images, read_images
 from builder.reading.oci import Image
@@ -45,7 +46,7 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
     for name, path in order.archives:
         reading.silent, reading.total = False, os.path.getsize(path) if os.path.isfile(path) else 0
         archive = stack.enter_context(opened(order, path, reading))
-        found = read_images(archive)
+        found = read_images(archive, provenance=provenance_of(path) if is_chart(archive) and path != STDIN else b"")
         reading.silent = True
         if order.platforms:
             offered += [platform for image in found for platform in image.platforms]
@@ -70,7 +71,9 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
             images.append(image)
             notes += image.notes
     images = by_digest(images)
-    notes += platforms.check(order.platforms, offered) + platforms.other_systems(images)
+    if not all(image.is_chart for image in images):
+        notes += platforms.check(order.platforms, offered)
+    notes += platforms.other_systems(images)
     other_bytes = estimated_bytes(originals, not order.squeeze) if order.compression in (AUTO, XZ) else 0
     return images, list(dict.fromkeys(map(shown, notes))), other_bytes
 
@@ -86,6 +89,19 @@ def opened(order: Order, path: str, progress: Count) -> Archive:
     return open_stream(order.stdin, STDIN_NAME, progress)
 
 
+def provenance_of(path: str) -> bytes:
+    """The file beside a chart that says who packaged it; b"" if there is none."""
+    path += PROVENANCE_SUFFIX
+    if not os.path.isfile(path):
+        return b""
+    with open(path, "rb") as file:
+        data = file.read(MAX_PROVENANCE_BYTES + 1)
+    if len(data) > MAX_PROVENANCE_BYTES:
+        raise BuildError("%s: has more than %d bytes: is it the provenance of the chart beside it?"
+                         % (path, MAX_PROVENANCE_BYTES))
+    return data
+
+
 def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:
     """The one image of an archive under the name that the user gave it, and what refers to it."""
     named = [image for image in images if not image.subject]
@@ -95,4 +111,5 @@ def renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:
     if reference.digest not in ("", named[0].root.digest):
         raise BuildError("%s: holds %s, which is not what %s names: leave out the digest"
                          % (path, named[0].root.digest, name))
+    reference = reference._replace(tag=versioned(reference.tag, named[0]))
     return [image._replace(references=(str(reference),), tags=()) if image is named[0] else image for image in images]

@@ -77,13 +77,15 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             images, replaced = onto.merged(base.images, images)
             kept = onto.kept_segments(base.seed.contents, images)
         served, clashes = addresses(images)
+        for_nodes = [image for image in images if not image.is_chart]  # what a manifest may name
         registry = extras.chosen_registry(order.registry, images)
         decision = decide(order.site, order.cluster, [platform for image in images for platform in image.platforms])
-        decision = preflight.check(decision, order.cluster, order.registry is not None, list(served))
+        decision = preflight.check(decision, order.cluster, order.registry is not None,
+                                   [reference for image in for_nodes for reference in image.references])
         site, runner = decision.site, decision.runners[0]
         if order.manifests:
             pulled_as = {reference: pull_name(site.node_port, address) for reference, address in served.items()}
-            notes += images_of.check(order.manifests, images, pulled_as, order.not_images, node_platforms(order))
+            notes += images_of.check(order.manifests, for_nodes, pulled_as, order.not_images, node_platforms(order))
         notes += names.notes(site) + clashes
         code = pyz.injector()
 
@@ -112,7 +114,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         there = base and base.seed.injector == plan.injector
         folder.write(writer.documents(plan, decision.profile, b"" if there else code))
         folder.write(extras.of_registry(registry, plan, runner, served))
-        folder.write(extras.of_names(registry, plan, runner, images))
+        folder.write(extras.of_names(registry, plan, runner, for_nodes))
         if order.out == STDOUT:
             folder.stream(stdout)
         else:

@@ -28,6 +28,7 @@ def facts(order: Order, result: Result) -> Facts:
         "images": [{
             "reference": reference,
             "pull": pull_name(site.node_port, result.addresses[reference]),
+            "is_chart": image.is_chart,
             "digest": image.root.digest,
             "media_type": image.root.media_type,
             "platforms": list(image.platforms),
@@ -115,9 +116,9 @@ def summary(found: Facts) -> str:
     for image in found["images"]:
         lines += ["", image["reference"],
                   "  digest     %s" % image["digest"],
-                  "  platforms  %s" % (", ".join(map(shown, image["platforms"])) or "none: it holds data, no program"),
+                  "  platforms  %s" % (", ".join(map(shown, image["platforms"])) or without_platform(image)),
                   "  size       %s%s" % (human(image["bytes"]), incomplete(image["missing"])),
-                  "  pull       %s" % image["pull"]]
+                  "  pull       %s" % pull_line(image)]
     lines += ["",
               "payload   %s (%s), images %s" % (human(payload["bytes"]), payload["compression"],
                                                 human(payload["blob_bytes"])),
@@ -130,6 +131,19 @@ def summary(found: Facts) -> str:
     lines += labelled("note", list(found["notes"]) + placed(found)) + reasons(found)
     end = ["dry run: nothing was written"] if found.get("dry_run") else next_steps(found)
     return "\n".join(lines + [""] + end).lstrip("\n")
+
+
+def without_platform(image: Facts) -> str:
+    """What an image is that runs nowhere."""
+    return "none: it is a Helm chart" if image["is_chart"] else "none: it holds data, no program"
+
+
+def pull_line(image: Facts) -> str:
+    """What to give a client: to Helm the address without the tag, and the version of which the tag was made."""
+    repository, _, tag = image["pull"].rpartition(":")
+    if not image["is_chart"]:
+        return image["pull"]
+    return "oci://%s --version %s --plain-http" % (repository, tag.replace("_", "+"))
 
 
 def limits(annotation: Facts) -> List[str]:
@@ -219,7 +233,7 @@ def progress_line(stage: str, done: int, total: int, seconds: float) -> str:
 
 def verified(found: Facts) -> str:
     """What `--verify` found, for people."""
-    lines = ["%s\n  digest     %s\n  pull       %s" % (image["reference"], image["digest"], image["pull"])
+    lines = ["%s\n  digest     %s\n  pull       %s" % (image["reference"], image["digest"], pull_line(image))
              for image in found["images"]]
     chunks, payload, out = found["chunks"], found["payload"], shown(found["out"])
     size = "%d chunks, %s, %s" % (chunks["count"], human(payload["bytes"]), payload["digest"])

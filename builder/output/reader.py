@@ -243,7 +243,7 @@ def served(seed: Seed) -> Dict[str, Any]:
     return {"out": seed.folder, "payload": {"digest": seed.digest, "bytes": seed.contents.size},
             "chunks": {"count": len(seed.contents.chunks), "elsewhere": len(elsewhere)},
             "images": [{"reference": reference, "pull": pull_name(seed.port, shortest[reference]),
-                        "digest": image.root.digest, "platforms": list(image.platforms)}
+                        "digest": image.root.digest, "platforms": list(image.platforms), "is_chart": image.is_chart}
                        for image in images for reference in image.references]}
 
 

@@ -8,6 +8,7 @@ listing, and only if they lie in the folder); bytes are streamed, only `read` an
 limit; whatever is wrong with an archive raises BuildError. Python 3.6 syntax and library only (it also runs in the
 cluster).
 """
+import contextlib
 import hashlib
 import io
 import os
@@ -23,6 +24,7 @@ from builder.reading.progress import Count
 from builder.reading.tar_walk import (BLOCK, FILE, FOLDER, LINK, MAX_MEMBERS, MAX_NAME_BYTES, SYMLINK, is_header,
                                       normalise, shown, walk)
 
+WHOLE = "the file"  # the one member of `Archive.given`
 _MAX_LAYERS_OF_COMPRESSION = 2  # a .tar.gz that a browser or a script compressed once more
 _MAX_LINK_HOPS = 8  # chains in real archives have one or two links
 
@@ -81,14 +83,18 @@ def open_stream(stream: BinaryIO, name: str, progress: Count = lambda byte_count
 
 def open_file(file: BinaryIO, name: str, progress: Count = lambda byte_count: None) -> "Archive":
     """The same for a tar in an open file, which the archive closes; `name` begins every message."""
-    try:
-        expansion = Expansion(file.seek(0, os.SEEK_END))
+    with contextlib.ExitStack() as stack:
+        stack.callback(file.close)
+        size = file.seek(0, os.SEEK_END)
         file.seek(0)
-        file = _plain(file, shown(name), progress, expansion)
-        return _open_tar(name, _Source(file, progress, expansion))
-    except BaseException:
-        file.close()
-        raise
+        expansion = Expansion(size)
+        plain, compressions = _plain(file, shown(name), progress, expansion)
+        stack.callback(plain.close)
+        archive = _open_tar(name, _Source(plain, progress, expansion))
+        archive.given = Archive(name, {WHOLE: [Entry(FILE, 0, size, "")]}, _Source(file, progress, expansion))
+        archive.compressions = compressions
+        stack.pop_all()
+        return archive
 
 
 def open_members(path: str, entries: Dict[str, List[Entry]], file: BinaryIO, expansion: Expansion,
@@ -117,6 +123,8 @@ class Archive:
         self.notes = notes  # one line each, what the user should know of the file itself
         self.expansion = source.expansion
         self.has_end_mark = has_end_mark  # False: a tar that may be truncated between two members
+        self.given = None  # type: Optional[Archive]  # the file as it was given, compressed or not; None for a folder
+        self.compressions = ()  # type: Tuple[str, ...]  # that were undone, the outer one first
         self._entries = entries
         self._source = source
         self._prefix = prefix  # of names in messages, where this is a folder of the archive
@@ -127,6 +135,8 @@ class Archive:
     def __exit__(self, *exc_info: object) -> None:
         if self._source.file:
             self._source.file.close()
+        if self.given:
+            self.given.__exit__()
 
     def names(self) -> List[str]:
         """The names of all members except folders, sorted."""
@@ -148,6 +158,14 @@ class Archive:
         if entry.kind != FILE:
             raise self.error(name, "is a %s: make the archive again, of plain files" % entry.kind)
         return entry
+
+    def header(self, name: str) -> bytes:
+        """The tar header of the member itself, even if it is a link; b"" in a folder."""
+        if not self._source.file:
+            return b""
+        offset = self._entries[name][-1].offset - BLOCK
+        with _Slice(self._source, Entry(FILE, offset, BLOCK, ""), self.where(name)) as reader:
+            return reader.read(BLOCK)
 
     def open(self, name: str) -> BinaryIO:
         """A reader of exactly its bytes; the caller closes it."""
@@ -295,18 +313,20 @@ def _beside(name: str, target: str) -> Optional[str]:
     return "/".join(parts)
 
 
-def _plain(file: BinaryIO, where: str, progress: Count, expansion: Expansion) -> BinaryIO:
-    """The file with its compression undone, at its first byte; `file` is closed if it is another one."""
-    for _ in range(_MAX_LAYERS_OF_COMPRESSION):
-        compression = _compression(file)
-        if not compression:
-            return file
-        file = _expanded(file, compression, where, progress, expansion)
-    if not _compression(file):
-        return file
-    file.close()
-    raise BuildError("%s: is compressed more than %d times over: decompress it first"
-                     % (where, _MAX_LAYERS_OF_COMPRESSION))
+def _plain(file: BinaryIO, where: str, progress: Count, expansion: Expansion) -> Tuple[BinaryIO, Tuple[str, ...]]:
+    """The file with its compressions undone, at its first byte, and which they were; `file` itself stays open."""
+    undone: List[str] = []
+    plain = file
+    for compression in iter(lambda: _compression(plain), ""):
+        with contextlib.ExitStack() as stack:
+            if undone:
+                stack.callback(plain.close)
+            if len(undone) == _MAX_LAYERS_OF_COMPRESSION:
+                raise BuildError("%s: is compressed more than %d times over: decompress it first"
+                                 % (where, _MAX_LAYERS_OF_COMPRESSION))
+            plain = _expanded(plain, compression, where, progress, expansion)
+        undone.append(compression)
+    return plain, tuple(undone)
 
 
 def _compression(file: BinaryIO) -> str:
@@ -319,9 +339,8 @@ def _compression(file: BinaryIO) -> str:
 def _expanded(file: BinaryIO, compression: str, where: str, progress: Count, expansion: Expansion) -> BinaryIO:
     plain = tempfile.TemporaryFile()
     try:
-        with file:
-            for block in decompressed(_counted_blocks(file, progress), compression, where, expansion):
-                plain.write(block)
+        for block in decompressed(_counted_blocks(file, progress), compression, where, expansion):
+            plain.write(block)
         plain.seek(0)
     except BaseException:
         plain.close()

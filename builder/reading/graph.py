@@ -18,8 +18,8 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 from builder.reading import documents
 from builder.reading.archive import Archive
 from builder.reading.errors import BuildError
-from builder.reading.oci import (DOCKER_CONFIG, DOCKER_LAYER, INDEX_TYPES, MANIFEST_TYPES, OCI_CONFIG, OCI_INDEX,
-                                 OCI_LAYER, OCI_MANIFEST, Blob, Descriptor, Image, digest_of, is_digest)
+from builder.reading.oci import (DOCKER_CONFIG, DOCKER_LAYER, HELM_CONFIG, INDEX_TYPES, MANIFEST_TYPES, OCI_CONFIG,
+                                 OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Blob, Descriptor, Image, digest_of, is_digest)
 
 MAX_MANIFEST_BYTES = 4 << 20  # what registries take
 _MAX_INDEX_DEPTH = 4  # an index in an index is common, two more have never been seen
@@ -50,6 +50,7 @@ class _Node(NamedTuple):
     subject: str = ""
     notes: Tuple[str, ...] = ()
     height: int = 0  # of indexes in indexes
+    is_chart: bool = False
 
 
 class Graph:
@@ -97,7 +98,7 @@ class Graph:
                      configs=_by_digest(blob for part in found for blob in part.configs),
                      layers=_by_digest(blob for part in found for blob in part.layers),
                      platforms=platforms, missing=unique(absent for part in found for absent in part.missing),
-                     subject=root.subject, notes=notes)
+                     subject=root.subject, notes=notes, is_chart=root.is_chart)
 
     def _node(self, entry: Dict[str, Any], where: str, depth: int) -> _Node:
         root = documents.descriptor(entry, where)
@@ -188,7 +189,8 @@ class Graph:
                                  if layers and layers[0].media_type.startswith(beginning))
         return _Node(root, blob, True, configs=tuple(filter(None, blobs[:1])),
                      layers=_by_digest(found for found in blobs[1:] if found),
-                     platform=platform, missing=tuple(absent), subject=subject_of(document, where), notes=notes)
+                     platform=platform, missing=tuple(absent), subject=subject_of(document, where), notes=notes,
+                     is_chart=documents.field(config_entry, "mediaType", str, where) == HELM_CONFIG)
 
     def _platform(self, entry: Dict[str, Any], config_entry: Dict[str, Any], blob: Blob, layers: List[Descriptor],
                   where: str) -> str:

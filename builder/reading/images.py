@@ -1,14 +1,14 @@
 """An archive of any kind to the images in it.
 
-An Archive in, Images out: the kind follows from what is in the archive, and what is not an image archive is refused in
-a line that says what it is and which command makes one. Archives that list their images twice (index.json and
-manifest.json) are read from the half that is right. `name_images` names those without a name.
+An Archive in, Images out, a Helm chart among them: the kind follows from what is in the archive, and what holds neither
+is refused in a line that says what it is and which command makes one. Archives that list their images twice (index.json
+and manifest.json) are read from the half that is right. `name_images` names those without a name.
 Python 3.6 syntax and library only (it also runs in the cluster).
 """
 import json
 from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
-from builder.reading import docker_archive, oci_layout
+from builder.reading import chart, docker_archive, oci_layout
 from builder.reading.archive import Archive
 from builder.reading.docker_archive import Item
 from builder.reading.errors import BuildError, shown
@@ -25,11 +25,14 @@ _LITTER = ("._", ".DS_Store", "PaxHeader", "__MACOSX")  # what repacking leaves 
 _SAVE = "use docker save, podman save, crane pull or skopeo copy"
 
 
-def read_images(archive: Archive, is_thin: bool = False) -> List[Image]:
+def read_images(archive: Archive, is_thin: bool = False, provenance: bytes = b"") -> List[Image]:
     """Every image in the archive, in its order, each name at most once; BuildError if there is none.
 
-    `is_thin`: an OCI layout may lack configs and layers, because they are where its images go already.
+    `is_thin`: an OCI layout may lack configs and layers, because they are where its images go already. `provenance`:
+    of a chart.
     """
+    if chart.is_chart(archive):
+        return [chart.read_chart(archive, provenance)]
     place = image_folder(archive)
     if place is None:
         raise refusal(archive)
@@ -90,6 +93,11 @@ def homes_of(images: List[Image]) -> List[int]:
             position = holders.get(images[position].subject, position)
         homes.update((passed, homes.get(position, position)) for passed in path)
     return [homes[position] for position in range(len(images))]
+
+
+def has_images(archive: Archive) -> bool:
+    """Whether it is an archive of images or a chart, be it a good one or not."""
+    return chart.is_chart(archive) or image_folder(archive) is not None
 
 
 def image_folder(archive: Archive) -> Optional[Archive]:
@@ -251,7 +259,7 @@ def refusal(archive: Archive) -> BuildError:
     elif ".dockerenv" in tops or _ROOT_FOLDERS & tops:
         what = "is a root file system (docker export, or a build with output type=tar), not an image: use docker save"
     elif any(name.endswith("Chart.yaml") for name in names):
-        what = "is a Helm chart, not an image: pass the archives of the images that it uses"
+        what = "holds a Helm chart, but not as helm package makes it, all in one folder: helm package FOLDER"
     elif any(name.endswith((".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst")) for name in names):
         what = "holds other archives, not an image: pass them one by one"
     else:

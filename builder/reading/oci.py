@@ -22,6 +22,7 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_LAYER_GZIP = DOCKER_LAYER + ".gzip"
+HELM_CONFIG = "application/vnd.cncf.helm.config.v1+json"
 
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
@@ -63,6 +64,7 @@ class Image(NamedTuple):
     notes: Tuple[str, ...]  # one line each, what the user should know, beginning with the file or name concerned
     tags: Tuple[str, ...] = ()  # bare ones, without a repository, which images.name_images adds
     rebuilt: bool = False  # whether its root was written here: then nobody else knows its digest
+    is_chart: bool = False  # whether it is a Helm chart, which nodes never pull
 
 
 def digest_of(data: bytes, algorithm: str = "sha256") -> str:

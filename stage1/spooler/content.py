@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Tuple
 from builder.reading.archive import open_file
 from builder.reading.decompress import BLOCK_BYTES, Expansion, compression_of, decompressed
 from builder.reading.errors import BuildError
-from builder.reading.images import image_folder, read_images
+from builder.reading.images import has_images, read_images
 from builder.reading.oci import (OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST, Blob, Descriptor,
                                  Image, digest_of)
 from builder.reading.tar_walk import BLOCK, is_header
@@ -66,7 +66,7 @@ class Opened:
         self._archive = archive = open_file(_reader(self._file), self._where)
         try:
             has_end = archive.has_end_mark
-            if self._as_layer and has_end and archive.names() and image_folder(archive) is None:
+            if self._as_layer and has_end and archive.names() and not has_images(archive):
                 return Content([_layer_image(self._file, self._where)], archive.notes, has_end)
             return Content(read_images(archive, is_thin=True), archive.notes, has_end)
         except BaseException:

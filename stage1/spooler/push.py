@@ -5,6 +5,7 @@ without a name, which the registry's garbage collection removes.
 """
 from typing import Iterable, List, NamedTuple, Optional, Set, Tuple
 
+from builder.reading.chart import versioned
 from builder.reading.documents import descriptor, field, parse_object
 from builder.reading.errors import BuildError
 from builder.reading.graph import is_foreign
@@ -35,6 +36,7 @@ def named(images: List[Image], name: Name) -> List[Tuple[Image, List[Name]]]:
         raise BuildError("%s: the file holds %d images, and one name fits one: use the archive's own names, or "
                          "build.py --split" % (name, len(found)))
     (main,) = found
+    name = name._replace(reference=versioned(name.reference, main))
     return [(image, [name] if image is main else [
         Name(name.repository, reference) for reference in image.tags or (image.root.digest,)]) for image in images]
 

@@ -14,7 +14,7 @@ from builder.reading.oci import Image
 from content import Opened
 from names import DELETE_MARK, Name, name_of_file, parse_name
 from protocol import RegistryError
-from push import Pushed, push
+from push import Pushed, named_by_archive, push
 from registry_client import Registry
 from spool import File, Spool
 
@@ -83,18 +83,23 @@ class Watcher:
 
     def _push(self, file: File, reader: BinaryIO) -> bool:
         """False if the file may not have come to its end yet."""
-        name = name_of_file(file.name)
         where, title = os.path.join(self._spool.path, file.name), os.path.basename(file.name.replace("\\", "/"))
         with Opened(reader, where, title, as_layer=self._as_layer) as content:
             if not content.has_end and not file.given_up:
                 return False
-            done = push(self._registry, self._choose(content.images, name))
+            done = push(self._registry, self._named(file, content.images))
         for note in content.notes:
             self._log("note %s" % note)
         for pushed in done:
             self._log(line_of(pushed))
         self.counts["pushed"] += len(done)
         return True
+
+    def _named(self, file: File, images: List[Image]) -> List[Tuple[Image, List[Name]]]:
+        """Charts under their own names, under which Helm finds them, whatever the file is called."""
+        if all(image.is_chart and image.references for image in images):
+            return named_by_archive(images, None)
+        return self._choose(images, name_of_file(file.name))
 
     def _fail(self, file: File, reason: str) -> None:
         reason = shown(reason)

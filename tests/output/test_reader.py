@@ -50,7 +50,8 @@ def test_a_whole_folder_tells_what_it_would_serve(out, tmp_path):
         "out": str(out), "payload": {"digest": digest_of(result.plan.contents), "bytes": result.contents.size},
         "chunks": {"count": len(result.contents.chunks), "elsewhere": 0},
         "images": [{"reference": samples.NAME, "pull": "127.0.0.1:31999/library/sample:1",
-                    "digest": result.images[0].root.digest, "platforms": ["linux/amd64"]}]}
+                    "digest": result.images[0].root.digest, "platforms": ["linux/amd64"],
+                    "is_chart": False}]}
 
 
 @pytest.mark.parametrize("options", [{"compression": "gzip"}, {"compression": "xz"}, {"chunk_size": 600},

@@ -332,3 +332,41 @@ def write(path: Any, members: Members) -> str:
     with open(str(path), "wb") as file:
         file.write(tar_of(members))
     return str(path)
+
+
+# --- Helm charts
+
+CHART_YAML = b"""\
+annotations:
+  artifacthub.io/changes: |
+    - kind: added
+      description: "name: other"
+apiVersion: v2
+appVersion: "1.16"
+dependencies:
+- name: sub
+  repository: https://charts.example.com
+  version: 9.9.9
+description: 'A chart for tests: it''s small,
+  on two lines'
+home: https://example.com/demo#top
+maintainers:
+- email: me@example.com
+  name: Me
+name: demo
+type: application
+version: 1.2.3+build.5
+"""
+CHART_NAME = "docker.io/charts/demo:1.2.3_build.5"
+
+
+def chart_members(chart_yaml: bytes = CHART_YAML) -> Members:
+    """The files of a chart as `helm package` orders them, a subchart and what looks like other archives among them."""
+    return [("demo/Chart.yaml", chart_yaml), ("demo/values.yaml", b"replicas: 1\n"),
+            ("demo/templates/pod.yaml", b"kind: Pod\n"), ("demo/manifest.json", b"[]"), ("demo/index.json", b"{}"),
+            ("demo/charts/sub/Chart.yaml", b"apiVersion: v2\nname: sub\nversion: 9.9.9\n")]
+
+
+def chart(chart_yaml: bytes = CHART_YAML) -> bytes:
+    """A chart as `helm package` writes it."""
+    return gzipped(tar_of(chart_members(chart_yaml)))
