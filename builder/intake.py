@@ -42,12 +42,14 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
     notes: List[str] = []
     owner: Dict[str, Tuple[str, str]] = {}  # reference -> digest, archive
     offered: List[str] = []  # platforms
+    only_charts = True
     reading, squeezer = Reading(progress), Squeezer(scratch, progress)
     for name, path in order.archives:
         reading.silent, reading.total = False, os.path.getsize(path) if os.path.isfile(path) else 0
         archive = stack.enter_context(opened(order, path, reading))
         found = read_images(archive, provenance=provenance_of(path) if is_chart(archive) and path != STDIN else b"")
         reading.silent = True
+        only_charts = only_charts and all(image.is_chart for image in found)
         if order.platforms:
             offered += [platform for image in found for platform in image.platforms]
             found, dropped = platforms.select(found, order.platforms)
@@ -71,7 +73,7 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
             images.append(image)
             notes += image.notes
     images = by_digest(images)
-    if not all(image.is_chart for image in images):
+    if not only_charts:
         notes += platforms.check(order.platforms, offered)
     notes += platforms.other_systems(images)
     other_bytes = estimated_bytes(originals, not order.squeeze) if order.compression in (AUTO, XZ) else 0

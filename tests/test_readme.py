@@ -132,7 +132,7 @@ def make_archives(folder):
     image = samples.crane(samples.sample("a", command=["registry", "serve"]), "registry:2")
     for name in ("saved.tar", "registry.tar", "app.tar"):
         (folder / name).write_bytes(samples.tar_of(image))
-    (folder / "chart.tgz").write_bytes(samples.gzipped(b"a chart"))
+    (folder / "chart.tgz").write_bytes(samples.chart())
     (folder / "unnamed.tar").write_bytes(samples.tar_of(samples.crane(samples.sample("b"))))
     samples.write_folder(folder / "layout", samples.layout(samples.sample("c"), "docker.io/library/other:1"))
 

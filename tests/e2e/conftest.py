@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from builder.zipapp import pyz
 from tests.e2e import images
 from tests.e2e.pod import Pod
 from tests.e2e.programs import Sandbox, listens
@@ -99,6 +100,14 @@ def two_platforms(needs, sandbox, tmp_path):
     told = build(str(layout), tmp_path / "out")
     with serving(Pod(sandbox, tmp_path / "out", tmp_path), told, "") as index:
         yield index, layout
+
+
+@pytest.fixture(scope="session")
+def spooler(tmp_path_factory):
+    """The path of spooler.pyz."""
+    path = tmp_path_factory.mktemp("spooler") / "spooler.pyz"
+    path.write_bytes(pyz.spooler())
+    return path
 
 
 @contextlib.contextmanager

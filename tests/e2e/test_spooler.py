@@ -13,7 +13,6 @@ import urllib.request
 
 import pytest
 
-from builder.zipapp import pyz
 from tests.e2e.images import FORMS
 from tests.e2e.site import PASSWORD, PLAIN, TLS, Site
 from tests.support.interpreters import interpreters
@@ -38,13 +37,6 @@ def resident_bytes(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return sum(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:"))
-
-
-@pytest.fixture(scope="module")
-def spooler(tmp_path_factory):
-    path = tmp_path_factory.mktemp("spooler") / "spooler.pyz"
-    path.write_bytes(pyz.spooler())
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -232,6 +232,36 @@ def test_a_tar_without_an_image_is_refused_as_the_builder_refuses_it(name, fake,
     assert str(ours.value) == str(refusal.value) and not fake.requests
 
 
+def chart(tmp_path):
+    path = tmp_path / "demo.tgz"
+    path.write_bytes(samples.chart())
+    return path
+
+
+def test_a_chart_is_pushed_under_its_own_name_with_the_digests_of_the_builder(fake, client, tmp_path):
+    path = chart(tmp_path)
+    with archive.open_archive(str(path)) as opened:
+        (image,) = images.read_images(opened)
+    (result,) = pushed(client, path, "", named_by_archive, None)
+    assert (str(result.name), result.digest) == ("charts/demo:1.2.3_build.5", image.root.digest)
+    (layer,) = manifest_of(fake, "charts/demo", "1.2.3_build.5")["layers"]
+    assert fake.blobs["charts/demo", layer["digest"]] == samples.chart()
+    assert pushed(client, path, "", as_layer=True)[0].digest == image.root.digest
+    assert pushed(client, path, "demo.tgz", is_artifact=True)[0].digest != image.root.digest
+
+
+@pytest.mark.parametrize("tag, expected", (("latest", "1.2.3_build.5"), ("2", "2")))
+def test_a_chart_that_is_given_a_name_without_a_tag_has_its_version(tag, expected, client, tmp_path):
+    assert pushed(client, chart(tmp_path), name=Name("team/app", tag))[0].name == Name("team/app", expected)
+
+
+def test_a_chart_that_was_pulled_is_pushed_again_as_the_same(fake, client, tmp_path):
+    (first,) = pushed(client, chart(tmp_path), "", named_by_archive, None)
+    (tmp_path / "pulled.tar").write_bytes(b"".join(pull(client, first.name, OCI_ARCHIVE, "")))
+    (again,) = pushed(client, tmp_path / "pulled.tar", name=first.name)
+    assert (again.name, again.digest) == (first.name, first.digest)
+
+
 def test_as_a_layer_an_image_is_still_an_image(client, tmp_path):
     path = samples.write(tmp_path / "app.tar", samples.crane(samples.sample(), samples.NAME))
     assert pushed(client, path)[0].digest == pushed(client, path, as_layer=True)[0].digest

@@ -85,6 +85,24 @@ def test_the_names_of_the_archive(fake, sidecar):
     assert ("library/sample", "1") in fake.manifests
 
 
+@pytest.mark.parametrize("name", ("demo-1.2.3+build.5.tgz", "Chart!.tgz", "team\\x:1.tar"))
+@pytest.mark.parametrize("as_layer", (False, True))
+def test_a_chart_has_its_own_name_whatever_the_file_is_called(as_layer, name, fake, sidecar):
+    sidecar.as_layer = as_layer
+    sidecar.restart()
+    sidecar.put(name, samples.chart())
+    sidecar.after(SETTLE)
+    assert {repository for repository, _ in fake.manifests} == {"charts/demo"} and sidecar.files() == []
+    assert ("charts/demo", "1.2.3_build.5") in fake.manifests
+
+
+def test_a_chart_that_helm_would_not_load_costs_one_line(fake, sidecar):
+    sidecar.put("demo.tgz", samples.chart(b"name: demo"))
+    sidecar.after(SETTLE)
+    sidecar.after(GIVE_UP)
+    assert "its version is ''" in sidecar.error("demo.tgz") and not fake.manifests
+
+
 @pytest.mark.parametrize("name", ("app.tar~", ".app.tar", "app.tar.part", ".hidden/app.tar", "failed/app.tar"))
 def test_what_is_not_meant_yet_waits_for_ever(name, fake, sidecar):
     sidecar.put(name, ARCHIVE)
