@@ -52,8 +52,8 @@ Every node can then pull:
 {images}
 The YAML files are to be applied in the order of their names. {pyz} is the program that they carry into the cluster,
 for you to look at (unzip it) or to run by hand. {chunks} lists the ConfigMaps of all chunks that the Pod needs. {sums}
-shows whether the folder was copied whole: sha256sum -c {sums}, or python3 build.py --verify THIS_FOLDER. kubectl
-ignores these files.
+shows whether the folder was copied whole: sha256sum -c {sums}, or Seedpod with --verify THIS_FOLDER. kubectl ignores
+these files.
 """
 
 
