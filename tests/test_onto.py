@@ -110,6 +110,25 @@ def test_an_update_is_verified_with_its_base_and_alone_as_far_as_it_goes(release
     assert [image["reference"] for image in whole["images"]] == ["docker.io/library/app:1", "docker.io/library/app:2"]
 
 
+@pytest.mark.parametrize("bases", [[], ["seed"]])
+def test_an_update_that_lost_a_chunk_of_its_own_is_not_whole_even_where_the_sums_agree(release, tmp_path, bases):
+    update = tmp_path / "update"
+    own = "10-chunk-%s.yaml" % release[1].contents.segments[-2].chunks[0]
+    (update / own).rename(tmp_path / "seed" / own if bases else tmp_path / own)
+    sums = (update / "SHA256SUMS").read_text().splitlines(True)
+    (update / "SHA256SUMS").write_text("".join(line for line in sums if own not in line))
+    with pytest.raises(BuildError, match="update: %s: is missing, and ELSEWHERE does not list it" % own):
+        reader.verify(str(update), [str(tmp_path / base) for base in bases])
+
+
+def test_what_an_update_lists_as_elsewhere_is_what_it_needs_and_does_not_hold(release, tmp_path):
+    def listed(name):
+        return set((tmp_path / "update" / name).read_text().split())
+    assert listed("ELSEWHERE") == listed("CHUNKS") - {
+        "configmap/seedpod-" + name for name in chunk_names(tmp_path / "update")}
+    assert not (tmp_path / "seed" / "ELSEWHERE").exists()
+
+
 def test_a_damaged_chunk_of_the_base_is_found(release, tmp_path):
     name = release[0].contents.segments[0].chunks[0]
     path = tmp_path / "seed" / ("10-chunk-%s.yaml" % name)

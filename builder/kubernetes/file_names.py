@@ -5,8 +5,9 @@ it. It stands here, below the writer, because the objects of the registry come w
 To add a file, add a row to APPLIED, or to BESIDE if kubectl is to pass over it.
 """
 import re
+from typing import Dict, Iterable
 
-from builder.kubernetes.config_maps import INJECTOR_FILE
+from builder.kubernetes.config_maps import INJECTOR_FILE, chunk_object_name
 
 # "*" stands for what tells several of a kind apart.
 NAMESPACE = "00-namespace.yaml"
@@ -28,12 +29,18 @@ APPLIED = (NAMESPACE, CHUNK, CONTENTS, INJECTOR, SERVICE, WORKLOAD, REGISTRY_CLA
 README = "README.txt"  # begins with the mark by which a folder of ours is known
 PYZ = INJECTOR_FILE  # to look at, or to run by hand
 CHUNKS = "CHUNKS"  # the objects of all chunks that the Pod needs, as `kubectl get -o name` prints them, one a line
+ELSEWHERE = "ELSEWHERE"  # only in an update: those of CHUNKS whose files are in the folders that it was built onto
 SUMS = "SHA256SUMS"  # last, of all the others
 SIGNATURE_SUFFIX = ".sig"  # which ssh-keygen appends
 SIGNATURE = SUMS + SIGNATURE_SUFFIX  # only if the build is signed
-BESIDE = (README, PYZ, CHUNKS, SUMS, SIGNATURE)
+BESIDE = (README, PYZ, CHUNKS, ELSEWHERE, SUMS, SIGNATURE)
 
 _PARTS = "[a-z0-9]+(-[a-z0-9]+)*"  # for "*"
+
+
+def shared(injector: str, chunks: Iterable[str]) -> Dict[str, str]:
+    """ConfigMap -> its file, of those that builds share: the program, known by its ConfigMap, and chunks."""
+    return {injector: INJECTOR, **{chunk_object_name(name): CHUNK.replace("*", name) for name in chunks}}
 
 
 def is_one(row: str, name: str) -> bool:

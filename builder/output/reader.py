@@ -1,8 +1,8 @@
 """OUT -> what it holds: read as an archive, and verified. The twin of writer.py; reads only what that writes.
 
 Nothing is trusted but digests: every file is compared with SHA256SUMS, contents.json with the argument of the Pods,
-each chunk with its name, every blob with what names it. An update holds only some of its chunks: the others are looked
-for in the folders that it was built onto.
+each chunk with its name, every blob with what names it. An update holds only some of its chunks, and lists the others:
+they are looked for in the folders that it was built onto.
 """
 import binascii
 import hashlib
@@ -10,11 +10,11 @@ import json
 import os
 import re
 import tempfile
-from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 from builder.kubernetes.exposure import pull_name
-from builder.kubernetes.file_names import (CHUNK, CHUNKS, CONTENTS, INJECTOR, PYZ, README, SIGNATURE, SUMS, WORKLOAD,
-                                           is_one)
+from builder.kubernetes.file_names import (CHUNK, CHUNKS, CONTENTS, ELSEWHERE, INJECTOR, PYZ, README, SIGNATURE, SUMS,
+                                           WORKLOAD, is_one, shared)
 from builder.output.writer import marked
 from builder.payload.addresses import addresses
 from builder.payload.chunks import name_of
@@ -182,7 +182,7 @@ def verify(out: str, bases: Sequence[str] = ()) -> Dict[str, Any]:
     faults = list(wrong_files(out)) + list(wrong_chunks(out))
     if not faults:
         seed = open_seed(out, bases)
-        faults = list(wrong_program(seed))
+        faults = list(wrong_program(seed)) + list(missing_files(seed))
     if faults:
         more = " (and %d more faults)" % (len(faults) - 1) if len(faults) > 1 else ""
         raise BuildError("%s: %s%s: %s" % (out, faults[0], more, AGAIN))
@@ -230,8 +230,21 @@ def wrong_program(seed: Seed) -> Iterator[str]:
             yield "%s: is not %s" % (INJECTOR, PYZ)
     if not seed.injector.endswith("-" + hashlib.sha256(program).hexdigest()[:12]):
         yield "%s: is not the program that the Pod runs" % PYZ
-    if not set(seed.contents.chunks) <= {line.rpartition("-")[2] for line in text_of(seed.folder, CHUNKS).splitlines()}:
+    if not set(shared(seed.injector, seed.contents.chunks)) <= listed(seed.folder, CHUNKS):
         yield "%s: does not list every chunk" % CHUNKS
+
+
+def missing_files(seed: Seed) -> Iterator[str]:
+    """What the Pod needs and the folder does not hold, though it does not say that it is elsewhere."""
+    elsewhere = listed(seed.folder, ELSEWHERE)
+    for name, file in shared(seed.injector, seed.contents.chunks).items():
+        if name not in elsewhere and not os.path.exists(os.path.join(seed.folder, file)):
+            yield "%s: is missing, and %s does not list it" % (file, ELSEWHERE)
+
+
+def listed(out: str, name: str) -> Set[str]:
+    """The ConfigMaps that a list of OUT names."""
+    return {line.rpartition("/")[2] for line in text_of(out, name).splitlines()}
 
 
 def served(seed: Seed) -> Dict[str, Any]:

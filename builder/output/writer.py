@@ -12,7 +12,7 @@ from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, 
 
 from builder.kubernetes import config_maps, file_names, security, workloads
 from builder.kubernetes.exposure import pull_name
-from builder.kubernetes.file_names import CHUNKS, PYZ, README, SUMS
+from builder.kubernetes.file_names import CHUNKS, ELSEWHERE, PYZ, README, SUMS
 from builder.kubernetes.manifest import Object
 from builder.kubernetes.site import Site
 from builder.kubernetes.to_yaml import to_yaml
@@ -51,9 +51,9 @@ FOLDER_TEXT = """\
 Every node can then pull:
 {images}
 The YAML files are to be applied in the order of their names. {pyz} is the program that they carry into the cluster,
-for you to look at (unzip it) or to run by hand. {chunks} lists the ConfigMaps of all chunks that the Pod needs. {sums}
-shows whether the folder was copied whole: sha256sum -c {sums}, or Seedpod with --verify THIS_FOLDER. kubectl ignores
-these files.
+for you to look at (unzip it) or to run by hand. {chunks} lists the ConfigMaps of all chunks that the Pod needs;
+{elsewhere}, which only an update has, those of them that are in other folders. {sums} shows whether the folder was
+copied whole: sha256sum -c {sums}, or Seedpod with --verify THIS_FOLDER. kubectl ignores these files.
 """
 
 
@@ -97,15 +97,17 @@ def comment_of(plan: Plan, manifest: Object) -> str:
                           image=shown(spec["containers"][0]["image"]) + ", which is on the nodes already" + python)
 
 
-def companions(pyz: bytes, needed: Iterable[str], steps: Iterable[str], site: Site, addresses: Mapping[str, str]) \
-        -> List[Tuple[str, Parts]]:
-    """What else OUT holds: the program, the list of ConfigMaps that are `needed`, a text for whoever finds it, with the
-    `steps` to take."""
+def companions(pyz: bytes, needed: Iterable[str], elsewhere: Iterable[str], steps: Iterable[str], site: Site,
+               addresses: Mapping[str, str]) -> List[Tuple[str, Parts]]:
+    """What else OUT holds: the program, lists of the ConfigMaps that are `needed` and of those that are `elsewhere`, a
+    text for whoever finds it, with the `steps` to take."""
     images = "".join("  %s\n      %s\n" % (pull_name(site.node_port, address), reference)
                      for reference, address in addresses.items())
-    text = FOLDER_TEXT.format(mark=MARK, steps="\n".join(steps), images=images, pyz=PYZ, chunks=CHUNKS, sums=SUMS)
-    names = "".join("configmap/%s\n" % name for name in needed)
-    return [(PYZ, [pyz]), (CHUNKS, [names.encode()]), (README, [text.encode()])]
+    text = FOLDER_TEXT.format(mark=MARK, steps="\n".join(steps), images=images, pyz=PYZ, chunks=CHUNKS,
+                              elsewhere=ELSEWHERE, sums=SUMS)
+    lists = [(file, "".join("configmap/%s\n" % name for name in names).encode())
+             for file, names in ((CHUNKS, needed), (ELSEWHERE, elsewhere))]
+    return [(PYZ, [pyz]), (README, [text.encode()])] + [(file, [names]) for file, names in lists if names]
 
 
 def with_data(text: str, data: bytes) -> Iterator[bytes]:

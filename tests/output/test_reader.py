@@ -36,6 +36,11 @@ def renew_sums(out):
     (out / "SHA256SUMS").write_text("".join(lines))
 
 
+def call_elsewhere(out, *names):
+    """List objects as --onto does."""
+    (out / "ELSEWHERE").write_text("".join("configmap/%s\n" % name for name in names))
+
+
 def damaged(path, pattern, replacement):
     text = path.read_text()
     changed = re.sub(pattern, replacement, text, count=1)
@@ -92,6 +97,23 @@ def test_a_missing_chunk_is_named(out):
     assert refused(out) == ": %s: is missing: copy the folder again, or build it again" % name
 
 
+def test_a_missing_chunk_of_a_full_seed_is_named_even_where_the_sums_agree(out):
+    """Without a list of what is elsewhere, nothing is."""
+    name = "10-chunk-%s.yaml" % reader.open_seed(str(out)).contents.segments[0].chunks[0]
+    os.rename(out / name, out.parent / name)
+    renew_sums(out)
+    assert refused(out).startswith(": %s: is missing, and ELSEWHERE does not list it" % name)
+
+
+def test_a_missing_program_of_a_full_seed_is_named_even_where_the_sums_agree(out):
+    (out / "20-injector.yaml").unlink()
+    renew_sums(out)
+    assert refused(out).startswith(": 20-injector.yaml: is missing, and ELSEWHERE does not list it")
+    call_elsewhere(out, reader.open_seed(str(out)).injector)
+    renew_sums(out)
+    assert reader.verify(str(out))["chunks"]["elsewhere"] == 0
+
+
 def test_chunks_that_are_elsewhere_are_counted_and_found_in_the_folders_that_hold_them(out, tmp_path):
     whole = reader.verify(str(out))
     path = chunk_file(out)
@@ -99,9 +121,10 @@ def test_chunks_that_are_elsewhere_are_counted_and_found_in_the_folders_that_hol
     for name in ("README.txt", path.name):
         (tmp_path / "base" / name).write_bytes((out / name).read_bytes())
     path.unlink()
-    renew_sums(out)
     seed = reader.open_seed(str(out))
     assert seed.elsewhere == [path.stem[len("10-chunk-"):]]
+    call_elsewhere(out, "seedpod-" + seed.elsewhere[0])
+    renew_sums(out)
     with pytest.raises(BuildError, match="chunk %s: is not there: name the folder that holds it, --onto FOLDER"
                                          % seed.elsewhere[0]):
         reader.open_archive(seed)
@@ -112,6 +135,7 @@ def test_without_its_layers_a_folder_serves_the_same(out):
     whole, (layers, last) = reader.verify(str(out)), reader.open_seed(str(out)).contents.segments
     for name in set(layers.chunks):
         (out / ("10-chunk-%s.yaml" % name)).unlink()
+    call_elsewhere(out, *("seedpod-" + name for name in layers.chunks))
     renew_sums(out)
     assert reader.verify(str(out)) == dict(whole, chunks={
         "count": len(set(layers.chunks + last.chunks)), "elsewhere": len(set(layers.chunks))})
@@ -193,6 +217,7 @@ def test_a_program_that_is_not_the_one_of_the_pod_is_found(out):
     renew_sums(out)
     assert refused(out).startswith(": 20-injector.yaml: is not injector.pyz (and 1 more faults)")
     (out / "20-injector.yaml").unlink()
+    call_elsewhere(out, reader.open_seed(str(out)).injector)
     renew_sums(out)
     assert refused(out).startswith(": injector.pyz: is not the program that the Pod runs")
 

@@ -69,6 +69,6 @@ def folder_of(found, path):
             with open(found.path(name), "rb") as file:
                 folder.write([writer.chunk_file(site, name, file.read())])
         folder.write(writer.documents(plan, "restricted", b"code"))
-        folder.write(writer.companions(b"code", [], "kubectl apply", site, {}))
+        folder.write(writer.companions(b"code", [], [], "kubectl apply", site, {}))
         folder.keep()
     return str(path)
