@@ -10,7 +10,8 @@ from builder.kubernetes.workloads import workloads
 from builder.order import Order
 from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
 from builder.payload.compression import NONE, WORTH
-from builder.payload.contents import Contents, digest_of
+from builder.payload.contents import Contents, bytes_of, digest_of
+from builder.payload.human import human
 from builder.pipeline import Result
 from builder.reading.errors import shown
 from builder.zipapp.pyz import BUDGET_BYTES
@@ -32,7 +33,7 @@ def facts(order: Order, result: Result) -> Facts:
             "digest": image.root.digest,
             "media_type": image.root.media_type,
             "platforms": list(image.platforms),
-            "bytes": sum(blob.size for blob in image.manifests + image.configs + image.layers),
+            "bytes": bytes_of(image),
             "missing": [descriptor.digest for descriptor in image.missing],
         } for image in result.images for reference in image.references],
         "payload": {"digest": digest_of(result.plan.contents), "bytes": result.contents.size,
@@ -208,15 +209,6 @@ def incomplete(missing: List[str]) -> str:
 
 def percent(part: int, whole: int) -> str:
     return "%d %%" % -(-100 * part // whole)
-
-
-def human(count: float) -> str:
-    """Bytes for people, as powers of 1000."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return "%d bytes" % count if unit == "bytes" else "%.1f %s" % (count, unit)
-        count /= 1000
-    return "%.1f GB" % count
 
 
 def progress_line(stage: str, done: int, total: int, seconds: float) -> str:

@@ -13,6 +13,7 @@ import collections
 import hashlib
 import json
 import re
+from html import escape
 from typing import Any, BinaryIO, Callable, Dict, Iterable, List, Mapping, Tuple
 from urllib.parse import unquote
 
@@ -20,24 +21,32 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 # What has descriptors in it; anything else that an index lists is served as a blob.
 # Twin of builder/reading/oci.py.
-MANIFESTS = re.compile(r"application/vnd\.(oci\.image\.(index|manifest)\.v1|"
-                       r"docker\.distribution\.manifest(\.list)?\.v2)\+json")
+MANIFESTS = (INDEX, MANIFEST, "application/vnd.docker.distribution.manifest.v2+json",
+             "application/vnd.docker.distribution.manifest.list.v2+json")
 BLOB = "application/octet-stream"
 REF_NAME = "org.opencontainers.image.ref.name"
+DESCRIPTION = "org.opencontainers.image.description"
 NAME = re.compile(r"(?=.{1,255}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 ATTACHED = re.compile("sha256-([0-9a-f]{64})[.]")  # cosign's tag for what refers to a manifest without naming it
 DIGEST = re.compile("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 ROUTE = re.compile("/v2/(.+)/(manifests|blobs|referrers|tags(?=/list$))/([^/]+)")
-HOST = re.compile(r"[a-zA-Z0-9.:[\]-]+")  # that may stand in a page
-DOCKER_HUB = r"^((index|registry-1)\.docker\.io|registry\.hub\.docker\.com)$"  # its other names
+HOST = re.compile("[][a-z0-9.:-]+")  # that may stand in the page; browsers send it in lower case
+DOCKER_HUB = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")  # its other names
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")  # 18 digits: as many as a 64-bit offset surely holds
+
+# Colours are the browser's own, light or dark; a click on what can be pulled selects all of it.
+PAGE = (
+    "<!DOCTYPE html><html lang=en><meta name=viewport content='width=device-width'><title>Seedpod</title><style>"
+    "html{color-scheme:light dark;font:1em/1.5 system-ui;max-width:50em;margin:auto;overflow-wrap:anywhere}"
+    "dt{font-weight:bold;margin-top:1em;user-select:all}dd{margin:0;opacity:.7}"
+    "</style><h1>Seedpod: images to pull</h1><dl>")
 
 # One thing to serve: `body` is its bytes, or None where they lie on the disk as a blob.
 Entity = collections.namedtuple("Entity", "digest size body media_type")
 # The body is bytes [start, stop) of the entity.
 Answer = collections.namedtuple("Answer", "status headers entity start stop")
-# What is served under one name: tag -> Entity, digest -> Entity, digest -> Entity.
-Repository = collections.namedtuple("Repository", "tags manifests blobs")
+# What is served under one name: tag or digest -> Entity, digest -> Entity. A tag has no colon.
+Repository = collections.namedtuple("Repository", "manifests blobs")
 Headers = Mapping[str, str]  # of a request: `get` takes a name in lower case, whatever the client wrote
 
 
@@ -47,18 +56,16 @@ def names_of(reference: str) -> Tuple[List[str], str]:
     Twin of builder/reading/reference.py. A name with a colon, from a host with a port, is not a repository name: only
     `?ns=` leads to it.
     """
-    host, path, tag = re.fullmatch("([^/]+)/([^:@]+)(?::([^:@]+))?(?:@.+)?", reference).groups()
-    names = [path, "%s/%s" % (host.lower(), path)]
-    if re.fullmatch("docker.io/library/[^/]+", "%s/%s" % (host, path)):
-        names.append(path[8:])
-    return names, tag or ""
+    host, path, tag = re.match("([^/]*)/?([^:@]*):?([^:@]*)", reference).groups()
+    full_name = "%s/%s" % (host.lower(), path)
+    return [path, full_name] + re.findall("^docker.io/library/([^/]+)$", full_name), tag
 
 
 class Registry:
     """The table.
 
-    `repositories`: name -> Repository; `referrers`: digest -> descriptors of what refers to it; `sizes`: digest of an
-    image -> bytes of all that is under it.
+    `repositories`: name -> Repository; `referrers`: digest -> descriptors of what refers to it; `images`: digest ->
+    lines for a person: the names that lead to the image, each with a tag or the digest; what it is; the digest.
     """
 
     def __init__(self, index: Mapping[str, Any], open_blob: Callable[[str, int], BinaryIO]) -> None:
@@ -68,37 +75,42 @@ class Registry:
         """
         self.repositories: Dict[str, Repository] = {}
         self.referrers: Dict[str, Dict[str, Any]] = {}
-        self.sizes: Dict[str, int] = {}
-        self._open_blob = open_blob
+        self.images: Dict[str, List[str]] = {}
+        self._open = open_blob
         for descriptor in index["manifests"]:
-            found = Repository({}, {}, {})
-            reference = (descriptor.get("annotations") or {}).get(REF_NAME)
-            names, tag = names_of(reference) if reference else ([], "")
+            found = Repository({}, {})
+            digest = descriptor["digest"]
+            annotations = descriptor.get("annotations") or {}
+            reference = annotations.get(REF_NAME, "")
+            names, tag = names_of(reference)
             attached = ATTACHED.match(tag)
             subject = self._collect(descriptor, found, attached and "sha256:" + attached.group(1))
-            self.sizes[descriptor["digest"]] = sum(blob.size for blob in found.blobs.values())
             if not reference:  # it lives beside what it refers to
                 names = [name for name, other in self.repositories.items()
                          if not subject or subject in other.manifests]
             for name in names:
-                repository = self.repositories.setdefault(name, Repository({}, {}, {}))
+                repository = self.repositories.setdefault(name, Repository({}, {}))
                 repository.manifests.update(found.manifests)
                 repository.blobs.update(found.blobs)
-                if tag and found.manifests:
-                    repository.tags.setdefault(tag, found.manifests[descriptor["digest"]])
+                if reference and found.manifests:
+                    served = repository.manifests.setdefault(tag or digest, found.manifests[digest])
+                    if served.digest == digest and NAME.fullmatch(name):
+                        self.images.setdefault(digest, [str(annotations.get(DESCRIPTION, "")), digest]).insert(
+                            -2, name + (":" + tag if tag else "@" + digest))
 
     def _collect(self, descriptor, found, attached=None):
         """Fill the Repository `found` with what is under a descriptor and in the layout; -> digest of its subject.
 
         `attached`: the subject of a manifest that names none.
         """
-        digest, size = descriptor["digest"], descriptor["size"]
+        digest = descriptor["digest"]
+        size = descriptor["size"]
         media_type = descriptor.get("mediaType") or MANIFEST
         if digest in found.manifests:
             return None
         try:
-            with self._open_blob(digest, size) as file:
-                if not MANIFESTS.fullmatch(media_type):
+            with self._open(digest, size) as file:
+                if media_type not in MANIFESTS:
                     found.blobs[digest] = Entity(digest, size, None, BLOB)
                     return None
                 data = file.read()
@@ -118,19 +130,19 @@ class Registry:
                 self._collect(dict(blob, mediaType=BLOB), found)
         subject = (manifest.get("subject") or {}).get("digest") or attached
         if subject:
-            more = {"artifactType": manifest.get("artifactType") or config.get("mediaType"),
-                    "annotations": manifest.get("annotations")}
-            self.referrers.setdefault(subject, {})[digest] = dict(
-                {key: value for key, value in more.items() if value}, mediaType=media_type, digest=digest, size=size)
+            entry = {"mediaType": media_type, "digest": digest, "size": size,
+                     "artifactType": manifest.get("artifactType") or config.get("mediaType"),
+                     "annotations": manifest.get("annotations")}
+            self.referrers.setdefault(subject, {})[digest] = {key: value for key, value in entry.items() if value}
         return subject
 
     def answer(self, method: str, target: str, headers: Headers) -> Answer:
         """A request -> Answer. `target` as in the request line."""
         if method not in ("GET", "HEAD"):
-            return error(405, "UNSUPPORTED", "this registry can only be read", Allow="GET, HEAD")
+            return error(405, "UNSUPPORTED", "this registry can only be read", {"Allow": "GET, HEAD"})
         path, _, query = target.partition("?")
-        path = unquote(path, "latin-1")
-        parameters = {key: unquote(value, "latin-1")
+        path = unquote(path)
+        parameters = {key: unquote(value)
                       for key, _, value in (part.partition("=") for part in query.split("&"))}
         if path in ("/v2", "/v2/"):
             return document({})
@@ -144,53 +156,52 @@ class Registry:
         name, kind, reference = match.groups()
         if not NAME.fullmatch(name):
             return error(400, "NAME_INVALID", "not a repository name: " + name)
-        full_name, host = name, re.sub(DOCKER_HUB, "docker.io", parameters.get("ns", "").lower())
+        full_name, host = name, parameters.get("ns", "").lower()
+        if host in DOCKER_HUB:
+            host = "docker.io"
         if host and not name.startswith(host + "/"):  # a mirror's path may name the host already
             full_name = "%s/%s" % (host, name)
         repository = self.repositories.get(full_name)
         if not repository:
             return error(404, "NAME_UNKNOWN", "no such repository: " + full_name)
         if kind == "tags":
-            return listing({"name": name}, "tags", repository.tags, parameters, path, "ns=%s&" % host)
-        if kind == "manifests" and reference in repository.tags:
-            return content(repository.tags[reference], method, headers)
+            return listing({"name": name}, "tags", [tag for tag in repository.manifests if ":" not in tag],
+                           parameters, path, "ns=%s&" % host)
         if not DIGEST.fullmatch(reference) and (kind != "manifests" or ":" in reference):
             return error(400, "DIGEST_INVALID", "not a digest: " + reference)
         if kind == "referrers":
-            wanted = parameters.get("artifactType")
+            wanted = parameters.get("artifactType", "")
             return document({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
                 descriptor for digest, descriptor in self.referrers.get(reference, {}).items()
-                if digest in repository.manifests and wanted in (None, "", descriptor.get("artifactType"))]},
-                INDEX, **{"OCI-Filters-Applied": "artifactType"} if wanted else {})
+                if digest in repository.manifests and wanted in ("", descriptor.get("artifactType"))]},
+                {"Content-Type": INDEX, **({"OCI-Filters-Applied": "artifactType"} if wanted else {})})
         found = getattr(repository, kind).get(reference)
         if not found:
             return error(404, kind[:-1].upper() + "_UNKNOWN", "not in repository %s: %s" % (full_name, reference))
         return content(found, method, headers)
 
     def _page(self, host):
-        """For a person with a browser: each image, as it can be pulled from here."""
-        rows = ["<tr><td>%s/%s:%s<td>%s<td>%d" % (host, name, tag, found.digest, self.sizes[found.digest])
-                for name, repository in sorted(self.repositories.items())
-                if HOST.fullmatch(host) and NAME.fullmatch(name)
-                for tag, found in sorted(repository.tags.items())]
-        return answer_of(("<!DOCTYPE html><title>Seedpod</title><h1>Seedpod</h1><p>A registry to pull from:"
-                     "<table><tr><th>Image<th>Digest<th>Bytes%s</table>" % "".join(rows)).encode(), "text/html")
+        """For a person with a browser: each image, as it can be pulled from here, then its other names."""
+        host = host + "/" if HOST.fullmatch(host) else ""
+        return answer_of(PAGE + "".join(
+            "<dt>" + host + "<dd>".join(map(escape, lines)) for lines in self.images.values()),
+            {"Content-Type": "text/html;charset=utf-8"})
 
 
-def document(value: Any, media_type: str = "application/json", status: int = 200, **headers: str) -> Answer:
+def document(value: Any, headers: Headers = {}, status: int = 200) -> Answer:
     """A JSON Answer."""
-    return answer_of(json.dumps(value).encode(), media_type, status, **headers)
+    return answer_of(json.dumps(value), {"Content-Type": "application/json", **headers}, status)
 
 
-def answer_of(body: bytes, media_type: str, status: int = 200, **headers: str) -> Answer:
+def answer_of(text: str, headers: Dict[str, str], status: int = 200) -> Answer:
     """An Answer whose body is made for this request."""
-    headers["Content-Type"] = media_type
+    body = text.encode("utf-8", "replace")
     return Answer(status, headers, Entity("", len(body), body, ""), 0, len(body))
 
 
-def error(status: int, code: str, message: str, **headers: str) -> Answer:
+def error(status: int, code: str, message: str, headers: Headers = {}) -> Answer:
     """The spec's error document."""
-    return document({"errors": [{"code": code, "message": message}]}, "application/json", status, **headers)
+    return document({"errors": [{"code": code, "message": message}]}, headers, status)
 
 
 def listing(value: Dict[str, Any], key: str, names: Iterable[str], parameters: Mapping[str, str], path: str,
@@ -206,7 +217,7 @@ def listing(value: Dict[str, Any], key: str, names: Iterable[str], parameters: M
     headers = {}
     if shown and shown != after:
         headers["Link"] = '<%s?%sn=%s&last=%s>; rel="next"' % (path, more, count, shown[-1])
-    return document(value, **headers)
+    return document(value, headers)
 
 
 def in_order(name: str) -> Tuple[str, str]:
@@ -232,7 +243,7 @@ def content(found: Entity, method: str, headers: Headers) -> Answer:
         else:
             start = max(0, stop - int(last or 0))
         if start >= stop:
-            return error(416, "UNSUPPORTED", "no such range", **{"Content-Range": "bytes */%d" % found.size})
+            return error(416, "UNSUPPORTED", "no such range", {"Content-Range": "bytes */%d" % found.size})
         status = 206
         answered["Content-Range"] = "bytes %d-%d/%d" % (start, stop - 1, found.size)
     return Answer(status, answered, found, start, stop)

@@ -62,9 +62,9 @@ def run(seed: str, listen: str) -> None:
     registry = load(seed)
     server = bind(listen)
     server.registry, server.seed, server.limit = registry, seed, files // FILES
-    for name, repository in sorted(registry.repositories.items()):
-        for tag, found in sorted(repository.tags.items()):
-            log("serving %s:%s %s" % (name, tag, found.digest))
+    for *names, _, digest in registry.images.values():
+        for name in names:
+            log("serving %s %s" % (name, digest))
     log("listening on %s port %d" % server.server_address[:2])
     signal.signal(signal.SIGTERM, server.stop)
     server.serve_forever()
@@ -92,11 +92,12 @@ def bind(listen: str) -> "Bounds":
     from http.server import BaseHTTPRequestHandler, HTTPServer
     from socketserver import ThreadingMixIn
     host, _, port = listen.rpartition(":")
-    server = type("Server", (Bounds, ThreadingMixIn, HTTPServer), {
-        "address_family": socket.AF_INET if host and ":" not in host else socket.AF_INET6})
+    server = type("", (Bounds, ThreadingMixIn, HTTPServer), {
+        "address_family": socket.AF_INET if host and ":" not in host else socket.AF_INET6,
+        "clients": {}})  # connection -> (since when it has made no progress, seconds that it is allowed)
     try:
-        return server((host.strip("[]"), int(port)), type("Handler", (Conversation, BaseHTTPRequestHandler), {}))
-    except (OSError, ValueError, OverflowError) as failure:
+        return server((host.strip("[]"), int(port)), type("", (Conversation, BaseHTTPRequestHandler), {}))
+    except Exception as failure:
         if not host:
             return bind("0.0.0.0:" + port)
         raise OSError("cannot listen on %s: %s" % (listen, failure))
@@ -130,11 +131,6 @@ class Bounds:
 
     daemon_threads = True  # of others, ThreadingMixIn keeps a list
     request_queue_size = CONNECTIONS
-
-    def __init__(self, *arguments):
-        # connection -> (since when it has made no progress, seconds that it is allowed)
-        self.clients = {}
-        super().__init__(*arguments)
 
     def server_bind(self):
         """Without what HTTPServer does here: it would ask DNS for a name of the address."""
@@ -201,7 +197,7 @@ class Bounds:
         end = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < end and SLICE_SECONDS in [seconds for _, seconds in self.clients.copy().values()]:
             time.sleep(.02)
-        os._exit(128 + signal.SIGTERM)
+        os._exit(143)
 
 
 class Head(io.BufferedReader):

@@ -11,11 +11,13 @@ import json
 import re
 from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
 
+from builder.payload.human import human
 from builder.reading.documents import checked, field, parse_object
 from builder.reading.errors import BuildError
 from builder.reading.oci import OCI_INDEX, REF_NAME, Image, is_digest
 
 FILE = "contents.json"
+DESCRIPTION = "org.opencontainers.image.description"
 COMPRESSIONS = ("", "gzip", "xz")
 MAX_BLOB_BYTES = 1 << 48  # no layer comes near, and files may be as large
 _CHUNK_NAME = re.compile("[0-9a-f]{64}")
@@ -55,8 +57,19 @@ def index_of(images: Iterable[Image]) -> Dict[str, Any]:
     entries: List[Dict[str, Any]] = []
     for image in sorted(images, key=lambda image: not image.references):
         entry = {"mediaType": image.root.media_type, "digest": image.root.digest, "size": image.root.size}
-        entries += [dict(entry, annotations={REF_NAME: name}) for name in image.references] or [entry]
+        entries += [dict(entry, annotations={REF_NAME: name, DESCRIPTION: description_of(image)})
+                    for name in image.references] or [entry]
     return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+
+
+def description_of(image: Image) -> str:
+    """What the page of the injector says of an image: `linux/amd64, linux/arm64, 8.6 MB`."""
+    return ", ".join(image.platforms + (human(bytes_of(image)),))
+
+
+def bytes_of(image: Image) -> int:
+    """Of all its blobs, as they are served."""
+    return sum(blob.size for blob in image.manifests + image.configs + image.layers)
 
 
 def to_text(contents: Contents) -> str:

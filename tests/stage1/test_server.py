@@ -4,7 +4,6 @@ tests/fuzz_server.py throws many more raw bytes at it.
 """
 import contextlib
 import hashlib
-import html.parser
 import os
 import re
 import resource
@@ -768,56 +767,6 @@ def test_probes_that_succeed_are_not_logged(seed):
 def test_an_ipv4_client_of_an_ipv6_socket_is_logged_by_its_ipv4_address(seed):
     (line,) = logged(seed, PING.replace(END + END, END + LAST), listen=":0")
     assert LINE.fullmatch(line).group(2) == "127.0.0.1"
-
-
-# --- the page for a person with a browser
-
-class Page(html.parser.HTMLParser):
-    """Cells of the one table, and the elements that were met."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.rows, self.tags, self.declared = [], set(), ""
-        self.feed(text)
-        self.close()
-
-    def handle_decl(self, decl):
-        self.declared = decl
-
-    def handle_starttag(self, tag, attrs):
-        assert not attrs
-        self.tags.add(tag)
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_data(self, data):
-        if self.rows:
-            self.rows[-1][-1] += data
-
-
-def test_the_root_shows_a_person_what_can_be_pulled_from_here(server):
-    reply = injector.Reply(server.exchange(b"GET / HTTP/1.1\r\nHost: 127.0.0.1:31999\r\n" + LAST))
-    assert (reply.status, reply.headers["content-type"]) == (200, "text/html")
-    page = Page(reply.body.decode("ascii"))
-    assert page.declared == "DOCTYPE html"
-    assert page.tags == {"title", "h1", "p", "table", "tr", "th", "td"}
-    head, *rows = page.rows
-    assert head == ["Image", "Digest", "Bytes"] and len(rows) == 5
-    for image, digest, size in rows:
-        host, _, path = image.partition("/")
-        name, _, tag = path.rpartition(":")
-        manifest = server.get("/v2/%s/manifests/%s" % (name, tag))
-        blobs = {blob["digest"]: blob["size"] for blob in [manifest.json["config"]] + manifest.json["layers"]}
-        assert (host, digest, int(size)) == ("127.0.0.1:31999", manifest.headers["docker-content-digest"],
-                                             sum(blobs.values()))
-
-
-@pytest.mark.parametrize("host", [b"<script>", b"x\"y", b"a&b", b"a b", b""])
-def test_no_text_of_a_client_gets_into_the_page(server, host):
-    reply = injector.Reply(server.exchange(b"GET / HTTP/1.1\r\nHost: %s\r\n" % host + LAST))
-    assert reply.status == 200 and len(Page(reply.body.decode("ascii")).rows) == 1
 
 
 # --- what README.md says of all this

@@ -264,4 +264,4 @@ def test_the_first_lines_name_what_is_served(tmp_path):
     (descriptor,) = json.loads((tmp_path / "index.json").read_text())["manifests"]
     with injector.serving(seed) as server:
         assert server.log[:-1] == ["serving %s:1 %s\n" % (name, descriptor["digest"])
-                                   for name in ("docker.io/library/sample", "library/sample", "sample")]
+                                   for name in ("library/sample", "docker.io/library/sample", "sample")]
