@@ -13,7 +13,7 @@ from builder.cluster import preflight
 from builder.cluster.choice import Decision, decide
 from builder.commands import STDOUT, commands, steps
 from builder.intake import read
-from builder.kubernetes import file_names, names, sizes, workloads
+from builder.kubernetes import file_names, names, persistent_registry, sizes, workloads
 from builder.kubernetes.exposure import pull_name
 from builder.order import Order, check, node_platforms
 from builder.output import signature, writer
@@ -120,7 +120,8 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         else:
             needed = file_names.shared(plan.injector, contents.chunks)
             elsewhere = [name for name, file in needed.items() if file not in folder.sums]
-            text = steps(commands(plan, "THIS_FOLDER", result.server_side, bool(base)), site.tries, (),
+            more = persistent_registry.commands(plan, runner) if registry else {}
+            text = steps(commands(plan, "THIS_FOLDER", result.server_side, bool(base)), site.tries, list(more.items()),
                          "" if base or not site.emits_namespace else site.namespace)
             folder.write(writer.companions(code, needed, elsewhere, text, site, served))
             folder.keep(order.key)

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from builder import commands, pipeline
-from builder.kubernetes import sizes, workloads
+from builder.kubernetes import persistent_registry, sizes, workloads
+from builder.kubernetes.persistent_registry import Wanted
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import POLICY, Site
 from builder.output import reader
@@ -26,6 +27,14 @@ def build_of(tmp_path, *archives, **options):
 
 def references(result):
     return [reference for image in result.images for reference in image.references]
+
+
+def test_the_folders_readme_says_how_to_fill_the_registry_that_stays(tmp_path):
+    path = samples.write(tmp_path / "r.tar", samples.crane(samples.sample(command=["registry", "serve"]), "registry:2"))
+    result = build_of(tmp_path, ("", path), registry=Wanted())
+    text = (tmp_path / "out" / "README.txt").read_text()
+    found = persistent_registry.commands(result.plan, result.decision.runners[0])
+    assert found and [command for command in found.values() if command not in text] == []
 
 
 def test_two_builds_in_other_folders_at_other_times_are_equal_byte_for_byte(tmp_path, monkeypatch):
