@@ -16,7 +16,7 @@ from builder.reading import oci
 from builder.reading.archive import open_archive
 from builder.reading.images import read_images
 from tests.support.interpreters import interpreters
-from tests.support.page import Page
+from tests.support.page import ATTRIBUTES, Page
 
 HOST = "127.0.0.1:31999"
 IMAGE, OTHER, ARM = samples.sample(), samples.sample("other"), samples.sample("arm", platform="linux/arm/v7")
@@ -60,6 +60,7 @@ def page_of(table, host=HOST):
     assert (answer.status, answer.headers) == (200, {"Content-Type": "text/html;charset=utf-8"})
     page = Page(answer.entity.body.decode("utf-8"))
     assert (page.declared, page.title, page.heading) == ("DOCTYPE html", "Seedpod", "Seedpod: images to pull")
+    assert page.attributes == ATTRIBUTES  # without its viewport, a phone shows a desk in small
     return page
 
 

@@ -7,12 +7,13 @@ ATTRIBUTES = {("lang", "en"), ("name", "viewport"), ("content", "width=device-wi
 
 
 class Page(html.parser.HTMLParser):
-    """`rows`: an image each, the texts of its lines; `title`, `heading`. Fails for tags and attributes that are not
-    the page's own."""
+    """`rows`: an image each, the texts of its lines; `title`, `heading`, all `attributes`. Fails for tags and attributes
+    that are not the page's own."""
 
     def __init__(self, text):
         super().__init__()
         self.rows, self.declared, self.heading, self.title, self.inside = [], "", "", "", ""
+        self.attributes = set()
         self.feed(text)
         self.close()
 
@@ -22,6 +23,7 @@ class Page(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         assert tag in TAGS | ADDED and set(attrs) <= ATTRIBUTES, (tag, attrs)
         self.inside = tag
+        self.attributes.update(attrs)
         if tag == "dt":
             self.rows.append([""])
         elif tag == "dd":
