@@ -135,7 +135,11 @@ class Archive:
     def __exit__(self, *exc_info: object) -> None:
         if self._source.file:
             self._source.file.close()
-        if self.given:
+        self.close_given()
+
+    def close_given(self) -> None:
+        """Close the file as it was given, where it is not the one that is read: a pipe's takes room until then."""
+        if self.given and self.compressions:
             self.given.__exit__()
 
     def names(self) -> List[str]:

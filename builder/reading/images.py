@@ -33,6 +33,7 @@ def read_images(archive: Archive, is_thin: bool = False, provenance: bytes = b""
     """
     if chart.is_chart(archive):
         return [chart.read_chart(archive, provenance)]
+    archive.close_given()
     place = image_folder(archive)
     if place is None:
         raise refusal(archive)

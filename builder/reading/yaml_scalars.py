@@ -18,8 +18,9 @@ _NESTED = (" ", "\t", "- ", "]", "}")  # how a line begins that belongs to the k
 _BLOCK = re.compile(r"[|>][0-9+-]{0,2}(?:[ \t]+#.*)?")
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"(?:\s+#.*)?', re.DOTALL)
 _SINGLE = re.compile(r"'((?:[^']|'')*)'(?:\s+#.*)?", re.DOTALL)
-_ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
-_BLANKS = "0abtnvfre N_LP\t"  # escapes of white space and control characters
+_ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|\n[ \t]*|(.))")
+_BLANKS = "tnvfr N_LP\t"  # escapes of white space
+_CONTROLS = "0abe"  # of control characters
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _NOT_PLAIN = re.compile(r"""[][{}&*!|>%@`,"']|[-?:](?:\s|$)|.*:(?:\s|$)""")
 _NULLS = ("~", "null", "Null", "NULL")
@@ -56,14 +57,14 @@ def _scalar(lines: List[str], where: str, number: int) -> str:
                 return _one_line(unescaped(match.group(1)))
             except ValueError:
                 raise _unclear(where, number, "has an escape that YAML does not know")
-    text = _one_line("\n".join(_COMMENT.sub("", line) for line in lines))
-    if text and _NOT_PLAIN.match(text):
+    text = " ".join(_COMMENT.sub("", line) for line in lines).strip()
+    if _NOT_PLAIN.match(text):
         raise _unclear(where, number, "is not a plain, quoted or block text")
-    return "" if text in _NULLS else text
+    return "" if text in _NULLS else _one_line(text)
 
 
 def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(_character, text.replace("\\\n", "\\ "))
+    return _ESCAPE.sub(_character, text)
 
 
 def _character(match: "re.Match[str]") -> str:
@@ -71,16 +72,19 @@ def _character(match: "re.Match[str]") -> str:
     digits, letter = match.group(1) or match.group(2) or match.group(3), match.group(4)
     if digits:
         return chr(int(digits, 16))
-    if letter in '"\\/':
-        return letter
+    if not letter or letter in _CONTROLS:  # a line that goes on below
+        return ""
     if letter in _BLANKS:
         return " "
+    if letter in '"\\/':
+        return letter
     raise ValueError(letter)
 
 
 def _one_line(text: str) -> str:
     """Nothing in it moves the cursor; characters that are not to be printed are left out, as Helm does it."""
-    return "".join(character for character in " ".join(text.split()) if character.isprintable())
+    text = "".join(character for character in text if character.isprintable() or character.isspace())
+    return " ".join(text.split())
 
 
 def _unclear(where: str, number: int, what: str) -> BuildError:

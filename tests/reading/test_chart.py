@@ -7,7 +7,7 @@ import tarfile
 import pytest
 
 from builder.reading import oci
-from builder.reading.archive import open_archive, open_stream
+from builder.reading.archive import WHOLE, open_archive, open_stream
 from builder.reading.errors import BuildError
 from builder.reading.images import read_images
 from tests.support import samples
@@ -233,3 +233,12 @@ def test_the_file_stays_open_as_long_as_the_archive(tmp_path):
         assert bytes_of(image.layers[0]) == samples.chart()
     with pytest.raises(ValueError):
         bytes_of(image.layers[0])
+
+
+def test_of_an_image_archive_the_compressed_file_is_closed_once_it_is_read(tmp_path):
+    members = samples.crane(samples.sample(), samples.NAME)
+    with open_archive(str(write(tmp_path, repacked(members)))) as archive:
+        (image,) = read_images(archive)
+        assert all(bytes_of(blob) for blob in image.layers)
+        with pytest.raises(ValueError):
+            archive.given.digest(WHOLE)

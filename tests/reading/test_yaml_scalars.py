@@ -1,4 +1,6 @@
 """builder/reading/yaml_scalars: texts at the top level of YAML, in every style; nothing is guessed."""
+import json
+import subprocess
 import time
 
 import pytest
@@ -23,7 +25,7 @@ READ = [
     ('name: "a\\nb" # c', "a b"),
     ('name: "one\n  two"', "one two"),
     ('name: "one \\\n  \\ two"', "one two"),
-    ("name: one\n  two # c\n\n  three", "one two three"),
+    ("name: one\n  two\n\n  three # c", "one two three"),
     ("name:\n  one", "one"),
     ("name: # c\n  one", "one"),
     ("name: |\n  one\n\n  two # kept\nother: x", "one two # kept"),
@@ -49,6 +51,19 @@ READ = [
 @pytest.mark.parametrize("text, expected", READ, ids=[repr(text) for text, _ in READ])
 def test_a_text_is_read_in_every_style(text, expected):
     assert value(text) == expected
+
+
+def test_a_real_parser_reads_the_same(needs, tmp_path):
+    needs("yq")
+    cases = [(text, expected) for text, expected in READ if expected != "1.10"]  # a number, and Helm wants a text
+    paths = [tmp_path / str(number) for number in range(len(cases))]
+    for path, (text, _) in zip(paths, cases):
+        path.write_bytes(text.encode())
+    done = subprocess.run(["yq", "-c", ".name"] + [str(path) for path in paths if path.stat().st_size],
+                          stdout=subprocess.PIPE, check=True)
+    values = [json.loads(line) or "" for line in done.stdout.decode().splitlines()]
+    assert [" ".join("".join(c for c in value if c.isprintable() or c.isspace()).split()) for value in values] == [
+        expected for text, expected in cases if text]
 
 
 REFUSED = [
