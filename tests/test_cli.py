@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import zipfile
 
 import pytest
@@ -13,14 +14,14 @@ import pytest
 from builder import cli
 from builder.zipapp.pyz import BUDGET_BYTES
 from tests.support import builds, dumps
+from tests.support.forked import BUILD, run
 from tests.support.interpreters import interpreters
 
-BUILD = str(pathlib.Path(__file__).resolve().parent.parent / "build.py")
 NOBODY = 65534
 PYTHONS = [pytest.param(path, id="%d.%d" % version) for version, path in interpreters((3, 9))]
 
 
-def run(*arguments, python=sys.executable, **options):
+def run_anew(*arguments, python=sys.executable, **options):
     """build.py as a user starts it; -> (status, stdout, stderr)."""
     done = subprocess.run([python, BUILD, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           **options)
@@ -84,7 +85,8 @@ def test_quiet_shows_no_progress(archive, monkeypatch, capsys):
 @pytest.mark.parametrize("out", ["out", "-"])
 def test_a_dry_run_reports_all_and_writes_nothing(tmp_path, archive, out):
     environment = dict(os.environ, TMPDIR=str(tmp_path))
-    status, stdout, stderr = run(archive, "--image", builds.IMAGE, "-o", out, "--dry-run", cwd=tmp_path, env=environment)
+    status, stdout, stderr = run_anew(archive, "--image", builds.IMAGE, "-o", out, "--dry-run", cwd=tmp_path,
+                                      env=environment)
     page = stderr if out == "-" else stdout
     assert (status, stderr if out != "-" else stdout) == (0, "")
     assert "docker.io/library/sample:1\n" in page and "chunks    " in page
@@ -119,7 +121,8 @@ MANIFESTS = "image: other:1\n---\nimage: sample:1\n---\nvalue: quay.io/a/b:1\n"
 
 def test_the_images_of_manifests_are_listed_for_a_program_and_doubts_for_a_person(tmp_path):
     (tmp_path / "a.yaml").write_text(MANIFESTS)
-    status, page, errors = run("--images-of", "a.yaml", "--images-of", "-", cwd=tmp_path, input=b"image: \x1b[0m\n")
+    status, page, errors = run_anew("--images-of", "a.yaml", "--images-of", "-", cwd=tmp_path,
+                                    input=b"image: \x1b[0m\n")
     assert (status, page) == (0, "other:1\nsample:1\n")
     assert errors.splitlines() == [
         "note: a.yaml:5: mentions quay.io/a/b:1, which may be an image",
@@ -164,8 +167,8 @@ def test_a_folder_whose_name_cannot_be_shown_is_refused(tmp_path, archive, mode)
 
 
 def test_a_terminal_that_lacks_characters_gets_them_escaped(tmp_path, archive):
-    status, page, errors = run(archive, "--image", builds.IMAGE, "-o", "\u5199", cwd=tmp_path,
-                               env=dict(os.environ, PYTHONIOENCODING="ascii"))
+    status, page, errors = run_anew(archive, "--image", builds.IMAGE, "-o", "\u5199", cwd=tmp_path,
+                                    env=dict(os.environ, PYTHONIOENCODING="ascii"))
     assert (status, errors) == (0, "") and "kubectl apply -f '\\u5199'\n" in page
 
 
@@ -254,19 +257,20 @@ def started(text, *arguments, **options):
 
 
 @pytest.mark.parametrize("closed", ["the folder above OUT", "the archive"])
-def test_no_permission_is_one_line(tmp_path, archive, closed):
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    place = tmp_path / "place"
-    place.mkdir()
-    place.chmod(0o555 if closed == "the folder above OUT" else 0o777)
-    os.chmod(archive, 0 if closed == "the archive" else 0o644)
-    process = started(AS_NOBODY, archive, "--image", builds.IMAGE, "-o", place / "out")
-    _, errors = process.communicate()
-    assert process.returncode == 2
-    assert errors.decode().startswith("error: %s" % (archive if closed == "the archive" else place))
-    assert "permission" in errors.decode() and errors.count(b"\n") == 1
-    assert os.listdir(place) == []
+def test_no_permission_is_one_line(closed):
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own lies where nobody else may look
+        os.chmod(folder, 0o755)
+        archive = builds.archive(pathlib.Path(folder))
+        place = os.path.join(folder, "place")
+        os.mkdir(place)
+        os.chmod(place, 0o555 if closed == "the folder above OUT" else 0o777)
+        os.chmod(archive, 0 if closed == "the archive" else 0o644)
+        process = started(AS_NOBODY, archive, "--image", builds.IMAGE, "-o", os.path.join(place, "out"))
+        _, errors = process.communicate()
+        assert process.returncode == 2
+        assert errors.decode().startswith("error: %s" % (archive if closed == "the archive" else place))
+        assert "permission" in errors.decode() and errors.count(b"\n") == 1
+        assert os.listdir(place) == []
 
 
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, archive, needs):
@@ -360,7 +364,7 @@ def test_the_injector_alone_is_written(tmp_path):
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_injector_is_the_same_whichever_python_helps_to_build_it(tmp_path, python):
     run("--pyz", tmp_path / "first")
-    run("--pyz", tmp_path / "second", python=python)
+    run_anew("--pyz", tmp_path / "second", python=python)
     first, second = (zipfile.ZipFile(tmp_path / name) for name in ("first", "second"))
     assert first.namelist() == second.namelist()
 
@@ -368,7 +372,7 @@ def test_the_injector_is_the_same_whichever_python_helps_to_build_it(tmp_path, p
 def test_a_python_that_is_too_old_is_refused():
     for version, path in interpreters():
         if version < (3, 9):
-            refused(run("--sizes", python=path), "needs Python 3.9 or newer, this is %d.%d" % version, status=1)
+            refused(run_anew("--sizes", python=path), "needs Python 3.9 or newer, this is %d.%d" % version, status=1)
 
 
 class Terminal(io.StringIO):
@@ -424,8 +428,8 @@ def test_each_stage_begins_anew():
 
 def test_nothing_of_ours_is_left_in_the_temporary_folder(tmp_path, archive):
     environment = dict(os.environ, TMPDIR=str(tmp_path))
-    run(archive, "--image", builds.IMAGE, "-o", "-", env=environment)
-    run("missing", "--image", builds.IMAGE, "-o", "-", env=environment)
+    run_anew(archive, "--image", builds.IMAGE, "-o", "-", env=environment)
+    run_anew("missing", "--image", builds.IMAGE, "-o", "-", env=environment)
     assert os.listdir(tmp_path) == ["a.tar"]
 
 
@@ -447,7 +451,7 @@ def test_dumps_are_joined_and_may_come_by_stdin(tmp_path, archive):
         item for item in objects if item["kind"] != "ConfigMap"]}))
     arguments = archive, "--cluster", tmp_path / "rest.json", "-o", tmp_path / "out", "--json"
     assert json.loads(run(*arguments)[1])["expose"] == "nodeport"
-    joined = run(*arguments, "--cluster", "-", input=json.dumps(proxy[0]).encode())
+    joined = run_anew(*arguments, "--cluster", "-", input=json.dumps(proxy[0]).encode())
     assert json.loads(joined[1])["expose"] == "hostnetwork"
 
 
@@ -572,7 +576,7 @@ def test_a_build_that_cannot_be_signed_leaves_what_was_there(tmp_path, archive, 
     refused(run(*arguments, "--sign", key.parent / "signers"), "ssh-keygen cannot sign with it")
     refused(run(*arguments, "--sign", tmp_path / "none"), "there is no such file")
     refused(run(*arguments[:-1], "-", "--sign", key), "--sign: a stream has no SHA256SUMS to sign")
-    refused(run(*arguments, "--sign", key, env={"PATH": str(tmp_path)}), "--sign: needs ssh-keygen")
+    refused(run_anew(*arguments, "--sign", key, env={"PATH": str(tmp_path)}), "--sign: needs ssh-keygen")
     assert builds.content(tmp_path / "out") == before and sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
 
 

@@ -2,7 +2,6 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
@@ -19,7 +18,7 @@ from builder.reading.images import read_images
 from builder.reading.oci import Image
 from builder.summary import facts, summary
 from builder.zipapp import pyz
-from tests.support import builds, injector, samples
+from tests.support import builds, forked, injector, samples
 from tests.support.model_cluster import Cluster
 
 LAYERS = [samples.tar_of([("layer", samples.noise(CHUNK_BYTES + 1000 * number, number))]) for number in range(15)]
@@ -318,8 +317,9 @@ def test_of_the_base_only_the_last_segment_is_read(release, tmp_path, monkeypatc
 
 def test_the_command_line_builds_and_verifies_updates(release, tmp_path):
     def run(*words):
-        command = [sys.executable, str(injector.ROOT / "build.py"), *map(str, words), "--json"]
-        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=tmp_path).stdout)
+        status, page, _ = forked.run(*words, "--json", cwd=tmp_path)
+        assert status == 0
+        return json.loads(page)
     found = run("next.tar", "--onto", "seed", "--image", builds.IMAGE, "--compression", "none", "-o", "again")
     assert found["update"]["base"] == "seed" and found["update"]["new_chunks"] == 4
     assert run("--verify", "again", "--onto", "seed")["chunks"] == {"count": len(release[1].contents.chunks),
