@@ -39,7 +39,7 @@ PAGE = (
     "<!DOCTYPE html><html lang=en><meta name=viewport content='width=device-width'><title>Seedpod</title><style>"
     "html{color-scheme:light dark;font:1em/1.5 system-ui;max-width:50em;margin:auto;overflow-wrap:anywhere}"
     "dt{font-weight:bold;margin-top:1em;user-select:all}dd{margin:0;opacity:.7}"
-    "</style><h1>Seedpod: images to pull</h1><dl>")
+    "</style><h1>Seedpod registry</h1><dl>")
 
 # One thing to serve: `body` is its bytes, or None where they lie on the disk as a blob.
 Entity = collections.namedtuple("Entity", "digest size body media_type")

@@ -59,7 +59,7 @@ def page_of(table, host=HOST):
     answer = table.answer("GET", "/", {"host": host})
     assert (answer.status, answer.headers) == (200, {"Content-Type": "text/html;charset=utf-8"})
     page = Page(answer.entity.body.decode("utf-8"))
-    assert (page.declared, page.title, page.heading) == ("DOCTYPE html", "Seedpod", "Seedpod: images to pull")
+    assert (page.declared, page.title, page.heading) == ("DOCTYPE html", "Seedpod", "Seedpod registry")
     assert page.attributes == ATTRIBUTES  # without its viewport, a phone shows a desk in small
     return page
 
