@@ -64,7 +64,7 @@ def build(archive: str, out: pathlib.Path, *options: str):
 def pods(needs, sandbox, saved, tmp_path_factory):
     """A function of a form: a new Pod with `registry:2` from that archive, and the summary of its build.
 
-    `squeezed` is the form `oci-archive`, built with --squeeze.
+    `squeezed` is the form `oci-archive`, built with --squeeze; the others travel as gzip, as xz takes its time.
     """
     needs("yq")
 
@@ -73,7 +73,7 @@ def pods(needs, sandbox, saved, tmp_path_factory):
         out = tmp_path_factory.mktemp(form) / "out"
         if form == "squeezed":
             return out, build(saved.archives["oci-archive"], out, "--squeeze")
-        return out, build(saved.archives[form], out)
+        return out, build(saved.archives[form], out, "--compression", "gzip")
 
     def pod_of(form):
         out, told = built(form)
@@ -92,13 +92,14 @@ def served(pods, saved):
         yield served_as
 
 
-@pytest.fixture
-def two_platforms(needs, sandbox, tmp_path):
-    """An index of two platforms, served, and its OCI layout."""
+@pytest.fixture(scope="session")
+def two_platforms(needs, sandbox, tmp_path_factory):
+    """An index of two platforms, served as long as the tests run, and its OCI layout."""
     needs("buildah", "yq")
-    layout = images.save_two_platforms(sandbox, tmp_path)
-    told = build(str(layout), tmp_path / "out")
-    with serving(Pod(sandbox, tmp_path / "out", tmp_path), told, "") as index:
+    folder = tmp_path_factory.mktemp("two-platforms")
+    layout = images.save_two_platforms(sandbox, folder)
+    told = build(str(layout), folder / "out")
+    with serving(Pod(sandbox, folder / "out", folder), told, "") as index:
         yield index, layout
 
 
