@@ -9,7 +9,8 @@ Rules for editors:
 - One blob is written aside at a time, and appears by rename; index.json is last of all: a seed folder with index.json
   is complete. Run again after a crash, it starts over; run beside another, it waits for that.
 - Memory does not grow with the payload: a chunk, a block, and the decoder's dictionary (8 MiB at most for xz).
-- Nothing expands without bound: of a segment no more is decoded than its blobs' sizes, and one byte.
+- Nothing expands without bound: of a segment no more is decoded than its blobs' sizes, and one byte. Nothing follows:
+  neither more of that nor bytes that are not compressed.
 
 Format: README.md beside this file; its twin is builder/payload/.
 """
@@ -41,15 +42,18 @@ def expect(what, wanted, got):
 
 
 class Joined:
-    """The chunks of a segment one after the other, as one stream; each is checked before it gives a byte."""
+    """The chunks of a segment one after the other, as one stream; each is checked before it gives a byte.
+
+    `last` is what was read last: empty at the end alone, which a decoder of xz does not look for behind other bytes.
+    """
 
     def __init__(self, folder, names):
         self.folder, self.names, self.chunk = folder, iter(names), io.BytesIO()
 
     def read(self, size):
         """`size` bytes, fewer only at the end: gzip takes a header that is cut in two for none."""
-        data = self.chunk.read(size)
-        while len(data) < size:
+        self.last = self.chunk.read(size)
+        while len(self.last) < size:
             name = next(self.names, None)
             if name is None:
                 break
@@ -57,21 +61,21 @@ class Joined:
                 chunk = file.read()
             expect("chunk", name, hashlib.sha256(chunk).hexdigest())
             self.chunk = io.BytesIO(chunk)
-            data += self.chunk.read(size - len(data))
-        return data
+            self.last += self.chunk.read(size - len(self.last))
+        return self.last
 
 
 def decompressed(stream, compression):
     """The stream that is in a stream. gzip and xz may be many, one after the other."""
     if compression == "gzip":
         import gzip
-        return gzip.GzipFile(fileobj=stream)
+        return gzip.open(stream)
     if compression == "xz":
         try:
             import lzma
         except ImportError:
             raise Damage("is xz, and this Python has no lzma: build it with --compression gzip")
-        return lzma.LZMAFile(stream)
+        return lzma.open(stream)
     return stream
 
 
@@ -105,11 +109,12 @@ def extract(chunks, text, seed):
         contents = json.loads(text)
         for segment in contents["segments"]:
             what = "segment"
-            stream = decompressed(Joined(chunks, segment["chunks"]), segment["compression"])
+            joined = Joined(chunks, segment["chunks"])
+            stream = decompressed(joined, segment["compression"])
             for digest, size in segment["blobs"]:
                 what = "blob %r" % digest
                 store(stream, digest, size, seed)
-            if stream.read(1):
+            if stream.read(1) or joined.last:
                 raise Damage("is followed by bytes of no blob")
         for what, document in ("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("index.json", contents["index"]):
             with open(aside(seed), "w") as file:

@@ -14,10 +14,12 @@ import pytest
 
 from tests.support import injector
 from tests.support import samples
+from tests.support.interpreters import interpreters
 from tests.support.sent import Sent, folder_of, sent as sent_of
 import unpack
 from builder.output import reader
 from builder.payload import compression as coding, contents
+from builder.payload.chunks import LARGEST_CHUNK_BYTES
 from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
 from builder.reading.images import read_images
@@ -34,6 +36,8 @@ def text(byte_count, seed=1):
 IMAGE = samples.with_layers([samples.tar_of([("noise", samples.noise(LARGE))]),
                              samples.tar_of([("small", samples.noise(5000, 2))]),
                              samples.tar_of([("text", text(LARGE))])])
+PYTHONS = pytest.mark.parametrize("python", [path for _, path in interpreters()],
+                                  ids=["%d.%d" % version for version, _ in interpreters()])
 EACH = pytest.mark.parametrize("wanted", [coding.AUTO, coding.NONE, coding.GZIP, coding.XZ])
 
 
@@ -163,6 +167,18 @@ def other_chunks(sent, number, change):
     changed(sent, number, chunks=tuple(change(list(sent.contents.segments[number].chunks))))
 
 
+def followed_by(sent, number, data, alone):
+    """More bytes behind those of a segment, in a chunk of their own or in the last one."""
+    *names, last = sent.contents.segments[number].chunks
+    if alone:
+        names.append(last)
+    else:
+        data = pathlib.Path(sent.path(last)).read_bytes() + data
+    names.append(hashlib.sha256(data).hexdigest())
+    sent.write(names[-1], data)
+    changed(sent, number, chunks=tuple(names))
+
+
 def other_blobs(sent, number, change):
     changed(sent, number, blobs=tuple(change(list(sent.contents.segments[number].blobs))))
 
@@ -192,6 +208,9 @@ CASES = {  # name -> what is done, part of the line of the stage
     "a chunk too few": (lambda sent: other_chunks(sent, 0, lambda names: names[:-1]), "is truncated: "),
     "a chunk too many": (lambda sent: other_chunks(sent, 0, lambda names: names + names[:1]),
                          "is followed by bytes of no blob"),
+    **{"%r behind segment %d, in %s chunk" % (data[:4], number, "another" if alone else "its last"): (
+        lambda sent, number=number, data=data, alone=alone: followed_by(sent, number, data, alone), "")
+        for number in (0, 1) for data in (b"x", b"junk" * 9999, b"\xfd7zX") for alone in (True, False)},
     "a chunk of another segment": (
         lambda sent: other_chunks(sent, 0, lambda names: names[:-1] + list(sent.contents.segments[3].chunks)), ""),
     "no chunks": (lambda sent: other_chunks(sent, 1, lambda names: []), "Compressed file ended before"),
@@ -330,13 +349,29 @@ def test_where_python_has_no_lzma_the_line_names_the_remedy(tmp_path):
     assert done.stderr == b"error: segment: is xz, and this Python has no lzma: build it with --compression gzip\n"
 
 
-@pytest.mark.parametrize("wanted, limit", [(coding.NONE, 32), (coding.GZIP, 32), (coding.XZ, 64)])
-def test_memory_stays_flat_whatever_the_payload(tmp_path, wanted, limit):
-    """In MiB. The Pod's limit is the payload (its chunks lie in a tmpfs) and 64 MiB."""
-    sent = sent_of(tmp_path, samples.podman_save(samples.with_layers([samples.noise(1 << 20) * 24]), *NAMES), wanted,
-                   1023 << 10)
+@pytest.fixture(scope="module", params=[coding.NONE, coding.GZIP, coding.XZ])
+def large(request, tmp_path_factory):
+    """A payload of 64 MiB, in the largest chunks, and the MiB that `unpack` may take of memory."""
+    image = samples.with_layers([samples.noise(2 << 20) + bytes(62 << 20)])
+    return (sent_of(tmp_path_factory.mktemp("large"), samples.podman_save(image, *NAMES), request.param,
+                    LARGEST_CHUNK_BYTES), 64 if request.param == coding.XZ else 32)
+
+
+@PYTHONS
+def test_memory_stays_flat_whatever_the_payload(large, tmp_path, python):
+    """The Pod's limit is the payload (its chunks lie in a tmpfs) and 64 MiB."""
+    sent, limit = large
     code = ("import atexit\natexit.register(lambda: print(*[line for line in open('/proc/self/status')"
             " if line.startswith('VmHWM')]))")
-    done = subprocess.run(injector.patched(code, "unpack", *sent.arguments, "--seed", sent.seed),
+    done = subprocess.run(injector.patched(code, "unpack", *sent.arguments, "--seed", tmp_path / "seed", python=python),
                           stdout=subprocess.PIPE, check=True)
-    assert int(done.stdout.split()[-2]) >> 10 <= limit
+    assert int(done.stdout.split()[-2]) / 1024 <= limit
+
+
+@PYTHONS
+@pytest.mark.parametrize("wanted, part", [(coding.GZIP, "zipped file"), (coding.XZ, "followed by bytes of no blob")])
+def test_bytes_behind_a_stream_are_refused_on_every_python(tmp_path, python, wanted, part):
+    sent = sent_of(tmp_path, samples.layout(samples.with_layers([text(LARGE)]), *NAMES, compress=bytes), wanted)
+    followed_by(sent, 0, b"junk", alone=False)
+    status, out, err = injector.run("unpack", *sent.arguments, "--seed", sent.seed, python=python)
+    assert (status, out, err.count("\n")) == (1, "", 1) and err.startswith("error: blob ") and part in err

@@ -52,9 +52,9 @@ def command(stage, *arguments, python=sys.executable, code=None):
     return [python, "-I", "-S", str(code or _packed())] + [stage] * bool(stage) + [str(argument) for argument in arguments]
 
 
-def patched(code, *arguments):
+def patched(code, *arguments, python=sys.executable):
     """The source of the stages with `code` run before it: what the machine may lack or do in the meantime."""
-    return [sys.executable, "-I", "-S", "-c", "%s\nimport runpy; runpy.run_path(%r, run_name='__main__')" % (
+    return [python, "-I", "-S", "-c", "%s\nimport runpy; runpy.run_path(%r, run_name='__main__')" % (
         code, str(STAGE1))] + [str(argument) for argument in arguments]
 
 
