@@ -4,7 +4,9 @@
 Debian package to install. With SEEDPOD_REQUIRE_TOOLS=1 in the environment, as in .ci/run, whatever is skipped fails
 instead: there, nothing goes untested unseen.
 """
+import compileall
 import os
+import pathlib
 import shutil
 import sys
 
@@ -32,6 +34,16 @@ while data:
         sys.stdout.buffer.write(data[3:3 + size])
         data = data[3 + size:]
 """ % sys.executable
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory):
+    """build.py leaves no compiled modules behind; those that tests start find them here, and start twice as fast."""
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.mktemp("compiled"))
+    compileall.compile_dir(str(pathlib.Path(__file__).resolve().parents[1] / "builder"), quiet=1)
+    yield
+    sys.pycache_prefix = None
+    del os.environ["PYTHONPYCACHEPREFIX"]
 
 
 @pytest.fixture(scope="session")

@@ -68,10 +68,14 @@ def copied(tree: Node) -> Node:
     if not tree._fields:
         return tree
     new = type(tree).__new__(type(tree))  # without arguments, __init__ warns from Python 3.13 on
-    for name, value in vars(tree).items():
+    attributes = vars(new)
+    attributes.update(vars(tree))
+    for name in tree._fields:
+        value = attributes.get(name)
         if isinstance(value, list):
-            value = [copied(item) if isinstance(item, ast.AST) else item for item in value]
-        setattr(new, name, copied(value) if isinstance(value, ast.AST) else value)
+            attributes[name] = [copied(item) if isinstance(item, ast.AST) else item for item in value]
+        elif isinstance(value, ast.AST):
+            attributes[name] = copied(value)
     return new
 
 
