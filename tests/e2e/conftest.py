@@ -5,6 +5,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 from typing import NamedTuple
 
 import pytest
@@ -137,9 +138,9 @@ def dockerd(needs, sandbox, containerd, tmp_path):
     """The socket of an empty dockerd that has no network."""
     needs("dockerd")
     socket = tmp_path / "docker.sock"
-    with sandbox.daemon(
+    with tempfile.TemporaryDirectory() as short, sandbox.daemon(  # its own sockets have names of up to 108 bytes
             tmp_path / "dockerd.log", "dockerd", "--host", "unix://%s" % socket, "--containerd", containerd,
-            "--storage-driver", "vfs", "--data-root", tmp_path / "docker", "--exec-root", tmp_path / "docker-run",
+            "--storage-driver", "vfs", "--data-root", tmp_path / "docker", "--exec-root", short,
             "--pidfile", tmp_path / "docker.pid", "--iptables=false", "--ip6tables=false", "--bridge=none") as daemon:
         daemon.wait_until(lambda: listens(socket))
         yield socket

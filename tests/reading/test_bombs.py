@@ -11,17 +11,21 @@ from tests.support.samples import (blob, descriptor, header, index_of, layout_of
                                    to_json)
 
 CPU_SECONDS = 2
+TRIES = 3  # a virtual machine may be slow for a while
 PEAK_BYTES = 128 << 20
 MIB = 1 << 20
 SPARSE_MIB = bytes(MIB - 64) + hashlib.sha512(b"noise").digest()  # gzip leaves a 930th of it, twice a 20,000th
 
 
-def refusal(tmp_path, data, *platforms, cpu_seconds=CPU_SECONDS):
+def refusal(tmp_path, data, *platforms):
     """The line that refuses an archive of these bytes, or ""; fails the test where that took too much."""
     (tmp_path / "a.tar").write_bytes(data)
-    run = bounded.read(tmp_path / "a.tar", *platforms)
+    for _ in range(TRIES):
+        run = bounded.read(tmp_path / "a.tar", *platforms)
+        if run.cpu_seconds < CPU_SECONDS:
+            break
     print("%d bytes: %.1f s, %d MiB" % (len(data), run.cpu_seconds, run.peak_bytes >> 20))
-    assert run.cpu_seconds < cpu_seconds and run.peak_bytes < PEAK_BYTES
+    assert run.cpu_seconds < CPU_SECONDS and run.peak_bytes < PEAK_BYTES
     return run.error
 
 
@@ -99,7 +103,7 @@ def test_layers_of_a_compressed_archive_count_with_it(tmp_path):
     members = [(name, data) for name, (data, _) in zip(names, layers)]
     data = gzip.compress(tar_of(members + [("config.json", config),
                                            ("manifest.json", to_json([samples.item("config.json", names, [])]))]))
-    error = refusal(tmp_path, data, cpu_seconds=2 * CPU_SECONDS)  # 256 MiB are hashed, too
+    error = refusal(tmp_path, data)
     assert "2.tar.gz: expands to more than" in error
 
 
