@@ -10,7 +10,7 @@ from builder.reading import archive as archive_module
 from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
 from builder.reading.oci import digest_of
-from tests.support.samples import FOLDER, HARD, Link, header, padded, tar_of, write_folder, zstd_stored
+from tests.support.samples import FOLDER, HARD, Link, gzipped, header, padded, tar_of, write_folder, zstd_stored
 
 pytestmark = pytest.mark.usefixtures("zstd_program")
 
@@ -214,10 +214,10 @@ NOT_ARCHIVES = [
     (b"[{", "is a JSON file"),
     (b"anything else" * 100, "is not a tar archive"),
     (b"x", "is not a tar archive"),
-    (gzip.compress(b""), "is an empty file"),
-    (gzip.compress(b"text"), "is not a tar archive"),
-    (gzip.compress(tar_of(MEMBERS))[:-9], "gzip data is truncated"),
-    (gzip.compress(gzip.compress(gzip.compress(tar_of([])))), "compressed more than 2 times"),
+    (gzipped(b""), "is an empty file"),
+    (gzipped(b"text"), "is not a tar archive"),
+    (gzipped(tar_of(MEMBERS))[:-9], "gzip data is truncated"),
+    (gzipped(gzipped(gzipped(tar_of([])))), "compressed more than 2 times"),
     (tar_of(MEMBERS)[:1600] + b"\1" + tar_of(MEMBERS)[1601:], "is damaged"),
 ]
 

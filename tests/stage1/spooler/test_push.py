@@ -1,6 +1,5 @@
 """stage1/spooler/content, push and pull: any file goes in, an archive comes out."""
 import functools
-import gzip
 import io
 import json
 import lzma
@@ -202,7 +201,7 @@ def test_a_signature_under_cosigns_tag_comes_along_under_it(client, tmp_path):
 
 
 @pytest.mark.parametrize("data, media_type", (
-    (PLAIN_TAR, oci.OCI_LAYER), (gzip.compress(PLAIN_TAR), oci.OCI_LAYER_GZIP),
+    (PLAIN_TAR, oci.OCI_LAYER), (samples.gzipped(PLAIN_TAR), oci.OCI_LAYER_GZIP),
     (samples.zstd_stored(PLAIN_TAR), oci.OCI_LAYER_ZSTD)))
 def test_as_a_layer_a_tar_without_an_image_becomes_an_image(data, media_type, fake, client, tmp_path, zstd_program):
     (tmp_path / "app.tar").write_bytes(data)
@@ -267,7 +266,7 @@ def test_as_a_layer_an_image_is_still_an_image(client, tmp_path):
     assert pushed(client, path)[0].digest == pushed(client, path, as_layer=True)[0].digest
 
 
-@pytest.mark.parametrize("data", (b"key: value\n", gzip.compress(b"text"), b"\x1f\x8b rubbish", bytes(2048)))
+@pytest.mark.parametrize("data", (b"key: value\n", samples.gzipped(b"text"), b"\x1f\x8b rubbish", bytes(2048)))
 def test_any_other_file_becomes_an_artifact_with_its_name_as_title(data, fake, client, tmp_path):
     (tmp_path / "x").write_bytes(data)
     pushed(client, tmp_path / "x", "values.yaml")
@@ -286,7 +285,7 @@ def test_any_other_file_becomes_an_artifact_with_its_name_as_title(data, fake, c
     (b"key: value\n", "", "is not a tar archive"),
     (PLAIN_TAR[:-1024], "app.tar", "is truncated"),
     (PLAIN_TAR[:1000], "app.tar", "is truncated"),
-    (gzip.compress(PLAIN_TAR)[:-9], "app.tgz", "is truncated"),
+    (samples.gzipped(PLAIN_TAR)[:-9], "app.tgz", "is truncated"),
 ))
 def test_what_is_not_whole_or_not_an_archive_is_refused(data, title, words, client, tmp_path):
     (tmp_path / "x").write_bytes(data)
