@@ -8,6 +8,7 @@ import compileall
 import os
 import pathlib
 import shutil
+import signal
 import sys
 
 import pytest
@@ -44,6 +45,14 @@ def compiled(tmp_path_factory):
     yield
     sys.pycache_prefix = None
     del os.environ["PYTHONPYCACHEPREFIX"]
+
+
+@pytest.fixture(autouse=True)
+def own_signals():
+    """The command line, run in this process, handles SIGTERM in its way; what tests start would inherit that."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")
