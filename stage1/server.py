@@ -42,6 +42,7 @@ SLICE_SECONDS = 120  # for a client to take a slice: slower than 9 kB/s is as go
 UNSENT_BYTES = 32768  # that the kernel holds for a client that does not read: it counts as memory of the Pod
 TOGETHER_BYTES = 8192  # a body of at most so many goes out in one packet with its head
 LINGER_SECONDS = 2  # for the client to read our last words before the connection is reset
+POLL_SECONDS = .1  # after which a SIGTERM is seen that comes just before the wait for a connection
 GRACE_SECONDS = 4  # after SIGTERM for answers in flight: the Pod is killed after 5
 LOG_CHARACTERS = 500  # of a request line; escaped it fits the 4,096 bytes that a pipe takes without blocking
 
@@ -67,7 +68,7 @@ def run(seed: str, listen: str) -> None:
             log("serving %s %s" % (name, digest))
     log("listening on %s port %d" % server.server_address[:2])
     signal.signal(signal.SIGTERM, server.stop)
-    server.serve_forever()
+    server.serve_forever(POLL_SECONDS)
 
 
 def load(seed: str) -> Registry:
@@ -174,7 +175,7 @@ class Bounds:
                 break
 
     def service_actions(self):
-        """Called at least twice a second: shut down what is over its time."""
+        """Called ten times a second: shut down what is over its time."""
         now = time.monotonic()
         for connection, (since, seconds) in self.clients.copy().items():
             if now > since + seconds:
