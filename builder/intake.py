@@ -47,7 +47,7 @@ def read(order: Order, stack: contextlib.ExitStack, scratch: str, progress: Prog
     for name, path in order.archives:
         reading.silent, reading.total = False, os.path.getsize(path) if os.path.isfile(path) else 0
         archive = stack.enter_context(opened(order, path, reading))
-        found = read_images(archive, provenance=provenance_of(path) if is_chart(archive) and path != STDIN else b"")
+        found = read_images(archive, provenance=provenance_of(path, archive))
         reading.silent = True
         only_charts = only_charts and all(image.is_chart for image in found)
         if order.platforms:
@@ -91,11 +91,11 @@ def opened(order: Order, path: str, progress: Count) -> Archive:
     return open_stream(order.stdin, STDIN_NAME, progress)
 
 
-def provenance_of(path: str) -> bytes:
-    """The file beside a chart that says who packaged it; b"" if there is none."""
-    path += PROVENANCE_SUFFIX
-    if not os.path.isfile(path):
+def provenance_of(path: str, archive: Archive) -> bytes:
+    """The file beside a chart that says who packaged it; b"" if there is none, or the archive is not a chart."""
+    if path == STDIN or not os.path.isfile(path + PROVENANCE_SUFFIX) or not is_chart(archive):
         return b""
+    path += PROVENANCE_SUFFIX
     with open(path, "rb") as file:
         data = file.read(MAX_PROVENANCE_BYTES + 1)
     if len(data) > MAX_PROVENANCE_BYTES:

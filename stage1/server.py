@@ -175,7 +175,7 @@ class Bounds:
                 break
 
     def service_actions(self):
-        """Called ten times a second: shut down what is over its time."""
+        """Called every POLL_SECONDS or sooner: shut down what is over its time."""
         now = time.monotonic()
         for connection, (since, seconds) in self.clients.copy().items():
             if now > since + seconds:

@@ -18,7 +18,7 @@ class ChunkWriter:
         """Write it, even if it is known: whoever adds to this seed reads its last segment from its own folder."""
         self.progress("writing", len(data), self.total)
         self.folder.write([writer.chunk_file(self.site, name, data)])
-        if name not in self.known | self.new:
+        if name not in self.known and name not in self.new:
             self.new.add(name)
             self.new_bytes += len(data)
 

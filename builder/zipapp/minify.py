@@ -42,17 +42,18 @@ def minify(tree: ast.Module) -> Dict[str, str]:
 
 
 def _compare_constants(plain: ast.Module, tree: ast.Module) -> None:
-    """Raise WrongResult unless two trees are equal once every constant stands where it is used."""
-    one, other = copied(plain), copied(tree)
-    put_in_place(one, often=True)
+    """Raise WrongResult unless two trees are equal once every constant stands where it is used. Changes `plain`."""
+    other = copied(tree)
+    put_in_place(plain, often=True)
     put_in_place(other, often=True)
-    position = difference(_anonymous(one), _anonymous(other))
+    position = difference(_anonymous(plain), _anonymous(other))
     if position:
         raise WrongResult("%s:%d: means something else with its constants in place" % position)
 
 
 def _compare(tree: ast.Module, text: str) -> None:
-    """Raise WrongResult unless `text` is the tree under other names: the same names for the same bindings."""
+    """Raise WrongResult unless `text` is the tree under other names: the same names for the same bindings. Changes the
+    tree."""
     again = ast.parse(text)
     groups = Bindings(tree).groups()
     free = set(renamable(tree, groups))
@@ -65,8 +66,7 @@ def _compare(tree: ast.Module, text: str) -> None:
 
 
 def _anonymous(tree: ast.Module) -> ast.Module:
-    """A copy in which every binding has its number for a name."""
-    tree = copied(tree)
+    """The tree, changed: every binding has its number for a name."""
     for number, places in enumerate(Bindings(tree).groups().values()):
         for place, _ in places:
             place.put("#%d" % number)
