@@ -27,10 +27,8 @@ TIMEOUT_SECONDS = 10  # only a hanging server ever takes that long
 
 
 def on_this_machine(seconds):
-    """A bound on real time that holds on idle cores, widened by how many programs share them just now, and by how many
-    tests run at once."""
-    at_once = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    return seconds * at_once * max(1, os.getloadavg()[0] / os.cpu_count())
+    """A bound on real time that holds on idle cores, widened by how many programs share them just now."""
+    return seconds * max(1, os.getloadavg()[0] / os.cpu_count())
 
 
 def write_pyz(folder):
