@@ -8,7 +8,7 @@ handler when the stage runs, so that http.server is imported only then.
 Rules for editors:
 - A thread may block in a read or a send of its own connection alone, after `allow` has set how long: the main thread
   sweeps the connections and shuts down what is over its time, which ends the thread.
-- The main thread accepts, sweeps and makes room. It never waits for a client.
+- The main thread accepts, sweeps, makes room and writes the log. It never waits for a client.
 - Nothing is written to stdout but by `log`.
 """
 import io
@@ -44,11 +44,13 @@ TOGETHER_BYTES = 8192  # a body of at most so many goes out in one packet with i
 LINGER_SECONDS = 2  # for the client to read our last words before the connection is reset
 POLL_SECONDS = .1  # after which a SIGTERM is seen that comes just before the wait for a connection
 GRACE_SECONDS = 4  # after SIGTERM for answers in flight: the Pod is killed after 5
-LOG_CHARACTERS = 500  # of a request line; escaped it fits the 4,096 bytes that a pipe takes without blocking
+LOG_CHARACTERS = 500  # of a request line
+UNWRITTEN_BYTES = 1 << 20  # of the log, after which it drops lines
+PIPE_BYTES = 4096  # that a pipe surely takes without blocking where it takes any, pipe(7)
 
 TCP_NOTSENT_LOWAT = 25  # Linux's number; the socket module names it from Python 3.12 on
 
-log_lock = threading.Lock()
+unwritten = bytearray()  # of the log: handlers add to it, the main thread writes it
 
 
 def run(seed: str, listen: str) -> None:
@@ -68,6 +70,7 @@ def run(seed: str, listen: str) -> None:
             log("serving %s %s" % (name, digest))
     log("listening on %s port %d" % server.server_address[:2])
     signal.signal(signal.SIGTERM, server.stop)
+    write_log()
     server.serve_forever(POLL_SECONDS)
 
 
@@ -105,13 +108,19 @@ def bind(listen: str) -> "Bounds":
 
 
 def log(line: str) -> None:
-    """One line on stdout, escaped; dropped where it would block or nobody listens."""
-    with log_lock:
-        try:
-            if sys.stdout and select.select([], [1], [], 0)[1]:
-                os.write(1, line.encode("unicode_escape") + b"\n")
-        except OSError:
-            pass
+    """One line for stdout, escaped; dropped where nobody reads those before it."""
+    if len(unwritten) < UNWRITTEN_BYTES:
+        unwritten.extend(line.encode("unicode_escape") + b"\n")
+
+
+def write_log() -> None:
+    """Write what has been logged, as far as that does not block. A system call for each line would cost more than the
+    answers that are logged."""
+    try:
+        while unwritten and sys.stdout and select.select([], [1], [], 0)[1]:
+            del unwritten[:os.write(1, unwritten[:PIPE_BYTES])]
+    except OSError:
+        pass
 
 
 def shut(connection: socket.socket, discard: bool) -> None:
@@ -175,7 +184,8 @@ class Bounds:
                 break
 
     def service_actions(self):
-        """Called every POLL_SECONDS or sooner: shut down what is over its time."""
+        """Called every POLL_SECONDS or sooner: write the log, shut down what is over its time."""
+        write_log()
         now = time.monotonic()
         for connection, (since, seconds) in self.clients.copy().items():
             if now > since + seconds:
@@ -198,6 +208,7 @@ class Bounds:
         end = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < end and SLICE_SECONDS in [seconds for _, seconds in self.clients.copy().values()]:
             time.sleep(.02)
+        write_log()
         os._exit(143)
 
 
@@ -217,11 +228,8 @@ class Conversation:
     """Mix-in of the handler: requests and answers on one connection, until one side has had enough."""
 
     protocol_version = "HTTP/1.1"
-    # With the library's HTTP/0.9, an answer to what is not a request would have no status line.
-    request_version = default_request_version = "HTTP/1.0"
     disable_nagle_algorithm = True
     rbufsize = 0  # `Head` buffers
-    wbufsize = 2 * TOGETHER_BYTES
 
     def allow(self, seconds: int) -> None:
         """There is progress: what follows may take so long."""
@@ -289,19 +297,19 @@ class Conversation:
         try:
             with body:
                 self.allow(SLICE_SECONDS)
-                self.send_response_only(status)
-                for header in headers.items():
-                    self.send_header(*header)
-                self.end_headers()
+                head = "HTTP/1.1 %d %s\r\n%s\r\n" % (status, self.responses[status][0], "".join(
+                    "%s: %s\r\n" % header for header in headers.items()))
+                small = b""
                 if stop - position <= TOGETHER_BYTES:
                     body.seek(position)
-                    position += self.wfile.write(body.read(stop - position))
-                self.wfile.flush()
+                    small = body.read(stop - position)
+                self.wfile.write(head.encode() + small)
+                position += len(small)
                 while position < stop:
                     self.allow(SLICE_SECONDS)
                     sent = self.connection.sendfile(body, position, min(SLICE_BYTES, stop - position))
                     if not sent:
-                        raise OSError("the blob was cut")
+                        raise OSError  # the blob was cut
                     position += sent
         finally:
             if status != 200 or "kube-probe/" not in self.headers.get("user-agent", ""):

@@ -712,17 +712,37 @@ def test_answers_go_on_whatever_becomes_of_the_log(seed, kind):
             os.close(reader)
 
 
+def heard(log, enough):
+    """What comes from a non-blocking pipe until it is enough, without what filled the pipe before."""
+    data = bytearray()
+    until(lambda: data.extend(log.read(1 << 16) or b"") or enough(data.lstrip(b"x")), SOON)
+    return bytes(data.lstrip(b"x"))
+
+
 def test_a_log_that_is_read_again_goes_on(seed):
     reader, writer = full_pipe()
     os.set_blocking(reader, False)
     with open(reader, "rb", 0) as log, open(writer, "wb", 0), blind(seed, writer) as server:
-        assert server.get("/lost").status == 404
-        while log.read(1 << 16):
-            pass
-        assert server.get("/heard").status == 404
-        lines = []
-        until(lambda: lines.append(log.read(1 << 16) or b"") or lines[-1][-1:] == b"\n", SOON)
-        assert b"".join(lines).count(b"\n") == 1 and b"/heard" in b"".join(lines)
+        for target in ("/early", "/late"):
+            assert server.get(target).status == 404
+            data = heard(log, lambda data: data.endswith(b"\n"))
+            assert data.count(b"'GET %s HTTP/1.1' 404 " % target.encode()) == 1
+
+
+def test_of_a_log_that_nobody_reads_so_much_is_kept_and_no_line_is_cut(seed):
+    reader, writer = full_pipe()
+    os.set_blocking(reader, False)
+    get = b"GET /" + b"x" * module.LOG_CHARACTERS + b" HTTP/1.1\r\n"
+    with open(reader, "rb", 0) as log, open(writer, "wb", 0), blind(seed, writer) as server:
+        count = module.UNWRITTEN_BYTES // module.LOG_CHARACTERS // 2
+        with server.connections(2, (get + END) * count + get + LAST) as together:
+            for connection in together:
+                injector.read_all(connection)
+        kept = heard(log, lambda data: len(data) >= module.UNWRITTEN_BYTES and data.endswith(b"\n"))
+        assert len(kept) < module.UNWRITTEN_BYTES + 2 * module.LOG_CHARACTERS
+        assert server.get("/late").status == 404
+        assert heard(log, lambda data: data.endswith(b"\n")).count(b"\n") == 1
+    assert all(LINE.fullmatch(line) or re.match("serving |listening ", line) for line in kept.decode().splitlines(True))
 
 
 def logged(seed, *requests, **more):
