@@ -26,13 +26,14 @@ MANIFESTS = (INDEX, MANIFEST, "application/vnd.docker.distribution.manifest.v2+j
 BLOB = "application/octet-stream"
 REF_NAME = "org.opencontainers.image.ref.name"
 DESCRIPTION = "org.opencontainers.image.description"
-NAME = re.compile(r"(?=.{1,255}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
-ATTACHED = re.compile("sha256-([0-9a-f]{64})[.]")  # cosign's tag for what refers to a manifest without naming it
-DIGEST = re.compile("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
-ROUTE = re.compile("/v2/(.+)/(manifests|blobs|referrers|tags(?=/list$))/([^/]+)")
-HOST = re.compile("[][a-z0-9.:-]+")  # that may stand in the page; browsers send it in lower case
 DOCKER_HUB = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")  # its other names
-RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")  # 18 digits: as many as a 64-bit offset surely holds
+
+is_name = re.compile(r"(?=.{1,255}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*").fullmatch
+is_digest = re.compile("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}").fullmatch
+is_host = re.compile("[][a-z0-9.:-]+").fullmatch  # that may stand in the page; browsers send it in lower case
+subject_in = re.compile("sha256-([0-9a-f]{64})[.]").match  # cosign's tag for what names no subject itself
+route_of = re.compile("/v2/(.+)/(manifests|blobs|referrers|tags(?=/list$))/([^/]+)").fullmatch
+range_of = re.compile("bytes=([0-9]{0,18})-([0-9]{0,18})").fullmatch  # 18 digits: as many as 64 bits surely hold
 
 # Colours are the browser's own, light or dark; a click on what can be pulled selects all of it.
 PAGE = (
@@ -83,7 +84,7 @@ class Registry:
             annotations = descriptor.get("annotations") or {}
             reference = annotations.get(REF_NAME, "")
             names, tag = names_of(reference)
-            attached = ATTACHED.match(tag)
+            attached = subject_in(tag)
             subject = self._collect(descriptor, found, attached and "sha256:" + attached.group(1))
             if not reference:  # it lives beside what it refers to
                 names = [name for name, other in self.repositories.items()
@@ -94,7 +95,7 @@ class Registry:
                 repository.blobs.update(found.blobs)
                 if reference and found.manifests:
                     served = repository.manifests.setdefault(tag or digest, found.manifests[digest])
-                    if served.digest == digest and NAME.fullmatch(name):
+                    if served.digest == digest and is_name(name):
                         self.images.setdefault(digest, [str(annotations.get(DESCRIPTION, "")), digest]).insert(
                             -2, name + (":" + tag if tag else "@" + digest))
 
@@ -149,12 +150,12 @@ class Registry:
         if path == "/":
             return self._page(headers.get("host", ""))
         if path == "/v2/_catalog":
-            return listing({}, "repositories", filter(NAME.fullmatch, self.repositories), parameters, path)
-        match = ROUTE.fullmatch(path)
+            return listing({}, "repositories", filter(is_name, self.repositories), parameters, path)
+        match = route_of(path)
         if not match:
             return error(404, "UNSUPPORTED", "no such page: " + path)
         name, kind, reference = match.groups()
-        if not NAME.fullmatch(name):
+        if not is_name(name):
             return error(400, "NAME_INVALID", "not a repository name: " + name)
         full_name, host = name, parameters.get("ns", "").lower()
         if host in DOCKER_HUB:
@@ -167,7 +168,7 @@ class Registry:
         if kind == "tags":
             return listing({"name": name}, "tags", [tag for tag in repository.manifests if ":" not in tag],
                            parameters, path, "ns=%s&" % host)
-        if not DIGEST.fullmatch(reference) and (kind != "manifests" or ":" in reference):
+        if not is_digest(reference) and (kind != "manifests" or ":" in reference):
             return error(400, "DIGEST_INVALID", "not a digest: " + reference)
         if kind == "referrers":
             wanted = parameters.get("artifactType", "")
@@ -182,7 +183,7 @@ class Registry:
 
     def _page(self, host):
         """For a person with a browser: each image, as it can be pulled from here, then its other names."""
-        host = host + "/" if HOST.fullmatch(host) else ""
+        host = host + "/" if is_host(host) else ""
         return answer_of(PAGE + "".join(
             "<dt>" + host + "<dd>".join(map(escape, lines)) for lines in self.images.values()),
             {"Content-Type": "text/html;charset=utf-8"})
@@ -234,7 +235,7 @@ def content(found: Entity, method: str, headers: Headers) -> Answer:
     held = headers.get("if-none-match", "")
     if tag in held or held == "*":
         return Answer(304, answered, found, 0, 0)
-    match = RANGE.fullmatch(headers.get("range", ""))
+    match = range_of(headers.get("range", ""))
     if match and method == "GET" and headers.get("if-range", tag) == tag:
         first, last = match.groups()
         if first:

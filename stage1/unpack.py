@@ -32,13 +32,9 @@ OPTIONS = (
 )
 
 
-class Damage(OSError):
-    """What was carried here is not what was sent: one line that names the chunk or blob."""
-
-
 def expect(what, wanted, got):
     if wanted != got:
-        raise Damage("%s is damaged: expected %s, got %s" % (what, wanted, got))
+        raise OSError("%s is damaged: expected %s, got %s" % (what, wanted, got))
 
 
 class Joined:
@@ -74,7 +70,7 @@ def decompressed(stream, compression):
         try:
             import lzma
         except ImportError:
-            raise Damage("is xz, and this Python has no lzma: build it with --compression gzip")
+            raise OSError("is xz, and this Python has no lzma: build it with --compression gzip")
         return lzma.open(stream)
     return stream
 
@@ -87,7 +83,7 @@ def store(stream, digest, size, seed):
         while size > 0:
             block = stream.read(min(size, BLOCK_BYTES))
             if not block:
-                raise Damage("is truncated: %d bytes are missing" % size)
+                raise OSError("is truncated: %d bytes are missing" % size)
             got.update(block)
             file.write(block)
             size -= len(block)
@@ -103,7 +99,7 @@ def aside(seed):
 
 
 def extract(chunks, text, seed):
-    """contents.json and the chunks -> the seed folder. Raises Damage, for whatever is wrong with them."""
+    """contents.json and the chunks -> the seed folder. Raises OSError, for whatever is wrong with them."""
     what = "contents.json"
     try:
         contents = json.loads(text)
@@ -115,17 +111,17 @@ def extract(chunks, text, seed):
                 what = "blob %r" % digest
                 store(stream, digest, size, seed)
             if stream.read(1) or joined.last:
-                raise Damage("is followed by bytes of no blob")
+                raise OSError("is followed by bytes of no blob")
         for what, document in ("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("index.json", contents["index"]):
             with open(aside(seed), "w") as file:
                 json.dump(document, file)
             os.replace(aside(seed), os.path.join(seed, what))
     except Exception as failure:  # whatever a decoder raises, or a document of another form leads to
-        raise Damage("%s: %s" % (what, failure if isinstance(failure, OSError) else repr(failure)))
+        raise OSError("%s: %s" % (what, failure if isinstance(failure, OSError) else repr(failure)))
 
 
 def run(chunks, contents, digest, seed):
-    """The stage. Raises Damage or OSError, each with one line for the log."""
+    """The stage. Raises OSError with one line for the log, which names what is damaged."""
     started = time.monotonic()
     with open(contents, "rb") as file:
         text = file.read()

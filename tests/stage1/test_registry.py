@@ -28,14 +28,14 @@ def test_names_are_those_that_the_builder_promises(text):
     reference = parse(text)
     names, tag = registry.names_of(str(reference))
     assert tag == reference.tag
-    assert sorted(name for name in names if registry.NAME.fullmatch(name)) == sorted(served_names(reference))
+    assert sorted(name for name in names if registry.is_name(name)) == sorted(served_names(reference))
     assert "%s/%s" % (reference.host.lower(), reference.path) in names
 
 
 def test_both_sides_know_the_same_digests_and_manifests():
     for algorithm, digits in oci.DIGEST_DIGITS.items():
-        assert registry.DIGEST.fullmatch(algorithm + ":" + "a" * digits)
-        assert not registry.DIGEST.fullmatch(algorithm + ":" + "a" * (digits - 1))
+        assert registry.is_digest(algorithm + ":" + "a" * digits)
+        assert not registry.is_digest(algorithm + ":" + "a" * (digits - 1))
     assert set(registry.MANIFESTS) == set(oci.MANIFEST_TYPES + oci.INDEX_TYPES)
     assert registry.INDEX == oci.OCI_INDEX and registry.REF_NAME == oci.REF_NAME
     assert registry.DESCRIPTION == contents.DESCRIPTION
