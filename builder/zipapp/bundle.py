@@ -18,7 +18,7 @@ from typing import Dict, List, Mapping, NamedTuple, Set, Tuple
 
 from builder.zipapp.names import Bindings, Groups, Scope, is_read, reflection, spelling
 from builder.zipapp.syntax import (Position, UnfitSource, WrongResult, copied, difference, in_place_of, parse,
-                                   position_of)
+                                   position_of, walk)
 
 MAIN = "__main__"
 # What a module knows of itself: in a bundle it would read that of __main__, or of the first module.
@@ -52,7 +52,7 @@ class _Module:
 
     def find_imports(self, modules: Mapping[str, "_Module"]) -> None:
         """Fill `imports`, `library` and `needs`. Raises UnfitSource."""
-        for node in ast.walk(self.tree):
+        for node in walk(self.tree):
             if not isinstance(node, (ast.Import, ast.ImportFrom)):
                 continue
             if isinstance(node, ast.ImportFrom) and node.level:
@@ -130,7 +130,7 @@ def _link(owner: str, name: str) -> str:
 def _linked(module: _Module, modules: Mapping[str, _Module]) -> List[ast.stmt]:
     """The statements of a module without imports from the program, its own names and theirs as links."""
     _check_reflection(module, modules)
-    attributes = {node.value: node for node in ast.walk(module.tree)
+    attributes = {node.value: node for node in walk(module.tree)
                   if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
     linker = _Linker(module.imports)
     for (scope, name), places in module.groups.items():
@@ -212,8 +212,8 @@ def _check_reflection(module: _Module, modules: Mapping[str, _Module]) -> None:
     node = reflection(module.tree)
     if node:
         raise UnfitSource(position_of(node), "a program that reads its own names cannot be followed")
-    calls = {node.func: node for node in ast.walk(module.tree) if isinstance(node, ast.Call)}
-    for node in ast.walk(module.tree):
+    calls = {node.func: node for node in walk(module.tree) if isinstance(node, ast.Call)}
+    for node in walk(module.tree):
         if isinstance(node, ast.alias) and node.name in _IMPORTERS:
             raise UnfitSource(position_of(node), "%s cannot be followed: use it as importlib.import_module" % node.name)
         if spelling(node) in _IMPORTERS:

@@ -14,7 +14,7 @@ import itertools
 from typing import Dict
 
 from builder.zipapp.in_place import put_in_place
-from builder.zipapp.names import Bindings, rename, renamable
+from builder.zipapp.names import Bindings, Groups, rename, renamable
 from builder.zipapp.needless import drop_needless
 from builder.zipapp.printer import NewSyntax, text_of
 from builder.zipapp.syntax import UnfitSource, WrongResult, copied, difference, position_of
@@ -46,7 +46,9 @@ def _compare_constants(plain: ast.Module, tree: ast.Module) -> None:
     other = copied(tree)
     put_in_place(plain, often=True)
     put_in_place(other, often=True)
-    position = difference(_anonymous(plain), _anonymous(other))
+    for changed in (plain, other):
+        _make_anonymous(Bindings(changed).groups())
+    position = difference(plain, other)
     if position:
         raise WrongResult("%s:%d: means something else with its constants in place" % position)
 
@@ -55,19 +57,20 @@ def _compare(tree: ast.Module, text: str) -> None:
     """Raise WrongResult unless `text` is the tree under other names: the same names for the same bindings. Changes the
     tree."""
     again = ast.parse(text)
-    groups = Bindings(tree).groups()
+    groups, groups_again = Bindings(tree).groups(), Bindings(again).groups()
     free = set(renamable(tree, groups))
-    for old, new, places in zip(groups, Bindings(again).groups(), groups.values()):
+    for old, new, places in zip(groups, groups_again, groups.values()):
         if old[1] != new[1] and old not in free:
             raise WrongResult("%s:%d: %s must not become %s" % (position_of(places[0][0].node) + (old[1], new[1])))
-    position = difference(_anonymous(tree), _anonymous(again))
+    _make_anonymous(groups)
+    _make_anonymous(groups_again)
+    position = difference(tree, again)
     if position:
         raise WrongResult("%s:%d: was changed by minifying" % position)
 
 
-def _anonymous(tree: ast.Module) -> ast.Module:
-    """The tree, changed: every binding has its number for a name."""
-    for number, places in enumerate(Bindings(tree).groups().values()):
+def _make_anonymous(groups: Groups) -> None:
+    """Change the tree of these bindings: each has its number for a name."""
+    for number, places in enumerate(groups.values()):
         for place, _ in places:
             place.put("#%d" % number)
-    return tree

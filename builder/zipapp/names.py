@@ -15,12 +15,15 @@ import keyword
 import string
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from builder.zipapp.syntax import children, walk
+
 _FUNCTION_LIKE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # With these a program reads its own names; with the second ones only if they are called without arguments.
 _REFLECTION = {"exec", "eval", "locals", "globals", "__code__", "_getframe"}
 _LISTING = {"vars", "dir"}
 _REFLECTING_IMPORTS = {"inspect", "sys.modules"}
+_SPELLING = (ast.Name, ast.Attribute, ast.Call, ast.Import, ast.ImportFrom)  # where that can stand
 _NAME_OF = {"__name__", "__qualname__"}  # of functions and classes
 # Characters that are frequent in the rest of the text come first, so that deflate needs fewer bits for all.
 _CHARACTERS = "erastinodlcpmuhfgbyvkwxjqz" + string.ascii_uppercase
@@ -109,6 +112,13 @@ class Bindings(ast.NodeVisitor):
         visit()
         self.scope = self.scope.parent
 
+    def generic_visit(self, node):
+        for inner in children(node):
+            self.visit(inner)
+
+    def visit_Constant(self, node):
+        """Nothing: the method that this one is in place of looks for several others."""
+
     def _visit_all(self, *nodes):
         for node in nodes:
             if isinstance(node, list):
@@ -184,7 +194,7 @@ def _keywords(tree: ast.Module, groups: Groups) -> _Keywords:
     """Function -> by which words calls name its arguments; None: by which those do whose function is not known."""
     bindings = {place.node: binding for binding, places in groups.items() for place, _ in places}
     keywords: _Keywords = {None: set()}
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if not isinstance(node, (ast.Call, ast.ClassDef)):
             continue
         words = {word.arg or _ANY for word in node.keywords}
@@ -213,7 +223,7 @@ def _kept_arguments(scope: Scope, keywords: _Keywords) -> Set[str]:
 
 def reflection(tree: ast.Module) -> Optional[ast.AST]:
     """The first place where a program may spell its names in other ways than as identifiers."""
-    nodes = list(ast.walk(tree))
+    nodes = [node for node in walk(tree) if isinstance(node, _SPELLING)]
     harmless = {node.func for node in nodes if isinstance(node, ast.Call) and node.args}
     return next((node for node in nodes
                  if spelling(node) in _REFLECTION or spelling(node) in _LISTING and node not in harmless
@@ -245,7 +255,7 @@ def renamable(tree: ast.Module, groups: Groups) -> List[Binding]:
     keywords = _keywords(tree, groups)
     # The name of a class is also part of its private attributes: two classes of one name would share them.
     reads_definitions = any(isinstance(node, ast.Attribute) and (node.attr in _NAME_OF or _is_private(node.attr))
-                            for node in ast.walk(tree))
+                            for node in walk(tree))
     return [
         (owner, name) for (owner, name), places in groups.items()
         if name in owner.bound and name not in owner.fixed and not owner.is_class and not name.startswith("__")

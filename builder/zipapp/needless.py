@@ -11,13 +11,13 @@ import ast
 
 from builder.zipapp.names import spelling
 from builder.zipapp.printer import NewSyntax
-from builder.zipapp.syntax import in_place_of
+from builder.zipapp.syntax import in_place_of, walk
 
 
 def drop_needless(tree: ast.Module) -> None:
     """Change the tree in place. Raises NewSyntax."""
-    _Dropper("__doc__" in map(spelling, ast.walk(tree))).visit(tree)
-    for node in ast.walk(tree):
+    _Dropper("__doc__" in map(spelling, walk(tree))).visit(tree)
+    for node in walk(tree):
         for field in ("body", "orelse", "finalbody"):
             body = getattr(node, field, None)
             if isinstance(body, list):

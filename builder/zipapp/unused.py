@@ -9,6 +9,7 @@ import ast
 from typing import Dict, List, Set
 
 from builder.zipapp.names import Bindings, is_read, reflection
+from builder.zipapp.syntax import walk
 
 _IMPORT = (ast.Import, ast.ImportFrom)
 
@@ -17,7 +18,7 @@ def drop_unused(tree: ast.Module) -> None:
     """Change the tree in place."""
     if reflection(tree):
         return
-    statement_of = {node: statement for statement in tree.body for node in ast.walk(statement)}
+    statement_of = {node: statement for statement in tree.body for node in walk(statement)}
     bindings = Bindings(tree)
     named: Dict[ast.stmt, Set[str]] = {statement: set() for statement in tree.body}
     bound_by: Dict[str, List[ast.stmt]] = {}
@@ -55,4 +56,4 @@ def _only_defines(node: ast.stmt) -> bool:
 
 
 def _may_act(node: ast.AST) -> bool:
-    return any(isinstance(inner, (ast.Call, ast.Await, ast.Yield, ast.YieldFrom)) for inner in ast.walk(node))
+    return any(isinstance(inner, (ast.Call, ast.Await, ast.Yield, ast.YieldFrom)) for inner in walk(node))
