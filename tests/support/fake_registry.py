@@ -9,6 +9,7 @@ import hashlib
 import json
 import pathlib
 import re
+import socket
 import sys
 import threading
 import urllib.parse
@@ -94,12 +95,18 @@ def running(fake=None):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     fake.url = "http://127.0.0.1:%d" % server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(.01,))
+    ended = threading.Event()
+
+    def serve_until_ended():
+        while not ended.is_set():
+            server.handle_request()
+    thread = threading.Thread(target=serve_until_ended)
     thread.start()
     try:
         yield fake
     finally:
-        server.shutdown()
+        ended.set()
+        socket.create_connection(server.server_address).close()  # the last request, for which it waits
         thread.join()
         server.server_close()
 

@@ -14,6 +14,7 @@ import health
 from health import MAX_CONNECTIONS, serve_health
 
 TIMEOUT_SECONDS = 10  # only a blocked server ever takes that long
+POLL_SECONDS = .01
 
 
 @pytest.fixture
@@ -22,7 +23,10 @@ def counts():
 
 
 @pytest.fixture
-def server(counts):
+def server(counts, monkeypatch):
+    monkeypatch.setattr(health, "SWEEP_SECONDS", POLL_SECONDS)  # as long as it takes to stop
+    # Where the queue is full, Linux has a client wait for a second.
+    monkeypatch.setattr(health.Server, "request_queue_size", 4 * MAX_CONNECTIONS)
     server = serve_health(0, counts)
     yield server
     server.shutdown()
@@ -100,7 +104,7 @@ def test_of_too_many_silent_clients_the_oldest_give_way(server, connections):
     assert all(ended(client) for client in clients[:2 * MAX_CONNECTIONS])
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while threading.active_count() > before + MAX_CONNECTIONS and time.monotonic() < deadline:
-        pass  # their threads end in their own time
+        time.sleep(POLL_SECONDS)  # their threads end in their own time
     assert threading.active_count() <= before + MAX_CONNECTIONS
 
 
