@@ -1,5 +1,6 @@
 """The READMEs: every command in them runs. kubectl, docker, helm and skopeo are stand-ins that check what they get."""
 import compileall
+import hashlib
 import json
 import os
 import pathlib
@@ -15,7 +16,7 @@ from builder import arguments
 from builder.output import reader
 from builder.zipapp import pyz
 from builder.zipapp.syntax import OLDEST
-from tests.support import builds, samples
+from tests.support import at_once, builds, dumps, samples
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAMES = ("README.md", "builder/README.md", "stage1/README.md", "stage1/spooler/README.md")
@@ -29,23 +30,21 @@ def blocks(text):
 
 
 TEST_COMMAND = next(block.strip() for block in blocks(README) if "pytest" in block)
-COMMANDS = [pytest.param(block, id="%s: %s" % (name, block.strip().splitlines()[-1][:50]))
-            for name, text in TEXTS.items() for block in blocks(text) if block.strip() != TEST_COMMAND]
+BLOCKS = {name: [block for block in blocks(text) if block.strip() != TEST_COMMAND] for name, text in TEXTS.items()}
+COMMANDS = [pytest.param(name, number, id="%s: %s" % (name, block.strip().splitlines()[-1][:50]))
+            for name, found in BLOCKS.items() for number, block in enumerate(found)]
 REGISTRY = re.search(r"`registry.yaml`:\n\n```yaml\n(.*?)^```", TEXTS["stage1/spooler/README.md"],
                      re.MULTILINE | re.DOTALL).group(1)
+REGISTRY_IMAGE = samples.crane(samples.sample("a", command=["registry", "serve"]), "registry:2")
 CPU_SECONDS = 30  # at most, of each program; the slowest takes two
 STUCK_SECONDS = 600  # on the clock, for a program that waits for ever: on a busy machine a block may take minutes
 
 # Shrinking the programs takes most of a build's time and gives the same bytes each time: done once for all commands.
 PACKED = """
 
-def pack(modules, pack=pack, folder=%r):
+def pack(modules, folder=%r):
     import hashlib, os
-    path = os.path.join(folder, hashlib.sha256(repr(modules).encode()).hexdigest())
-    if not os.path.exists(path):
-        with open(path, "wb") as file:
-            file.write(pack(modules))
-    with open(path, "rb") as file:
+    with open(os.path.join(folder, hashlib.sha256(repr(modules).encode()).hexdigest()), "rb") as file:
         return file.read()
 """
 
@@ -102,36 +101,57 @@ SKOPEO = """#!/bin/sh
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory, needs):
-    """A folder as the READMEs' reader has it: the project's files, some archives, and the programs of a site."""
+def ran(request, tmp_path_factory, needs):
+    """A README -> what each of its commands did. They build on each other, so that a README has a site of its own; for
+    other READMEs, a reader has what README.md says first: the cluster's dumps."""
     needs("ssh-keygen")
-    folder = tmp_path_factory.mktemp("site")
+    project, programs = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("programs")
+    make_project(project, tmp_path_factory.mktemp("packed"))
+    make_programs(programs)
+    environment = dict(os.environ, PATH="%s:%s" % (programs, os.environ["PATH"]))
+
+    def follow(name):
+        site = tmp_path_factory.mktemp("site")
+        make_site(site, project, tmp_path_factory.mktemp("parts"))
+        if TEXTS[name] != README:
+            for dump in ("cluster.json", "kube-proxy.json"):
+                shutil.copy(str(programs / dump), str(site))
+        return [subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "ulimit -t %d\n%s" % (CPU_SECONDS, block)], cwd=str(site),
+            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=STUCK_SECONDS) for block in BLOCKS[name]]
+
+    return at_once.outcomes(request, "name", follow)
+
+
+def make_project(folder, packed):
+    """What the commands run: the builder, compiled, since it leaves no compiled modules itself, and all else packed."""
     for name in ("stage1", "LICENSE"):
         (folder / name).symlink_to(ROOT / name)
-    copy_builder(folder, tmp_path_factory.mktemp("packed"))
-    make_archives(folder)
-    make_seed_parts(folder, tmp_path_factory.mktemp("parts"))
-    make_programs(folder / "bin", str(folder / "saved.tar"))
-    (folder / "registry.yaml").write_text(REGISTRY)
-    (folder / "manifests.yaml").write_text("image: registry:2\n---\nimage: registry.k8s.io/pause:3.10\n")
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id_release")], check=True)
-    (folder / "signers").write_text("release@example.com " + (folder / "id_release.pub").read_text())
-    return folder
-
-
-def copy_builder(folder, packed):
-    """The builder, compiled, since it leaves no compiled modules itself; it shrinks each program only once."""
     shutil.copy(str(ROOT / "build.py"), str(folder))
     shutil.copytree(str(ROOT / "builder"), str(folder / "builder"), ignore=shutil.ignore_patterns("__pycache__"))
     with (folder / "builder" / "zipapp" / "pyz.py").open("a") as file:
         file.write(PACKED % str(packed))
+    for modules, code in ((pyz.read_stage1(), pyz.injector()), (pyz.read_spooler(), pyz.spooler())):
+        (packed / hashlib.sha256(repr(modules).encode()).hexdigest()).write_bytes(code)
     assert compileall.compile_dir(str(folder / "builder"), quiet=1)
 
 
+def make_site(folder, project, parts):
+    """A folder as the READMEs' reader has it: the project's files, some archives, a key, and the chunks of a seed."""
+    for path in project.iterdir():
+        (folder / path.name).symlink_to(path)
+    make_archives(folder)
+    make_seed_parts(folder, parts)
+    (folder / "registry.yaml").write_text(REGISTRY)
+    (folder / "manifests.yaml").write_text("image: registry:2\n---\nimage: registry.k8s.io/pause:3.10\n")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id_release")], check=True)
+    (folder / "signers").write_text("release@example.com " + (folder / "id_release.pub").read_text())
+
+
 def make_archives(folder):
-    image = samples.crane(samples.sample("a", command=["registry", "serve"]), "registry:2")
-    for name in ("saved.tar", "registry.tar", "app.tar"):
-        (folder / name).write_bytes(samples.tar_of(image))
+    for name in ("registry.tar", "app.tar"):
+        samples.write(folder / name, REGISTRY_IMAGE)
     (folder / "chart.tgz").write_bytes(samples.chart())
     (folder / "unnamed.tar").write_bytes(samples.tar_of(samples.crane(samples.sample("b"))))
     samples.write_folder(folder / "layout", samples.layout(samples.sample("c"), "docker.io/library/other:1"))
@@ -145,27 +165,25 @@ def make_seed_parts(folder, parts):
         (folder / "chunks" / name).write_bytes(data)
 
 
-def make_programs(folder, archive):
-    folder.mkdir()
+def make_programs(folder):
+    """kubectl and others that a site has, and what they answer."""
+    archive = samples.write(folder / "saved.tar", REGISTRY_IMAGE)
     for name, text in (("kubectl", KUBECTL.replace("{python}", sys.executable)), ("skopeo", SKOPEO),
                        ("docker", DOCKER.replace("{archive}", archive)),
                        ("helm", "#!/bin/sh\necho 'image: registry:2'\n")):
         (folder / name).write_text(text)
         (folder / name).chmod(stat.S_IRWXU)
     (folder / "python3").symlink_to(sys.executable)
-    (folder / "cluster.json").symlink_to(ROOT / "tests" / "cluster" / "dumps" / "kubeadm-kube-prometheus-stack.json")
+    shutil.copy(str(dumps.FOLDER / "kubeadm-kube-prometheus-stack.json"), str(folder / "cluster.json"))
     (folder / "kube-proxy.json").write_text(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
         "name": "kube-proxy", "namespace": "kube-system"}, "data": {"config.conf": "mode: iptables\n"}}))
 
 
-@pytest.mark.parametrize("block", COMMANDS)
-def test_every_command_of_the_readmes_runs(site, block, needs):
-    needs(*{"jq", "xz"} & set(block.split()))
-    environment = dict(os.environ, PATH="%s:%s" % (site / "bin", os.environ["PATH"]))
-    ran = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "ulimit -t %d\n%s" % (CPU_SECONDS, block)], cwd=str(site), env=environment,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=STUCK_SECONDS)
-    assert ran.returncode == 0, ran.stdout.decode()
+@pytest.mark.parametrize("name, number", COMMANDS)
+def test_every_command_of_the_readmes_runs(ran, name, number, needs):
+    needs(*{"jq", "xz"} & set(BLOCKS[name][number].split()))
+    command = ran(name)[number]
+    assert command.returncode == 0, command.stdout.decode()
 
 
 def test_every_option_is_shown_by_example():

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from builder.zipapp import program, pyz
-from tests.support import builds
+from tests.support import at_once, builds
 from tests.support.interpreters import interpreters
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -45,36 +45,50 @@ def test_it_is_the_same_each_time_and_writes_itself(packed, tmp_path):
     assert (tmp_path / "again.pyz").read_bytes() == packed.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def whole_way(request, packed, tmp_path_factory):
+    """Goes it with several Pythons at once; -> what one of them left in the empty folder."""
+    def go(python):
+        folder = tmp_path_factory.mktemp("way")
+        place = folder / "empty"
+        place.mkdir()
+        assert run(python, "-I", packed, "--demo", cwd=place).splitlines()[-1].startswith("done ")
+        archive = builds.archive(folder)
+        run(python, "-I", packed, archive, "--image", builds.IMAGE, "-o", folder / "out", cwd=place)
+        assert ": whole: " in run(python, "-I", packed, "--verify", folder / "out", cwd=place)
+        run(python, "-I", packed, "--split", archive, "-o", folder / "split", cwd=place)
+        return os.listdir(str(place))
+
+    return at_once.outcomes(request, "python", go)
+
+
 @pytest.mark.parametrize("python", PYTHONS)
-def test_it_goes_the_whole_way_from_an_empty_folder(packed, tmp_path, python):
-    place = tmp_path / "empty"
-    place.mkdir()
-    assert run(python, "-I", packed, "--demo", cwd=place).splitlines()[-1].startswith("done ")
-    archive = builds.archive(tmp_path)
-    run(python, "-I", packed, archive, "--image", builds.IMAGE, "-o", tmp_path / "out", cwd=place)
-    assert ": whole: " in run(python, "-I", packed, "--verify", tmp_path / "out", cwd=place)
-    run(python, "-I", packed, "--split", archive, "-o", tmp_path / "split", cwd=place)
-    assert os.listdir(str(place)) == []
+def test_it_goes_the_whole_way_from_an_empty_folder(whole_way, python):
+    assert whole_way(python) == []
 
 
 def test_help_and_hints_name_the_program_as_it_was_started(packed, tmp_path, monkeypatch):
     folder = packed.parent
-    assert run("./seedpod.pyz", "--help", cwd=folder).startswith("usage: ./seedpod.pyz [REF=]ARCHIVE...")
-    assert run(sys.executable, "seedpod.pyz", "--demo", cwd=folder).splitlines()[-1].endswith(
-        "next: python3 seedpod.pyz ARCHIVE --image NODE_IMAGE -o seedpod")
     monkeypatch.setenv("PATH", "%s:%s" % (folder, os.environ["PATH"]))
-    page = run("seedpod.pyz", "--help", cwd=tmp_path)
+    in_folder, demo, page = at_once.each(lambda words: run(*words[1:], cwd=words[0]), [
+        (folder, "./seedpod.pyz", "--help"), (folder, sys.executable, "seedpod.pyz", "--demo"),
+        (tmp_path, "seedpod.pyz", "--help")])
+    assert in_folder.startswith("usage: ./seedpod.pyz [REF=]ARCHIVE...")
+    assert demo.splitlines()[-1].endswith("next: python3 seedpod.pyz ARCHIVE --image NODE_IMAGE -o seedpod")
     assert page.startswith("usage: seedpod.pyz [REF=]ARCHIVE...") and "source <(seedpod.pyz --completion bash)" in page
     assert "build.py" not in page
 
 
 def test_what_it_packs_is_what_the_folder_packs(packed, tmp_path):
-    for option, code in (("--pyz", pyz.injector()), ("--spooler", pyz.spooler())):
-        run(sys.executable, packed, option, tmp_path / "packed", cwd=tmp_path)
-        assert (tmp_path / "packed").read_bytes() == code
+    made = {"--pyz": pyz.injector, "--spooler": pyz.spooler}
+    at_once.each(lambda option: run(sys.executable, packed, option, tmp_path / option, cwd=tmp_path), made)
+    assert {option: (tmp_path / option).read_bytes() for option in made} == {
+        option: code() for option, code in made.items()}
 
 
 def test_it_knows_the_images_that_the_folder_knows(packed, tmp_path):
     dump = ROOT / "tests" / "cluster" / "dumps" / "kubeadm-kube-prometheus-stack.json"
     words = "--cluster", dump, "--explain"
-    assert run(sys.executable, packed, *words, cwd=tmp_path) == run(sys.executable, ROOT / "build.py", *words, cwd=tmp_path)
+    one, other = at_once.each(lambda program: run(sys.executable, program, *words, cwd=tmp_path),
+                              [packed, ROOT / "build.py"])
+    assert one == other
