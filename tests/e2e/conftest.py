@@ -1,7 +1,9 @@
 """Fixtures: a sandbox for programs, images made by them, and the emitted Pod that serves each."""
+import concurrent.futures
 import contextlib
 import functools
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -16,6 +18,8 @@ from tests.e2e.pod import Pod
 from tests.e2e.programs import Sandbox, listens
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+# In which order they are begun: the one that takes longest, then the ones that tests ask for first.
+BUILT_FORMS = ("squeezed", "oci-archive", "dir", "oci", "docker-archive", "crane")
 STOPPED_SECONDS = .5  # after SIGTERM; a kubelet waits for the grace period, and with it a node that is drained
 
 CONTAINERD = """\
@@ -62,19 +66,35 @@ def build(archive: str, out: pathlib.Path, *options: str):
 
 
 @pytest.fixture(scope="session")
-def pods(needs, sandbox, saved, tmp_path_factory):
-    """A function of a form: a new Pod with `registry:2` from that archive, and the summary of its build.
+def built(request, saved, tmp_path_factory):
+    """A function of a form: the folder with `registry:2` from that archive, and the summary of its build.
 
-    `squeezed` is the form `oci-archive`, built with --squeeze; the others travel as gzip, as xz takes its time.
+    `squeezed` is the form `oci-archive`, built with --squeeze; the others travel as gzip, as xz takes its time. What
+    the parameters of tests name is built while others run.
     """
-    needs("yq")
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        @functools.lru_cache(maxsize=None)
+        def begun(form):
+            out = tmp_path_factory.mktemp(form) / "out"
+            archive, options = ("oci-archive", ["--squeeze"]) if form == "squeezed" else (
+                form, ["--compression", "gzip"])
+            return out, pool.submit(build, saved.archives[archive], out, *options)
 
-    @functools.lru_cache(maxsize=None)
-    def built(form):
-        out = tmp_path_factory.mktemp(form) / "out"
-        if form == "squeezed":
-            return out, build(saved.archives["oci-archive"], out, "--squeeze")
-        return out, build(saved.archives[form], out, "--compression", "gzip")
+        def built_as(form):
+            out, told = begun(form)
+            return out, told.result()
+        named = {item.callspec.params.get("form") for item in request.session.items
+                 if "built" in item.fixturenames and hasattr(item, "callspec")}
+        for form in filter(named.__contains__, BUILT_FORMS):
+            begun(form)
+        yield built_as
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="session")
+def pods(needs, sandbox, built, tmp_path_factory):
+    """A function of a form: a new Pod with `registry:2` from that archive, and the summary of its build."""
+    needs("yq")
 
     def pod_of(form):
         out, told = built(form)

@@ -7,6 +7,7 @@ network is this machine's, so the port is a free one in place of the node port.
 """
 import base64
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -20,6 +21,12 @@ UNPRIVILEGED = ["--clear-groups", "--no-new-privs", "--bounding-set", "-all", "-
                 "--pdeathsig", "keep"]
 
 
+@functools.lru_cache(maxsize=None)
+def objects_in(sandbox, out: pathlib.Path):
+    """What is in the YAML files of a folder, read once: that takes a second."""
+    return list(map(json.loads, sandbox.run("yq", "-c", ".", *sorted(out.glob("*.yaml"))).splitlines()))
+
+
 class Pod:
     """The Pod in `out`, or that of a Deployment, its volumes laid out under `folder`."""
 
@@ -27,8 +34,7 @@ class Pod:
         self.sandbox = sandbox
         self.out = out
         self.folder = folder
-        text = sandbox.run("yq", "-c", ".", *sorted(out.glob("*.yaml")))
-        objects = [json.loads(line) for line in text.splitlines()]
+        objects = objects_in(sandbox, out)
         self.config_maps = {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
         (self.spec,) = [item["spec"] if kind == "Pod" else item["spec"]["template"]["spec"]
                         for item in objects if item["kind"] == kind]
