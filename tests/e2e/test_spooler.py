@@ -15,12 +15,13 @@ import pytest
 
 from tests.e2e.images import FORMS
 from tests.e2e.site import PASSWORD, PLAIN, TLS, Site
+from tests.support import at_once
 from tests.support.interpreters import interpreters
 
 DEADLINE_SECONDS = 30
 LARGE_BYTES = 160 << 20  # three parts of an upload
 MAX_RESIDENT_BYTES = 64 << 20
-KILLS = 20
+KILLS = 10  # of each of two spoolers
 
 
 def wait_for(condition) -> None:
@@ -142,33 +143,39 @@ def test_list_and_delete_by_command_and_by_file(sites, tars, tmp_path):
 
 
 def test_the_oldest_and_the_newest_python_speak_tls_and_spool(sites, tars, tmp_path):
-    tls = sites(TLS)
-    found = interpreters()
-    for version, python in dict.fromkeys((found[0], found[-1])):
-        site = copy.copy(tls)
+    tls, found = sites(TLS), interpreters()
+
+    def speak_tls_and_spool(version_and_python):
+        version, python = version_and_python
+        site, spool = copy.copy(tls), tmp_path / ("%d.%d" % version)
         site.command = [python] + tls.command[1:]
-        os.link(tars["crane"], tmp_path / ("python:%d.%d.tar" % version))
-        with site.spooling(tmp_path):
-            wait_for(lambda: not os.listdir(tmp_path))
+        spool.mkdir()
+        os.link(tars["crane"], spool / ("python:%d.%d.tar" % version))
+        with site.spooling(spool):
+            wait_for(lambda: not os.listdir(spool))
         assert b"python:%d.%d\n" % version in site.run("list")
         site.options = ["--registry", tls.url.replace("localhost", "127.0.0.1")] + tls.options[2:]
         assert "its certificate is not trusted" in site.run("list", status=1)
+    at_once.each(speak_tls_and_spool, dict.fromkeys((found[0], found[-1])))
 
 
 def test_wrong_credentials_and_certificates_are_one_line_and_keep_the_file(sites, tars, tmp_path):
     site, tls = sites(PASSWORD), sites(TLS)
     (tmp_path / "wrong").write_text("user:guess")
-    for options, words in (
-            (site.options[:-1] + [tmp_path / "wrong"], "status 401: give the right --credentials"),
-            (tls.options[:4], "its certificate is not trusted"),
-            (["--registry", tls.url.replace("localhost", "127.0.0.1")] + tls.options[2:],
-             "its certificate is not trusted"),
-            (["--registry", tls.url.replace("https", "http")], "status 400")):
-        command = site.command + ["push", "app"] + options
+
+    def fail(options_and_words):
+        options, words = options_and_words
         with open(tars["crane"], "rb") as archive:
-            done = subprocess.run(command, stdin=archive, stderr=subprocess.PIPE, timeout=60)
+            done = subprocess.run(site.command + ["push", "app"] + options, stdin=archive, stderr=subprocess.PIPE,
+                                  timeout=60)
         output = done.stderr.decode()
         assert (done.returncode, output.count("\n")) == (1, 1) and words in output and "guess" not in output
+    at_once.each(fail, (
+        (site.options[:-1] + [tmp_path / "wrong"], "status 401: give the right --credentials"),
+        (tls.options[:4], "its certificate is not trusted"),
+        (["--registry", tls.url.replace("localhost", "127.0.0.1")] + tls.options[2:],
+         "its certificate is not trusted"),
+        (["--registry", tls.url.replace("https", "http")], "status 400")))
     spool = tmp_path / "spool"
     spool.mkdir()
     os.link(tars["crane"], spool / "app.tar")
@@ -211,18 +218,25 @@ def test_a_push_survives_the_death_of_the_registry_in_little_memory(large, sandb
 
 
 def test_a_spooler_killed_at_any_moment_loses_nothing_and_half_pushes_nothing(sites, tars, tmp_path):
-    site, moments = sites(PLAIN), random.Random(2)
-    names = []
-    for number in range(KILLS):
-        names.append("killed/%d" % number)
-        os.link(tars[FORMS[number % len(FORMS)]], tmp_path / ("killed\\%d:1.tar" % number))
-        with site.spooling(tmp_path) as process:
-            time.sleep(moments.uniform(.1, .6))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        waiting = os.listdir(tmp_path)
-        for name in names:
-            assert site.is_whole(name, "1") or name.replace("/", "\\") + ":1.tar" in waiting
-    with site.spooling(tmp_path):
-        wait_for(lambda: not os.listdir(tmp_path))
-    assert all(site.is_whole(name, "1") for name in names)
+    site = sites(PLAIN)
+
+    def kill_again_and_again(which):
+        moments, spool = random.Random(which), tmp_path / which
+        spool.mkdir()
+        names, files = [], {}  # files: that of each name whose image is not known to be whole yet
+        for number in range(KILLS):
+            name = "%s/%d" % (which, number)
+            names.append(name)
+            files[name] = name.replace("/", "\\") + ":1.tar"
+            os.link(tars[FORMS[number % len(FORMS)]], spool / files[name])
+            with site.spooling(spool) as process:
+                time.sleep(moments.uniform(.1, .6))
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            waiting = os.listdir(spool)
+            files = {name: file for name, file in files.items() if not site.is_whole(name, "1")}
+            assert set(files.values()) <= set(waiting)
+        with site.spooling(spool):
+            wait_for(lambda: not os.listdir(spool))
+        assert all(site.is_whole(name, "1") for name in names)
+    at_once.each(kill_again_and_again, ("first", "second"))

@@ -16,7 +16,7 @@ import pytest
 
 from builder.zipapp import pyz
 
-from tests.support import samples
+from tests.support import at_once, samples
 from tests.support.fake_registry import ROOT, SPOOLER, running
 from tests.support.interpreters import interpreters
 
@@ -73,17 +73,22 @@ def test_it_imports_the_standard_library_the_reading_modules_and_itself():
     assert {name.partition(".")[0] for name in used} - own - {"builder"} == MAY_IMPORT
 
 
-def test_every_python_pushes_lists_pulls_and_deletes(packed, fake, tmp_path):
-    for version, python in interpreters():
-        status, out, err = run(packed, fake, "push", "app:1.2", stdin=ARCHIVE, python=python,
-                               SEEDPOD_SPOOLER_SPOOL=str(tmp_path))
-        assert (status, err) == (0, "") and out.startswith(b"pushed app:1.2 sha256:"), version
-        assert run(packed, fake, "list", python=python) == (0, b"app:1.2\n", ""), version
-        status, out, err = run(packed, fake, "pull", "app:1.2", python=python)
-        assert (status, err) == (0, "") and out.endswith(bytes(1024)), version
-        status, out, err = run(packed, fake, "delete", "app:1.2", python=python)
-        assert (status, err) == (0, "") and out.startswith(b"deleted app:1.2 "), version
-        assert not fake.manifests and os.listdir(str(tmp_path)) == []
+def test_every_python_pushes_lists_pulls_and_deletes(packed, tmp_path):
+    def push_list_pull_and_delete(version_and_python):
+        version, python = version_and_python
+        spool = tmp_path / ("%d.%d" % version)
+        spool.mkdir()
+        with running() as fake:
+            status, out, err = run(packed, fake, "push", "app:1.2", stdin=ARCHIVE, python=python,
+                                   SEEDPOD_SPOOLER_SPOOL=str(spool))
+            assert (status, err) == (0, "") and out.startswith(b"pushed app:1.2 sha256:"), version
+            assert run(packed, fake, "list", python=python) == (0, b"app:1.2\n", ""), version
+            status, out, err = run(packed, fake, "pull", "app:1.2", python=python)
+            assert (status, err) == (0, "") and out.endswith(bytes(1024)), version
+            status, out, err = run(packed, fake, "delete", "app:1.2", python=python)
+            assert (status, err) == (0, "") and out.startswith(b"deleted app:1.2 "), version
+        assert not fake.manifests and os.listdir(str(spool)) == []
+    at_once.each(push_list_pull_and_delete, interpreters())
 
 
 def test_it_runs_from_source(fake):
