@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.support import at_once
 from tests.support.interpreters import interpreters
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -149,22 +150,25 @@ def test_only_the_edges_print_exit_and_read_arguments(name):
     assert not attributes & {"sys.argv", "sys.exit", "sys.stdout", "sys.stderr", "os._exit"}
 
 
+def every_python_runs(*arguments):
+    def run(found):
+        done = subprocess.run([found[1], "-I", "-S", *arguments], stderr=subprocess.PIPE)
+        assert done.returncode == 0, "Python %s: %s" % (found[0], done.stderr.decode())
+    at_once.each(run, interpreters(OLDEST))
+
+
 def test_modules_for_the_cluster_compile_on_every_python_from_the_oldest_on():
     files = [str(path) for path in FILES.values() if folder_of(path) in IN_THE_CLUSTER]
     code = ("import sys\nfor path in sys.argv[1:]:\n"
             "    with open(path, encoding='utf-8') as file: compile(file.read(), path, 'exec')")
-    for version, python in interpreters(OLDEST):
-        done = subprocess.run([python, "-I", "-S", "-W", "error", "-c", code] + files, stderr=subprocess.PIPE)
-        assert done.returncode == 0, "Python %s: %s" % (version, done.stderr.decode())
+    every_python_runs("-W", "error", "-c", code, *files)
 
 
 def test_the_reading_modules_import_on_every_python_from_the_oldest_on():
     """Their library too is that of the oldest."""
     names = [name[:-len(".py")].replace("/", ".") for name, path in FILES.items() if folder_of(path) == "builder/reading"]
     code = "import sys; sys.path[:0] = [%r]; import %s" % (str(ROOT), ", ".join(names))
-    for version, python in interpreters(OLDEST):
-        done = subprocess.run([python, "-I", "-S", "-B", "-c", code], stderr=subprocess.PIPE)
-        assert done.returncode == 0, "Python %s: %s" % (version, done.stderr.decode())
+    every_python_runs("-B", "-c", code)
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

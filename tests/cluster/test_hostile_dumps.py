@@ -1,10 +1,11 @@
 """A hostile text in every field of a dump, one after the other: what the command line prints, and writes as YAML, has
 no control character but newline, and no line that Seedpod did not write."""
+import functools
 import json
 
 import pytest
 
-from builder import cli
+from builder import arguments, cli
 from builder.zipapp import pyz
 from tests.support import builds, dumps
 
@@ -53,6 +54,12 @@ def check(text):
     strange = {character for character in text if not character.isprintable() and character != "\n"}
     assert not strange, strange
     assert [line for line in text.split("\n") if line.lstrip("# ").startswith(LINE)] == []
+
+
+@pytest.fixture(autouse=True)
+def one_parser(monkeypatch):
+    """Of thousands of command lines in one process: making it takes longer than what it is for."""
+    monkeypatch.setattr(arguments, "parser", functools.lru_cache(maxsize=None)(arguments.parser))
 
 
 @pytest.mark.parametrize("objects, options", CASES, ids=range(len(CASES)))

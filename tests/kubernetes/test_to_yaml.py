@@ -62,18 +62,14 @@ def test_every_string_comes_back_as_a_key(needs):
 
 def test_numbers_and_truth_values_stay_what_they_are(needs):
     values = [0, -1, 31999, 1 << 50, True, False]
-    assert parsed(needs, to_yaml(values)) == [values]
-    assert [type(value) for value in parsed(needs, to_yaml(values))[0]] == [int] * 4 + [bool] * 2
+    (found,) = parsed(needs, to_yaml(values))
+    assert found == values
+    assert [type(value) for value in found] == [int] * 4 + [bool] * 2
 
 
-def test_empty_values_keep_their_kind(needs):
-    for value in EMPTY:
-        assert parsed(needs, to_yaml(value)) == [value]
-
-
-def test_nested_values_keep_their_structure(needs):
-    for value in NESTED:
-        assert parsed(needs, to_yaml(value)) == [value]
+@pytest.mark.parametrize("values", [EMPTY, NESTED], ids=["empty", "nested"])
+def test_empty_and_nested_values_keep_their_kind_and_structure(needs, values):
+    assert parsed(needs, "".join("---\n" + to_yaml(value) for value in values)) == values
 
 
 def test_a_comment_changes_nothing(needs):

@@ -5,6 +5,7 @@ take an error on one side for nothing where the other side decides, as in https:
 """
 import ast
 import copy
+import functools
 import re
 
 TOKEN = re.compile(r"""\s*(?:(?P<string>"(?:[^"\\]|\\.)*")|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|"""
@@ -130,7 +131,8 @@ class Parser:
     def primary(self):
         kind, text = self.next()
         if kind == "string":
-            return lambda scope: ast.literal_eval(text)
+            string = ast.literal_eval(text)
+            return lambda scope: string
         if kind == "name" and text == "has":
             self.expect("(")
             path = self.member(self.primary())
@@ -169,9 +171,10 @@ class Parser:
         def run(scope):
             found = {}
             for name, value in pairs:
-                if name(scope) in found:
-                    raise CelError("key twice: %s" % name(scope))
-                found[name(scope)] = value(scope)
+                key = name(scope)
+                if key in found:
+                    raise CelError("key twice: %s" % key)
+                found[key] = value(scope)
             return found
         return run
 
@@ -218,9 +221,15 @@ def boolean(value):
     return value
 
 
+@functools.lru_cache(maxsize=None)
+def compiled(text):
+    """An expression -> a function of the variables."""
+    return Parser(text).whole()
+
+
 def evaluate(text, **scope):
     """The value of an expression; raises CelError."""
-    return Parser(text).whole()(scope)
+    return compiled(text)(scope)
 
 
 def admit(spec, pod, old=None, operation="CREATE", resource="pods"):

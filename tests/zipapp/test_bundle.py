@@ -9,6 +9,7 @@ from builder.zipapp.bundle import bundle
 from builder.zipapp.minify import minify
 from builder.zipapp.syntax import UnfitSource, WrongResult
 
+from tests.support import at_once
 from tests.support.interpreters import interpreters
 
 MAIN = "__main__.py"
@@ -219,11 +220,14 @@ def test_the_bundle_does_what_its_modules_do_on_every_python(tmp_path):
         (tmp_path / "modules" / path).write_text(source, encoding="utf-8")
     (tmp_path / "bundle.py").write_text(ast.unparse(bundle(PROGRAM)), encoding="utf-8")
     (tmp_path / "minified.py").write_text("".join(minify(bundle(PROGRAM)).values()), encoding="utf-8")
-    for version, python in interpreters():
-        wanted, *found = [subprocess.check_output([python, "-B", str(tmp_path / name)])
-                          for name in ("modules", "bundle.py", "minified.py")]
+
+    def run(found):
+        version, python = found
+        wanted, *others = [subprocess.check_output([python, "-I", "-B", str(tmp_path / name)])
+                           for name in ("modules", "bundle.py", "minified.py")]
         assert b"area\nsquare\n" in wanted
-        assert found == [wanted, wanted], version
+        assert others == [wanted, wanted], version
+    at_once.each(run, interpreters())
 
 
 def test_every_statement_knows_its_module():
