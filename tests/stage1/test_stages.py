@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from tests.support import at_once
 from tests.support import injector
 from tests.support import samples
 from tests.support import sent as seeds
@@ -69,12 +70,15 @@ def test_every_byte_comes_back_through_the_pyz_and_sigterm_ends_it_within_half_a
 
 
 @pytest.mark.parametrize("code", [None, injector.STAGE1], ids=["packed", "source"])
-@PYTHONS
-def test_the_stages_run_one_after_the_other_as_in_the_pod(sent, tmp_path, python, code):
-    status, out, err = injector.run("unpack", *sent.arguments, "--seed", tmp_path / "seed", python=python, code=code)
-    assert (status, err) == (0, "") and out.startswith("unpacked ")
-    with injector.serving(tmp_path / "seed", python=python, code=code) as server:
-        pull(server, "sample", "1")
+def test_the_stages_run_one_after_the_other_as_in_the_pod_on_every_python(sent, tmp_path, code):
+    def check(found):
+        version, python = found
+        seed = tmp_path / ("seed-%d.%d" % version)
+        status, out, err = injector.run("unpack", *sent.arguments, "--seed", seed, python=python, code=code)
+        assert (status, err) == (0, "") and out.startswith("unpacked "), version
+        with injector.serving(seed, python=python, code=code) as server:
+            pull(server, "sample", "1")
+    at_once.each(check, interpreters())
 
 
 @contextlib.contextmanager
