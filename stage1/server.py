@@ -118,7 +118,9 @@ def write_log() -> None:
     answers that are logged."""
     try:
         while unwritten and sys.stdout and select.select([], [1], [], 0)[1]:
-            del unwritten[:os.write(1, unwritten[:PIPE_BYTES])]
+            piece = unwritten[:PIPE_BYTES]
+            del unwritten[:len(piece)]  # first: a SIGTERM after the write comes here again
+            os.write(1, piece)
     except OSError:
         pass
 

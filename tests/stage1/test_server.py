@@ -756,6 +756,18 @@ def test_of_a_log_that_nobody_reads_so_much_is_kept_and_no_line_is_cut(seed):
     assert all(LINE.fullmatch(line) or re.match("serving |listening ", line) for line in kept.decode().splitlines(True))
 
 
+def test_a_sigterm_while_the_log_is_written_repeats_no_line(seed):
+    code = ("import os, signal\nwrite = os.write\ndef write_and_end(file, data):\n count = write(file, data)\n"
+            " if b'GET' in data:\n  os.kill(os.getpid(), signal.SIGTERM)\n return count\nos.write = write_and_end")
+    running = injector.Server(injector.patched(code, "serve", "--seed", seed, "--listen", "127.0.0.1:0"))
+    try:
+        assert running.wait().get("/v2/").status == 200
+        assert running.process.wait(SOON) == 143
+    finally:
+        assert running.stop(signal.SIGKILL) == 143
+    assert "".join(running.log).count("GET /v2/") == 1
+
+
 def logged(seed, *requests, **more):
     """Lines about these raw requests, in order."""
     with injector.serving(seed, **more) as server:
