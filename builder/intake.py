@@ -93,14 +93,14 @@ def opened(order: Order, path: str, progress: Count) -> Archive:
 
 def provenance_of(path: str, archive: Archive) -> bytes:
     """The file beside a chart that says who packaged it; b"" if there is none, or the archive is not a chart."""
-    if path == STDIN or not os.path.isfile(path + PROVENANCE_SUFFIX) or not is_chart(archive):
+    beside = path + PROVENANCE_SUFFIX
+    if path == STDIN or not os.path.isfile(beside) or not is_chart(archive):
         return b""
-    path += PROVENANCE_SUFFIX
-    with open(path, "rb") as file:
+    with open(beside, "rb") as file:
         data = file.read(MAX_PROVENANCE_BYTES + 1)
     if len(data) > MAX_PROVENANCE_BYTES:
         raise BuildError("%s: has more than %d bytes: is it the provenance of the chart beside it?"
-                         % (path, MAX_PROVENANCE_BYTES))
+                         % (beside, MAX_PROVENANCE_BYTES))
     return data
 
 

@@ -9,7 +9,7 @@ Rules for editors:
 - A thread may block in a read or a send of its own connection alone, after `allow` has set how long: the main thread
   sweeps the connections and shuts down what is over its time, which ends the thread.
 - The main thread accepts, sweeps, makes room and writes the log. It never waits for a client.
-- Nothing is written to stdout but by `log`.
+- Nothing is written to stdout but what `log` takes, by `write_log`.
 """
 import io
 import json

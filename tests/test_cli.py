@@ -15,7 +15,7 @@ from builder import cli
 from builder.zipapp.pyz import BUDGET_BYTES
 from tests.support import at_once, builds, dumps
 from tests.support.forked import BUILD, run
-from tests.support.interpreters import interpreters
+from tests.support.interpreters import environment, interpreters
 
 NOBODY = 65534
 PYTHONS = [pytest.param(path, id="%d.%d" % version) for version, path in interpreters((3, 9))]
@@ -364,12 +364,9 @@ def test_the_injector_alone_is_written(tmp_path):
 @pytest.fixture(scope="module")
 def pyz_by(request, tmp_path_factory):
     """A Python -> the path of the injector that it packed."""
-    environment = dict(os.environ)
-    del environment["PYTHONPYCACHEPREFIX"]  # which has only the library of the Python that runs this
-
     def pack(python):
         path = tmp_path_factory.mktemp("packed") / "injector.pyz"
-        assert run_anew("--pyz", path, python=python, env=environment) == (0, "", "")
+        assert run_anew("--pyz", path, python=python, env=environment()) == (0, "", "")
         return path
 
     return at_once.outcomes(request, "python", pack)

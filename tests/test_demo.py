@@ -8,7 +8,7 @@ import pytest
 
 from builder import demo
 from tests.support import at_once
-from tests.support.interpreters import interpreters
+from tests.support.interpreters import environment, interpreters
 
 BUILD = pathlib.Path(__file__).resolve().parent.parent / "build.py"
 CPU_SECONDS = 10  # at most, of builder and injector, on the slowest of machines
@@ -26,9 +26,6 @@ class Demo(NamedTuple):
 @pytest.fixture(scope="module")
 def demo_by(request, tmp_path_factory):
     """A Python -> the Demo of a copy of the project. Nothing but the program itself keeps compiled modules away."""
-    environment = {name: value for name, value in os.environ.items()
-                   if name not in ("PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")}
-
     def run(python):
         folder = tmp_path_factory.mktemp("demo")
         copy, temporary = folder / "copy", folder / "temporary"
@@ -36,10 +33,12 @@ def demo_by(request, tmp_path_factory):
             shutil.copytree(BUILD.parent / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(BUILD, copy)
         temporary.mkdir()
+        free = dict(environment(), TMPDIR=str(temporary))
+        free.pop("PYTHONDONTWRITEBYTECODE", None)
         before = set(copy.glob("**/*"))
         with open(folder / "out", "w+") as out, open(folder / "err", "w+") as err:
             process = subprocess.Popen([python, str(copy / "build.py"), "--demo"], stdout=out, stderr=err,
-                                       cwd=temporary, env=dict(environment, TMPDIR=str(temporary)))
+                                       cwd=temporary, env=free)
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             out.seek(0)

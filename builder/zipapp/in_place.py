@@ -21,11 +21,10 @@ def put_in_place(tree: ast.Module, often: bool = False) -> None:
     assignments = {node.targets[0]: node for node in tree.body
                    if isinstance(node, ast.Assign) and len(node.targets) == 1}
     candidates = {}  # assignment -> where its name is read
-    has_re = True
+    has_re = all(isinstance(place.node, ast.alias) and place.node.name == "re"
+                 for place, name, _ in bindings.found if name == "re" and not is_read(place))
     for (scope, name), places in bindings.groups().items():
         made = [place.node for place, _ in places if not is_read(place)]
-        if name == "re":
-            has_re &= all(isinstance(node, ast.alias) and node.name == "re" for node in made)
         if scope is bindings.scope and name not in scope.fixed and len(made) == 1 and made[0] in assignments:
             if often or len(places) == 2:
                 candidates[assignments[made[0]]] = [place.node for place, _ in places if is_read(place)]

@@ -107,11 +107,11 @@ def copied(tree: Node) -> Node:
 
 def difference(one: Any, other: Any, position: Position = ("", 0)) -> Optional[Position]:
     """Where in `one` two trees begin to differ; None if they are equal."""
+    if isinstance(one, ast.AST) and hasattr(one, "path") and hasattr(one, "lineno"):
+        position = position_of(one)
     if type(one) is not type(other):
         return position
     if isinstance(one, ast.AST):
-        if hasattr(one, "path") and hasattr(one, "lineno"):
-            position = position_of(one)
         one, other = ([getattr(node, field, None) for field in node._fields] for node in (one, other))
     if not isinstance(one, list):
         return None if repr(one) == repr(other) else position  # repr: 0.0 is not -0.0

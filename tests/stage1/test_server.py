@@ -317,7 +317,7 @@ def test_the_largest_head_is_taken(server):
 IMPORT = "import sys; sys.path.insert(0, %r); import server; del sys.path[0]\n" % str(injector.STAGE1)
 HASTY = IMPORT + ("server.HEAD_SECONDS, server.IDLE_SECONDS = .4, .5\n"
                   "server.SLICE_SECONDS, server.LINGER_SECONDS = .6, .7")
-SOON = 10  # seconds: a deadline, a sweep that comes twice a second, and a busy machine
+SOON = 10  # seconds: a deadline, a sweep that comes ten times a second, and a busy machine
 
 
 @contextlib.contextmanager

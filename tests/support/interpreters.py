@@ -1,5 +1,6 @@
 """Which Pythons there are to test with."""
 import functools
+import os
 import pathlib
 import subprocess
 import sys
@@ -12,6 +13,11 @@ PRINT_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 def interpreters(oldest=(3, 6)):
     """(version, path) of one Python for each version, from `oldest` on, sorted; at the least the one that runs this."""
     return [(version, path) for version, path in _all() if version >= oldest]
+
+
+def environment():
+    """For programs of another Python than this one: the compiled library that conftest.py prepares is of this one."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPYCACHEPREFIX"}
 
 
 @functools.lru_cache(maxsize=None)

@@ -12,7 +12,7 @@ from builder.zipapp import names, printer
 from builder.zipapp.bundle import bundle
 from builder.zipapp.minify import minify
 from builder.zipapp.needless import drop_needless
-from builder.zipapp.syntax import UnfitSource, WrongResult, parse
+from builder.zipapp.syntax import UnfitSource, WrongResult, difference, parse
 
 from tests.support import at_once
 from tests.support.interpreters import interpreters
@@ -410,6 +410,12 @@ def collect_tables(table, tables):
         tables.setdefault((table.get_name(), table.get_lineno()), []).append(table)
     for child in table.get_children():
         collect_tables(child, tables)
+
+
+def test_where_two_programs_begin_to_differ_is_the_innermost_place_that_has_a_line():
+    one, other = (parse("a = 1\nb = (a,\n     %s)\n" % text, "some.py") for text in ("2", "a"))
+    assert difference(one, other) == ("some.py", 3)
+    assert difference(one, one) is None
 
 
 def test_a_minified_program_prints_the_same_on_every_python(tmp_path):

@@ -12,7 +12,7 @@ from builder.zipapp import pyz
 from builder.zipapp.syntax import UnfitSource
 
 from tests.support import at_once
-from tests.support.interpreters import interpreters
+from tests.support.interpreters import environment, interpreters
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILDER_OLDEST = (3, 9)
@@ -130,9 +130,7 @@ def test_stage1_packed_by_any_python_prints_its_help_on_every_python(tmp_path):
 
 def test_the_oldest_and_the_newest_python_minify_the_programs_to_the_same_text():
     able = [python for _, python in interpreters(BUILDER_OLDEST)]
-    environment = dict(os.environ)
-    del environment["PYTHONPYCACHEPREFIX"]  # which has only the library of the Python that runs this
-    running = [subprocess.Popen([python, "-c", PRINT_MINIFIED], stdout=subprocess.PIPE, cwd=str(ROOT), env=environment)
+    running = [subprocess.Popen([python, "-c", PRINT_MINIFIED], stdout=subprocess.PIPE, cwd=str(ROOT), env=environment())
                for python in {able[0], able[-1]}]
     printed = [program.communicate()[0] for program in running]
     assert {program.returncode for program in running} == {0}
