@@ -40,7 +40,7 @@ def of_registry(registry: Optional[Registry], plan: Plan, runner: Runner, addres
 def of_names(registry: Optional[Registry], plan: Plan, runner: Runner, images: Sequence[Image]) -> Files:
     """What keeps the names of images, if that is wanted: they lead to the registry that stays, where there is one."""
     if plan.site.names != SERVED and images:
-        whose = persistent_registry.names_owner(plan.site) if registry else names.owner(plan.site, plan.instance)
+        whose = persistent_registry.names_owner(plan.site) if registry else names.owner(plan.site, plan.seed)
         references = [reference for image in images for reference in image.references]
         digests = {reference: image.root.digest for image in images if not image.rebuilt
                    for reference in image.references}

@@ -8,6 +8,7 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from builder.kubernetes.site import Site
 from builder.output import reader
+from builder.payload.chunks import CHUNK_BYTES, LARGEST_CHUNK_BYTES
 from builder.payload.contents import Contents, Segment
 from builder.reading.errors import BuildError
 from builder.reading.images import by_digest, read_images
@@ -37,6 +38,17 @@ def open_base(folders: Sequence[str], site: Site, stack: contextlib.ExitStack) -
         raise BuildError("--onto %s: is for namespace %s, out of which no Pod mounts its chunks: use --namespace %s"
                          % (seed.folder, seed.namespace, seed.namespace))
     return Base(seed, read_images(stack.enter_context(reader.open_archive(seed, layers=False))))
+
+
+def chunk_bytes(base: Base) -> int:
+    """Return the size of its chunks, which an update keeps: that of a first chunk, if there is one of several, else the
+    usual size that fits."""
+    segments = base.seed.contents.segments
+    for segment in segments:
+        if len(segment.chunks) > 1 and base.seed.file_of(segment.chunks[0]):
+            return len(reader.chunk_of(base.seed, segment.chunks[0]))
+    small = all(segment.size <= len(segment.chunks) * CHUNK_BYTES for segment in segments)
+    return CHUNK_BYTES if small else LARGEST_CHUNK_BYTES
 
 
 def merged(old: Sequence[Image], new: Sequence[Image]) -> Tuple[List[Image], List[Replaced]]:

@@ -11,7 +11,7 @@ from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence
 from builder import extras, images_of, onto
 from builder.cluster import preflight
 from builder.cluster.choice import Decision, decide
-from builder.commands import STDOUT, commands, steps
+from builder.commands import STDOUT, Section, commands, steps
 from builder.intake import read
 from builder.kubernetes import file_names, names, persistent_registry, sizes, workloads
 from builder.kubernetes.exposure import pull_name
@@ -46,15 +46,16 @@ class Result(NamedTuple):
     decision: Decision
     plan: workloads.Plan
     pyz_bytes: int
-    annotation_bytes: int  # what plain `kubectl apply` adds to the largest object
+    annotation_bytes: int  # of the largest object, after plain `kubectl apply`
+    stored: sizes.StoredBytes  # by etcd, of the whole seed
     notes: Sequence[str]
     other_bytes: int  # of the payload with --squeeze, or without it if that was asked for, estimated; 0: no difference
     update: Optional[Update] = None
 
     @property
-    def server_side(self) -> bool:
-        """Whether some object is too large for plain `kubectl apply`."""
-        return self.annotation_bytes > chunks.ANNOTATION_LIMIT_BYTES
+    def plain_apply(self) -> bool:
+        """Whether plain `kubectl apply` takes every object."""
+        return self.annotation_bytes <= chunks.ANNOTATION_LIMIT_BYTES
 
 
 def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
@@ -98,19 +99,22 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         known = {digest for segment in kept for digest, _ in segment.blobs}
         packed = pack(layer_segments(images, known) + [last_segment(images)], folder.scratch, order.compression,
                       progress)
+        base_chunk_size = onto.chunk_bytes(base) if base else 0
         chunk_size = order.chunk_size
         if not chunk_size:
-            chunk_size, advice = sizes.chunk_bytes_for(site, outlined, base is not None)
-            notes += advice
+            chunk_size = base_chunk_size or sizes.chunk_bytes_for(
+                site, lambda size: sum(chunks.count_of(one.size, size) for one in packed))
         sizes.check_objects(outlined(chunk_size))
         written = ChunkWriter(folder, site, progress, sum(one.size for one in packed),
                               set(base.seed.contents.chunks) if base else set())
         new = cut(packed[:-1], chunk_size, written.write_new) + cut(packed[-1:], chunk_size, written.write)
         contents = contents_of(new)
         plan = _planned(decision, contents, code)
+        chunk_sizes = [size for one in contents.segments for size in chunks.sizes_of(
+            one.size, base_chunk_size if one in kept else chunk_size)]
         result = Result(images, served, contents, chunk_size, decision, plan, len(code),
-                        sizes.largest_annotation_bytes(plan, min(chunk_size, max(one.size for one in new))),
-                        notes, other_bytes)
+                        sizes.largest_annotation_bytes(plan, max(chunk_sizes)),
+                        sizes.stored_bytes(plan, chunk_sizes), notes, other_bytes)
         there = base and base.seed.injector == plan.injector
         folder.write(writer.documents(plan, decision.profile, b"" if there else code))
         folder.write(extras.of_registry(registry, plan, runner, served))
@@ -121,7 +125,8 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
             needed = file_names.shared(plan.injector, contents.chunks)
             elsewhere = [name for name, file in needed.items() if file not in folder.sums]
             more = persistent_registry.commands(plan, runner) if registry else {}
-            text = steps(commands(plan, "THIS_FOLDER", result.server_side, bool(base)), site.tries, list(more.items()),
+            text = steps(commands(plan, "THIS_FOLDER", bool(base)), site.tries,
+                         [Section(purpose, [command]) for purpose, command in more.items()],
                          "" if base or not site.emits_namespace else site.namespace)
             folder.write(writer.companions(code, needed, elsewhere, text, site, served))
             folder.keep(order.key)

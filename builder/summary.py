@@ -3,12 +3,12 @@ import collections
 from typing import Any, Dict, List, Sequence
 
 from builder.cluster.choice import Decision
-from builder.commands import STDOUT, commands, steps
+from builder.commands import STDOUT, Section, brief, commands, deletions_of, steps
 from builder.kubernetes import persistent_registry
 from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED, pull_name
 from builder.kubernetes.workloads import workloads
 from builder.order import Order
-from builder.payload.chunks import ANNOTATION_LIMIT_BYTES
+from builder.payload.chunks import ANNOTATION_LIMIT_BYTES, CHUNK_BYTES
 from builder.payload.compression import NONE, WORTH
 from builder.payload.contents import Contents, bytes_of, digest_of
 from builder.payload.human import human
@@ -44,7 +44,9 @@ def facts(order: Order, result: Result) -> Facts:
                     "other_chunks_estimated": -(-result.other_bytes // result.chunk_size)},
         "injector": {"bytes": result.pyz_bytes, "budget_bytes": BUDGET_BYTES},
         "annotation": {"bytes": result.annotation_bytes, "limit_bytes": ANNOTATION_LIMIT_BYTES},
-        "instance": result.plan.instance,
+        "plain_apply": result.plain_apply,
+        "etcd": {"server_side_bytes": result.stored.server_side, "plain_bytes": result.stored.plain},
+        "seed": result.plan.seed,
         "workloads": [{"kind": manifest["kind"], "name": manifest["metadata"]["name"]}
                       for manifest in workloads(result.plan)],
         "namespace": site.namespace,
@@ -53,7 +55,8 @@ def facts(order: Order, result: Result) -> Facts:
         "notes": list(result.notes),
         "update": dict(result.update._asdict(), replaced=[one._asdict() for one in result.update.replaced])
                   if result.update else {},
-        "commands": commands(result.plan, order.out, result.server_side, result.update is not None),
+        "deletions": sorted(deletions_of(result.plan, order.registry is not None)),
+        "commands": commands(result.plan, order.out, result.update is not None),
         "registry": persistent_registry.commands(result.plan, result.decision.runners[0]) if order.registry else {},
         **decided(result.decision),
     }
@@ -128,7 +131,8 @@ def summary(found: Facts) -> str:
               *updating(found["update"], chunks["count"], payload["bytes"]),
               "injector  %s" % human(injector["bytes"]),
               *squeezing(found["squeeze"], payload["bytes"]),
-              *limits(found["annotation"])]
+              *stored(found["etcd"]),
+              *limits(found["annotation"], chunks["bytes"])]
     lines += labelled("note", list(found["notes"]) + placed(found)) + reasons(found)
     end = ["dry run: nothing was written"] if found.get("dry_run") else next_steps(found)
     return "\n".join(lines + [""] + end).lstrip("\n")
@@ -147,12 +151,23 @@ def pull_line(image: Facts) -> str:
     return "oci://%s --version %s --plain-http" % (repository, tag.replace("_", "+"))
 
 
-def limits(annotation: Facts) -> List[str]:
-    """How much of what plain `kubectl apply` takes the largest object is, where that is nearly all or more."""
+def stored(etcd: Facts) -> List[str]:
+    """Return what etcd holds of the seed after either apply."""
+    return ["etcd      %s with kubectl apply --server-side, %s with plain kubectl apply"
+            % (human(etcd["server_side_bytes"]), human(etcd["plain_bytes"]))]
+
+
+def limits(annotation: Facts, chunk_bytes: int) -> List[str]:
+    """Return whether plain `kubectl apply` takes the seed, where it does not, or nearly does not."""
     if annotation["bytes"] < annotation["limit_bytes"] * NEAR:
         return []
-    return ["limit     the largest object takes %s of what plain kubectl apply accepts"
-            % percent(annotation["bytes"], annotation["limit_bytes"])]
+    taken = percent(annotation["bytes"], annotation["limit_bytes"])
+    if annotation["bytes"] <= annotation["limit_bytes"]:
+        return ["limit     the largest object takes %s of what plain kubectl apply accepts" % taken]
+    remedy = "--server-side is required"
+    if chunk_bytes > CHUNK_BYTES:
+        remedy = "build with --chunk-size %dKiB for it" % (CHUNK_BYTES >> 10)
+    return ["limit     plain kubectl apply does not take this seed (%s of its limit): %s" % (taken, remedy)]
 
 
 def placed(found: Facts) -> List[str]:
@@ -168,6 +183,8 @@ def placed(found: Facts) -> List[str]:
         notes.append("namespace %s admits any Pod (pod-security.kubernetes.io/enforce=%s), since every stricter "
                      "profile forbids paths, ports and the network of a node"
                      % (found["namespace"], found["pod_security"]))
+    if found["update"] and not EXPOSURES[found["expose"]].service:
+        notes.append("each node refuses pulls while its new Pod unpacks; kubelets try again")
     if EXPOSURES[found["expose"]].every_node:
         count, size = found["chunks"]["count"], found["payload"]["bytes"]
         nodes = len({name for runner in found["runners"] for name in runner["nodes"]})
@@ -179,7 +196,9 @@ def placed(found: Facts) -> List[str]:
 def next_steps(found: Facts) -> List[str]:
     """What to type next, and later."""
     lost = found["creates_namespace"] and found["out"] != STDOUT and not found["update"]
-    return steps(found["commands"], found["tries"], list(found["registry"].items()), found["namespace"] if lost else "")
+    more = [Section(purpose, [command]) for purpose, command in found["registry"].items()]
+    return steps(brief(found["commands"], found["deletions"], bool(more)), found["tries"], more,
+                 found["namespace"] if lost else "")
 
 
 def updating(update: Facts, chunk_count: int, payload_bytes: int) -> List[str]:

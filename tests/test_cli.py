@@ -43,7 +43,7 @@ def test_a_build_reports_what_it_made_and_what_to_type_next(tmp_path, archive):
     status, page, errors = run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
     assert (status, errors) == (0, "")
     assert "docker.io/library/sample:1\n" in page and "127.0.0.1:31999/library/sample:1" in page
-    assert "kubectl apply -f %s" % (tmp_path / "out") in page
+    assert "kubectl apply --server-side -f %s" % (tmp_path / "out") in page
 
 
 def test_out_is_seedpod_by_default(tmp_path, archive):
@@ -169,7 +169,7 @@ def test_a_folder_whose_name_cannot_be_shown_is_refused(tmp_path, archive, mode)
 def test_a_terminal_that_lacks_characters_gets_them_escaped(tmp_path, archive):
     status, page, errors = run_anew(archive, "--image", builds.IMAGE, "-o", "\u5199", cwd=tmp_path,
                                     env=dict(os.environ, PYTHONIOENCODING="ascii"))
-    assert (status, errors) == (0, "") and "kubectl apply -f '\\u5199'\n" in page
+    assert (status, errors) == (0, "") and "kubectl apply --server-side -f '\\u5199'\n" in page
 
 
 def test_an_output_that_is_full_is_one_line():
@@ -471,7 +471,7 @@ def test_every_node_and_image_is_explained_on_demand(tmp_path, archive):
     assert status == 0
     assert "\n  arm-1  does not fit: arm64 (the images are for amd64)\n" in page
     assert "\n  apache/airflow:3.1.3-python3.12  not chosen: is on no node that fits (arm-1, arm-2: arm64" in page
-    assert "\n     kubectl apply -f " in page
+    assert "\n     kubectl apply --server-side -f " in page
     facts = json.loads(run(archive, *arguments, "-o", tmp_path / "out", "--json")[1])
     assert facts["nodes"][1] == {"name": "arm-1", "verdict": "does not fit: arm64 (the images are for amd64)"}
     assert facts["candidates"][0]["verdict"] == "chosen: Pod awx/awx-web-6b8c9d5f4-m8k2s runs it"
@@ -512,7 +512,7 @@ def test_several_pods_are_emitted_to_try(tmp_path, archive):
     status, page, _ = run(archive, "--cluster", dump("k3s"), "--try", 3, "-o", tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").glob("40-*"))
     assert (status, names) == (0, ["40-pod-1.yaml", "40-pod-2.yaml", "40-pod-3.yaml"])
-    assert "see what became of each try, and why\n     kubectl -n seedpod get pods -l app.kubernetes.io/instance=" in page
+    assert "see each attempt's outcome\n     kubectl -n seedpod get pods -l seedpod/seed=" in page
     status, page, _ = run(archive, "--cluster", dump("gke-cos"), "--try", 3, "-o", tmp_path / "out")
     assert "why       --try 3: tries only 1: all other images on nodes that fit" in page
     assert (tmp_path / "out" / "40-pod.yaml").exists() and not (tmp_path / "out" / "40-pod-1.yaml").exists()

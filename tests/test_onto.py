@@ -6,10 +6,10 @@ import subprocess
 import pytest
 
 from builder import commands, onto, pipeline
-from builder.kubernetes.site import Site
+from builder.kubernetes.site import POLICY, Site
 from builder.order import Order
 from builder.output import reader
-from builder.payload.chunks import CHUNK_BYTES
+from builder.payload.chunks import CHUNK_BYTES, LARGEST_CHUNK_BYTES
 from builder.payload.compression import AUTO, NONE
 from builder.payload.contents import FILE
 from builder.reading.archive import open_archive
@@ -246,8 +246,8 @@ def printed(asked):
     return facts(asked, result)["commands"]
 
 
-def test_the_printed_steps_never_take_a_chunk_that_is_needed_nor_leave_a_gap(tmp_path):
-    cluster = Cluster(tmp_path)
+def test_the_printed_steps_run_in_a_real_shell_and_never_leave_a_gap(tmp_path):
+    kubectl = Cluster().install(tmp_path)
     images = [samples.with_layers([samples.tar_of([("layer", samples.noise(CHUNK_BYTES, number))]), LAYERS[0]])
               for number in range(3)]
     paths = [archive(tmp_path, "image-%d" % number, one, "docker.io/library/app:%d" % min(number, 1))
@@ -255,64 +255,93 @@ def test_the_printed_steps_never_take_a_chunk_that_is_needed_nor_leave_a_gap(tmp
 
     def walk(found, *keys):
         for key in keys:
-            before = cluster.serves() if cluster.objects else ""
-            assert cluster.run(found[key]) == "", key  # "check" prints what is missing
-            if key in ("check", "apply_rest", "wait") and before:
-                assert cluster.serves() == before
-            cluster.serves()
+            before = kubectl.cluster.serving("seedpod") if kubectl.cluster.objects else []
+            assert kubectl.run(found[key]) == "", key  # "check" prints what is missing
+            serving = kubectl.cluster.serving("seedpod")
+            assert len(serving) == 1 and (not before or serving == before or key not in ("check", "apply_rest", "wait"))
+        return serving
 
-    seed = printed(order(tmp_path, "seed", paths[0]))
-    walk(seed, "apply", "wait", "prune", "prune_chunks")
-    first = cluster.serves()
+    first = walk(printed(order(tmp_path, "seed", paths[0])), "apply", "wait", "prune", "prune_chunks")
     update = printed(order(tmp_path, "update", paths[1], bases=["seed"]))
     steps = ["check", "apply_rest", "wait", "turn", "prune", "prune_chunks"]
-    walk(update, *steps)
-    assert cluster.serves() != first and first not in cluster.objects
-    before = set(cluster.objects)
+    assert walk(update, *steps) != first and first[0] not in kubectl.cluster.objects
+    before = set(kubectl.cluster.objects)
     third = printed(order(tmp_path, "third", paths[2], bases=["update"]))  # moves the tag of the second
     walk(third, *steps)
-    gone = {name for name in before - set(cluster.objects) if name.startswith("configmap/") and len(name) > 70}
+    gone = {name for _, kind, name in before - set(kubectl.cluster.objects) if kind == "configmap" and len(name) > 70}
     assert len(gone) == 3  # two of the layer of the image that lost its name, and the manifests of before
     whole = printed(order(tmp_path, "whole", paths[0], paths[2]))
     walk(whole, "apply", "wait", "prune", "prune_chunks")
-    assert {name for name in cluster.objects if name.startswith("configmap/")} == {
-        line for line in (tmp_path / "whole" / "CHUNKS").read_text().split()} | {
-        name for name in cluster.objects if name.startswith("configmap/seedpod-contents-")}
-    cluster.run(third["undo"])
-    assert [name.partition("/")[0] for name in cluster.objects] == ["namespace"]
-    cluster.run(whole["apply"])
-    cluster.run(whole["undo"])
-    assert cluster.objects == {}
+    for key in ("remove", "remove_chunks"):
+        kubectl.run(third[key])
+    assert [kind for _, kind, _ in kubectl.cluster.objects] == ["namespace"]
+    kubectl.run(whole["apply"])
+    kubectl.run(whole["uninstall"])
+    assert kubectl.cluster.objects == {}
 
 
 def test_the_first_step_names_the_chunks_that_are_missing(release, tmp_path):
     asked = order(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
     result = pipeline.build(asked, None, lambda *step: None)
     found = facts(asked, result)["commands"]
-    cluster = Cluster(tmp_path)
-    lost = sorted(name for name in files(tmp_path / "seed") if name.startswith("10-chunk-"))[5]
-    cluster.run("kubectl apply -f %s" % (tmp_path / "seed"))
-    name = "configmap/seedpod-" + lost[len("10-chunk-"):-len(".yaml")]
-    cluster.run("kubectl delete " + name)
-    needed = name[len("configmap/seedpod-"):] in result.contents.chunks
-    assert cluster.run(found["check"]).split() == [name] * needed
+    kubectl = Cluster().install(tmp_path)
+    needed = set(result.contents.chunks)
+    lost = next(name for name in sorted(chunk_names(tmp_path / "seed")) if name in needed)
+    kubectl.run("kubectl apply --server-side -f %s" % (tmp_path / "seed"))
+    kubectl.run("kubectl -n seedpod delete configmap/seedpod-" + lost)
+    assert kubectl.run(found["check"]).split() == ["configmap/seedpod-" + lost]
 
 
-def test_undoing_an_update_is_by_label_and_says_why(release, tmp_path):
+def test_the_last_step_applies_what_leads_nodes_to_it_and_not_the_folder_again(release, tmp_path):
+    asked = order(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"], site=SITE._replace(names=POLICY))
+    found = facts(asked, pipeline.build(asked, None, lambda *step: None))["commands"]
+    cluster = Cluster()
+    for folder in ("seed", "again"):
+        cluster.run("kubectl apply --server-side -f %s" % (tmp_path / folder))
+    whole = set(cluster.objects)
+    cluster.objects.clear()
+    cluster.objects["", "namespace", "seedpod"] = None
+    cluster.run(found["turn"])
+    last = {key[1] for key in cluster.objects if key[1] != "namespace"}
+    assert last == {"service", "mutatingadmissionpolicy", "mutatingadmissionpolicybinding"}
+    cluster.run("kubectl apply --server-side -f %s" % (tmp_path / "seed"))
+    cluster.run(found["apply_rest"])
+    assert set(cluster.objects) == whole
+
+
+def test_an_update_without_a_service_is_applied_at_once_and_says_that_nodes_wait(release, tmp_path):
+    asked = order(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"],
+                  site=SITE._replace(expose="hostport"))
+    found = facts(asked, pipeline.build(asked, None, lambda *step: None))
+    assert {"check", "apply", "wait"} < set(found["commands"]) and not {"turn", "apply_rest"} & set(found["commands"])
+    assert "note      each node refuses pulls while its new Pod unpacks; kubelets try again\n" in summary(found)
+
+
+def test_an_update_is_uninstalled_by_label_and_says_why(release, tmp_path):
     asked = order(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
     page = summary(facts(asked, pipeline.build(asked, None, lambda *step: None)))
-    assert "undo, by label: kubectl delete -f would take chunks along that other seeds share\n" in page
+    assert "uninstall, by label: kubectl delete -f would delete chunks that other seeds share\n" in page
     assert "kubectl delete --ignore-not-found -f" not in page
     readme = (tmp_path / "again" / "README.txt").read_text()
-    assert "undo, by label" in readme and "check that the chunks of other folders" in readme
+    assert "uninstall, by label" in readme and "check that the chunks of other folders" in readme
 
 
-def test_of_the_base_only_the_last_segment_is_read(release, tmp_path, monkeypatch):
+@pytest.mark.parametrize("chunk_size", [CHUNK_BYTES, 512 << 10, LARGEST_CHUNK_BYTES])
+def test_an_update_keeps_the_chunk_size_of_its_base(tmp_path, chunk_size):
+    first, after = (archive(tmp_path, "app-%d" % number, samples.with_layers([samples.tar_of([
+        ("layer", samples.noise((4 << 20) + number, number))])]), "docker.io/library/app:%d" % number)
+        for number in (1, 2))
+    build(tmp_path, "seed", first, chunk_size=chunk_size)
+    assert build(tmp_path, "update", after, bases=["seed"]).chunk_size == chunk_size
+
+
+def test_of_the_base_only_the_last_segment_is_read_and_one_chunk_for_its_size(release, tmp_path, monkeypatch):
     opened = []
     chunk_of = reader.chunk_of
     monkeypatch.setattr(reader, "chunk_of", lambda seed, name: opened.append(name) or chunk_of(seed, name))
     build(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
-    assert opened == list(release[0].contents.segments[-1].chunks)
+    first, *_, last = release[0].contents.segments
+    assert opened == list(last.chunks) + [first.chunks[0]]
 
 
 def test_the_command_line_builds_and_verifies_updates(release, tmp_path):

@@ -66,12 +66,12 @@ def test_what_others_need_comes_before_them(tmp_path):
 
 
 def test_another_image_or_option_gives_other_names_and_the_same_one_the_same(tmp_path):
-    def instance(**options):
-        return build_of(tmp_path, ("", builds.archive(tmp_path)), **options).plan.instance
-    first = instance()
-    assert instance() == first
-    others = {instance(chunk_size=1024), instance(site=builds.Site("example.com/other:1")),
-              build_of(tmp_path, ("", builds.archive(tmp_path, "b"))).plan.instance}
+    def seed(**options):
+        return build_of(tmp_path, ("", builds.archive(tmp_path)), **options).plan.seed
+    first = seed()
+    assert seed() == first
+    others = {seed(chunk_size=1024), seed(site=builds.Site("example.com/other:1")),
+              build_of(tmp_path, ("", builds.archive(tmp_path, "b"))).plan.seed}
     assert len(others | {first}) == 4
 
 
@@ -96,27 +96,13 @@ def test_chunks_too_large_for_plain_apply_are_applied_by_the_server(tmp_path):
     archive = samples.write(tmp_path / "large.tar", samples.crane(samples.with_layers([
         samples.tar_of([("random", blob)])]), samples.NAME))
     result = build_of(tmp_path, ("", archive), chunk_size=512 << 10)
-    assert result.server_side
-    assert commands.apply_command("out", result.server_side) == "kubectl apply --server-side -f out"
-    assert not build_of(tmp_path, ("", archive)).server_side
+    assert not result.plain_apply
+    assert build_of(tmp_path, ("", archive)).plain_apply
 
 
-def chosen(order, count):
-    """The size of chunks for a payload of so many of the usual size, and notes."""
-    site = order.site._replace(expose="nodeport")
-
-    def plan_of(size):
-        packed = [Packed("", (blob_of(b"layer"),), count * chunks.CHUNK_BYTES, None)]
-        contents = Contents({"manifests": []}, tuple(outline(packed, size)))
-        return workloads.plan_of(site, [Runner(site.image)], to_text(contents), contents.chunks, b"", 1, contents.size)
-    return sizes.chunk_bytes_for(site, plan_of, is_update=False)
-
-
-def test_where_a_pod_could_not_name_all_chunks_for_plain_apply_they_are_as_large_as_can_be(tmp_path):
-    order = builds.order(tmp_path)
-    assert chosen(order, 2600) == (chunks.CHUNK_BYTES, [])
-    size, (note,) = chosen(order, 2700)
-    assert size == 1023 << 10 and "kubectl apply --server-side" in note
+@pytest.mark.parametrize("count, size", [(256, chunks.CHUNK_BYTES), (257, chunks.LARGEST_CHUNK_BYTES)])
+def test_more_chunks_than_a_kubelet_fetches_quickly_are_as_large_as_can_be(count, size):
+    assert sizes.chunk_bytes_for(builds.Site(builds.IMAGE), lambda size: -(-count * chunks.CHUNK_BYTES // size)) == size
 
 
 def test_contents_and_pod_of_2500_chunks_stay_under_the_limit_of_plain_apply(tmp_path):
@@ -137,7 +123,7 @@ def test_labels_and_annotations_that_leave_no_room_for_a_chunk_are_refused_with_
             builds.build(tmp_path, site=site)
         assert not (tmp_path / "out").exists()
     result, _ = builds.build(tmp_path, site=site, chunk_size=128 << 10 if refused else 0)
-    assert not result.server_side
+    assert result.plain_apply
 
 
 def test_an_image_takes_the_name_that_the_user_gives(tmp_path):

@@ -12,7 +12,9 @@ import sys
 
 import pytest
 
-from builder import arguments
+from builder import arguments, commands
+from builder.kubernetes import workloads
+from builder.kubernetes.runner import Runner
 from builder.output import reader
 from builder.zipapp import pyz
 from builder.zipapp.syntax import OLDEST
@@ -190,6 +192,17 @@ def test_every_option_is_shown_by_example():
     words = {word.partition("=")[0] for text in TEXTS.values() for block in blocks(text) for word in block.split()}
     options = {name for name in arguments.option_names(arguments.parser()) if name.startswith("--")}
     assert options - {"--help", "--version", "--out"} - words == set()
+
+
+def test_the_readme_removes_a_seed_by_the_commands_that_are_printed():
+    assert "\n".join(["```sh", *commands.removals("seedpod").values(), "```"]) in README
+
+
+def test_the_readmes_show_the_steps_of_an_update_as_they_are_printed():
+    plan = workloads.plan_of(builds.Site(builds.IMAGE, expose="nodeport"), [Runner(builds.IMAGE)], "{}", [], b"", 0, 0)
+    printed = commands.commands(plan, "update", is_update=True)
+    for key in ("apply_rest", "turn"):
+        assert "\n%s\n" % printed[key] in TEXTS["builder/README.md"]
 
 
 def test_the_first_screen_holds_what_it_needs_and_both_commands():

@@ -6,7 +6,9 @@ import pytest
 
 from builder import summary
 from builder.commands import STDOUT
-from builder.kubernetes.site import Site
+from builder.kubernetes.persistent_registry import Wanted
+from builder.kubernetes.site import MIRROR, POLICY, Site
+from builder.payload.chunks import CHUNK_BYTES, LARGEST_CHUNK_BYTES
 from tests.support import builds, dumps, samples
 
 
@@ -22,7 +24,7 @@ def test_the_facts_can_be_read_by_programs(tmp_path):
     (image,) = found["images"]
     assert image["reference"] == samples.NAME and image["pull"] == "127.0.0.1:31999/library/sample:1"
     assert image["digest"] == result.images[0].root.digest and image["platforms"] == ["linux/amd64"]
-    assert found["workloads"] == [{"kind": "Pod", "name": "seedpod-" + found["instance"]}]
+    assert found["workloads"] == [{"kind": "Pod", "name": "seedpod-" + found["seed"]}]
     assert (found["errors"], found["warnings"], found["reasons"], found["expose"]) == ([], [], [], "nodeport")
     assert found["pod_security"] == "restricted" and found["tries"] == 1
 
@@ -32,35 +34,65 @@ def test_the_summary_shows_image_payload_chunks_limits_and_what_to_do_next(tmp_p
     page = summary.summary(found)
     for part in (samples.NAME, result.images[0].root.digest, "linux/amd64", "127.0.0.1:31999/library/sample:1",
                  found["payload"]["digest"], "chunks    2 of ", "injector  %s" % summary.human(result.pyz_bytes), *[
-                     found["commands"][name] for name in ("apply", "wait", "heal", "prune", "undo")]):
+                     found["commands"][name] for name in ("apply", "wait", "heal", "prune", "prune_chunks", "uninstall")]):
         assert part in page
     assert not page.startswith("\n") and "\n\n\n" not in page
 
 
 def test_each_command_is_of_this_build(tmp_path):
     found, _ = facts_of(tmp_path)
-    out, pod, instance = found["out"], found["workloads"][0]["name"], found["instance"]
+    out, pod, seed = found["out"], found["workloads"][0]["name"], found["seed"]
+    policies = "mutatingadmissionpolicybinding,mutatingadmissionpolicy"
+    older = "seedpod/seed,seedpod/seed!=" + seed
     assert found["commands"] == {
-        "apply": "kubectl apply -f " + out,
+        "apply": "kubectl apply --server-side -f " + out,
         "wait": "kubectl -n seedpod wait --for=condition=Ready pod/%s --timeout=300s" % pod,
-        "outcomes": "kubectl -n seedpod get pods -l app.kubernetes.io/instance=%s -o custom-columns=POD:.metadata.name,"
+        "outcomes": "kubectl -n seedpod get pods -l seedpod/seed=%s -o custom-columns=POD:.metadata.name,"
                     "NODE:.spec.nodeName,IMAGE:.spec.containers[0].image,PHASE:.status.phase,"
                     "READY:.status.containerStatuses[0].ready,"
                     "WAITS:.status.initContainerStatuses[0].state.waiting.reason,"
-                    "FAILED:.status.initContainerStatuses[0].state.terminated.message" % instance,
-        "prune": "kubectl -n seedpod delete daemonset,deployment,service,pod,configmap -l "
-                 "'app.kubernetes.io/managed-by=seedpod,app.kubernetes.io/instance!=%s,"
-                 "app.kubernetes.io/component!=chunk'" % instance,
-        "prune_chunks": "kubectl -n seedpod get configmap -l app.kubernetes.io/managed-by=seedpod,"
-                        "app.kubernetes.io/component=chunk -o name | grep -vxFf %s/CHUNKS | "
-                        "xargs -r kubectl -n seedpod delete" % out,
-        "undo": "kubectl delete --ignore-not-found -f " + out,
-        "heal": "kubectl -n seedpod delete pod %s --ignore-not-found --force && kubectl apply -f %s" % (pod, out)}
+                    "FAILED:.status.initContainerStatuses[0].state.terminated.message" % seed,
+        "prune": "kubectl -n seedpod delete service,pod,configmap -l '%s'" % older,
+        "prune_workloads": "kubectl -n seedpod delete daemonset,deployment -l '%s'" % older,
+        "prune_policies": "kubectl delete %s -l 'seedpod/namespace=seedpod,%s'" % (policies, older),
+        "prune_chunks": "kubectl -n seedpod get configmap -l 'seedpod/part in (chunk,program)' -o name | "
+                        "grep -vxFf %s/CHUNKS | xargs -r kubectl -n seedpod delete --ignore-not-found" % out,
+        "remove": "kubectl -n seedpod delete service,pod,configmap -l 'seedpod/seed'",
+        "remove_workloads": "kubectl -n seedpod delete daemonset,deployment -l 'seedpod/seed'",
+        "remove_policies": "kubectl delete %s -l 'seedpod/namespace=seedpod,seedpod/seed'" % policies,
+        "remove_chunks": "kubectl -n seedpod delete configmap -l 'seedpod/part in (chunk,program)'",
+        "remove_all": "kubectl -n seedpod delete service,pod,configmap -l 'seedpod/part'",
+        "remove_all_workloads": "kubectl -n seedpod delete daemonset,deployment -l 'seedpod/part'",
+        "remove_all_policies": "kubectl delete %s -l 'seedpod/namespace=seedpod,seedpod/part'" % policies,
+        "uninstall": "kubectl delete --ignore-not-found -f " + out,
+        "heal": "kubectl -n seedpod delete pod %s --ignore-not-found --force && kubectl apply --server-side -f %s"
+                % (pod, out)}
+
+
+@pytest.mark.parametrize("asked, registry, keys", [
+    (Site("x", expose="nodeport"), False, {"prune", "prune_chunks", "uninstall"}),
+    (Site("x", expose="nodeport", replicas=2), False,
+     {"prune", "prune_workloads", "prune_chunks", "uninstall"}),
+    (Site("x", expose="nodeport", names=POLICY), False, {"prune", "prune_policies", "prune_chunks", "uninstall"}),
+    (Site("x", expose="nodeport", names=MIRROR), True,
+     {"prune", "prune_chunks", "remove", "remove_chunks", "uninstall"})])
+def test_the_summary_deletes_the_kinds_of_this_seed_and_readme_txt_all(tmp_path, asked, registry, keys):
+    wanted = Wanted() if registry else None
+    image = samples.with_layers([b"layer" * 100], command=["registry", "serve"])
+    archive = samples.write(tmp_path / "registry.tar", samples.podman_save(image, "docker.io/library/registry:2"))
+    order = builds.order(tmp_path, site=asked, registry=wanted)._replace(archives=[("", archive)])
+    found = summary.facts(order, builds.pipeline.build(order, None, lambda *_: None))
+    deletions = {key: command for key, command in found["commands"].items()
+                 if key.startswith(("prune", "remove", "uninstall"))}
+    page = summary.summary(found)
+    assert {key for key, command in deletions.items() if "     %s\n" % command in page + "\n"} == keys
+    text = (tmp_path / "out" / "README.txt").read_text()
+    assert all(command.replace(found["out"], "THIS_FOLDER") in text for command in deletions.values())
 
 
 def test_a_folder_with_a_blank_in_its_name_is_quoted(tmp_path):
     found, _ = facts_of(tmp_path, "my out")
-    assert found["commands"]["undo"] == "kubectl delete --ignore-not-found -f '%s'" % (tmp_path / "my out")
+    assert found["commands"]["uninstall"] == "kubectl delete --ignore-not-found -f '%s'" % (tmp_path / "my out")
 
 
 def test_what_heals_itself_needs_no_command(tmp_path):
@@ -109,26 +141,26 @@ def test_reasons_and_warnings_of_the_cluster_are_reported(tmp_path):
 def test_a_stream_has_no_step_that_needs_a_folder(tmp_path):
     found, _ = facts_of(tmp_path, STDOUT)
     page = summary.summary(found)
-    assert "kubectl apply" not in page and " -f " not in page and "evicted" not in page
-    assert page.endswith("undo\n     kubectl -n seedpod delete daemonset,deployment,service,pod,configmap -l "
-                         "'app.kubernetes.io/managed-by=seedpod'")
+    assert "apply it" not in page and " -f " not in page and "evicted" not in page
+    assert page.endswith("uninstall\n     kubectl -n seedpod delete service,pod,configmap -l 'seedpod/seed'\n"
+                         "     kubectl -n seedpod delete configmap -l 'seedpod/part in (chunk,program)'")
 
 
-def test_next_steps_are_numbered_and_undoing_comes_last(tmp_path):
+def test_next_steps_are_numbered_and_uninstalling_comes_last(tmp_path):
     found, _ = facts_of(tmp_path)
     page = summary.summary(found)
-    assert "\nnext steps\n  1. apply it\n     kubectl apply -f " in page
+    assert "\nnext steps\n  1. apply it\n     kubectl apply --server-side -f " in page
     assert "\n  2. wait until it serves\n     kubectl -n seedpod wait " in page and "\n  3. " not in page
-    assert page.splitlines()[-2:] == ["undo; this deletes namespace seedpod with everything in it",
-                                      "     " + found["commands"]["undo"]]
+    assert page.splitlines()[-2:] == ["uninstall; this deletes namespace seedpod with everything in it",
+                                      "     " + found["commands"]["uninstall"]]
 
 
-@pytest.mark.parametrize("site, undo", [
+@pytest.mark.parametrize("site, line", [
     (Site("x", expose="nodeport", namespace="tools", create_namespace=True),
-     "\nundo; this deletes namespace tools with everything in it\n"),
-    (Site("x", expose="nodeport", namespace="tools"), "\nundo\n")])
-def test_undoing_warns_of_a_namespace_that_goes_with_it(tmp_path, site, undo):
-    assert undo in summary.summary(facts_of(tmp_path, asked=site)[0])
+     "\nuninstall; this deletes namespace tools with everything in it\n"),
+    (Site("x", expose="nodeport", namespace="tools"), "\nuninstall\n")])
+def test_uninstalling_warns_of_a_namespace_that_goes_with_it(tmp_path, site, line):
+    assert line in summary.summary(facts_of(tmp_path, asked=site)[0])
 
 
 def test_the_steps_of_a_persistent_registry_go_on_counting(tmp_path):
@@ -137,12 +169,33 @@ def test_the_steps_of_a_persistent_registry_go_on_counting(tmp_path):
     assert "\n  3. wait until the registry serves\n     kubectl wait\n" in page
 
 
-@pytest.mark.parametrize("used, shown", [(100, False), (252000, False), (258000, True), (300000, True)])
+@pytest.mark.parametrize("used, shown", [(100, False), (252000, False), (258000, True)])
 def test_a_limit_is_shown_only_when_it_is_near(tmp_path, used, shown):
     found, _ = facts_of(tmp_path)
     page = summary.summary(dict(found, annotation={"bytes": used, "limit_bytes": 262144}))
     assert ("\nlimit     the largest object takes %s of what plain kubectl apply accepts\n"
             % summary.percent(used, 262144) in page) == shown
+
+
+@pytest.mark.parametrize("chunk_bytes, remedy", [(LARGEST_CHUNK_BYTES, "build with --chunk-size 184KiB for it"),
+                                                 (CHUNK_BYTES, "--server-side is required")])
+def test_what_plain_apply_does_not_take_is_said_with_the_remedy(tmp_path, chunk_bytes, remedy):
+    found, _ = facts_of(tmp_path)
+    found.update(annotation={"bytes": 300000, "limit_bytes": 262144}, chunks={"count": 2, "bytes": chunk_bytes})
+    assert "\nlimit     plain kubectl apply does not take this seed (115 %% of its limit): %s\n" % remedy \
+        in summary.summary(found)
+
+
+def test_the_bytes_in_etcd_are_those_of_either_apply(tmp_path):
+    noise = samples.with_layers([samples.tar_of([("noise", samples.noise(4 << 20, 1))])])
+    archive = samples.write(tmp_path / "noise.tar", samples.podman_save(noise, samples.NAME))
+    order = builds.order(tmp_path, site=Site("x", expose="nodeport"))._replace(archives=[("", archive)])
+    found = summary.facts(order, builds.pipeline.build(order, None, lambda *_: None))
+    etcd, payload = found["etcd"], found["payload"]["bytes"]
+    assert payload < etcd["server_side_bytes"] < 1.01 * payload
+    assert 2.33 * payload < etcd["plain_bytes"] < 2.37 * payload  # measured on a real cluster: 2.34
+    assert "\netcd      %s with kubectl apply --server-side, %s with plain kubectl apply\n" % (
+        summary.human(etcd["server_side_bytes"]), summary.human(etcd["plain_bytes"])) in summary.summary(found)
 
 
 HOSTILE = "a\x1b[2J\r\nnext steps\n  1. rm -rf /\u202e\ud800"

@@ -14,13 +14,14 @@ import re
 from fractions import Fraction
 from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
+from builder.kubernetes.labels import PART, REGISTRY
 from builder.kubernetes.quantity import number
 from builder.kubernetes.site import NAME
 from builder.reading.errors import BuildError, shown
 
 COMMAND = "kubectl get nodes,pods,services,namespaces -A -o json"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # as kernels name them
-OURS = "app.kubernetes.io/managed-by"
+MANAGED_BY = "app.kubernetes.io/managed-by"  # marks objects of Seedpod 0.2 and older
 FINISHED = ("Succeeded", "Failed")
 HOST_NAME = "kubernetes.io/hostname"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"  # the taint of a cordoned node
@@ -279,7 +280,9 @@ def _namespace(item: Object) -> Namespace:
 
 
 def _is_ours(item: Object) -> bool:
-    return _texts(item, "metadata", "labels").get(OURS) == NAME
+    """Whether it belongs to a seed, which a newer one replaces. The persistent registry is not replaced."""
+    labels = _texts(item, "metadata", "labels")
+    return labels[PART] != REGISTRY if PART in labels else labels.get(MANAGED_BY) == NAME
 
 
 def _kube_proxy(config_maps: Iterable[Object], pods: Sequence[Pod]) -> Optional[KubeProxy]:

@@ -7,10 +7,10 @@ https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-immutable
 """
 from typing import Mapping
 
-from builder.kubernetes.manifest import Object, labels, manifest, short_hash
+from builder.kubernetes.labels import CHUNK, CONTENTS, PROGRAM, labels
+from builder.kubernetes.manifest import Object, manifest, short_hash
 from builder.kubernetes.site import NAME, Site
 
-CHUNK = "chunk"  # the component of what is addressed by its content
 CONTENTS_FILE, INJECTOR_FILE = "contents.json", "injector.pyz"
 
 
@@ -23,9 +23,10 @@ def chunk_object_name(chunk_name: str) -> str:
     return "%s-%s" % (NAME, chunk_name)
 
 
-def contents_config_map(site: Site, instance: str, text: str) -> Object:
-    """contents.json. As text: in base64 that of a large seed would not fit the annotation of plain `kubectl apply`."""
-    return manifest("ConfigMap", site, contents_object_name(text), labels("contents", instance), immutable=True,
+def contents_config_map(site: Site, seed: str, text: str) -> Object:
+    """Return the ConfigMap of contents.json. As text: in base64 that of a large seed would not fit the annotation of
+    plain `kubectl apply`."""
+    return manifest("ConfigMap", site, contents_object_name(text), labels(CONTENTS, seed), immutable=True,
                     data={CONTENTS_FILE: text})
 
 
@@ -34,9 +35,8 @@ def contents_object_name(text: str) -> str:
 
 
 def injector_config_map(site: Site, name: str, data: str) -> Object:
-    """The program. It counts as a chunk: of no build, and pruned by the list of what is needed, so that an update
-    need not carry it again."""
-    return file_config_map(site, name, labels(CHUNK), INJECTOR_FILE, data)
+    """Return the ConfigMap of the program: of no build, as a chunk is, so that an update need not carry it again."""
+    return file_config_map(site, name, labels(PROGRAM), INJECTOR_FILE, data)
 
 
 def program_object_name(program: str, code: bytes) -> str:

@@ -1,13 +1,12 @@
-"""What every object begins with: apiVersion, kind, and metadata with the labels that tie objects together. Pure.
+"""The head of every object: apiVersion, kind, and metadata with labels. Pure.
 
-No object is made but by `manifest`, and of no kind but those of KINDS, so that whatever is written can be pruned.
-
-https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
+Every object is made by `manifest`, and is of a kind in KINDS, so that all that is written can be pruned.
 """
 import hashlib
 from typing import Any, Dict, Mapping, NamedTuple
 
-from builder.kubernetes.site import LABELS, NAME, POLICY, Site
+from builder.kubernetes import labels
+from builder.kubernetes.site import Site
 
 Object = Dict[str, Any]
 
@@ -16,54 +15,56 @@ Object = Dict[str, Any]
 SHORT_HASH_DIGITS = 12
 
 
+# Kinds that one `kubectl delete` names together, in the order of deletion: users of others first. One kind that the
+# server does not know makes `kubectl delete` delete nothing, and one that is forbidden ends it with status 1, so kinds
+# that only some seeds have are deleted by commands of their own.
+POLICIES, WORKLOADS, OBJECTS = "policies", "workloads", "objects"
+DELETIONS = (POLICIES, WORKLOADS, OBJECTS)
+
+
 class Kind(NamedTuple):
     """A kind of object that is written."""
     name: str
     api_version: str
+    deletion: str  # the one of DELETIONS that names it; "": never deleted by label
     namespaced: bool = True
-    pruned: bool = True  # whether it goes with the build that wrote it
-    names: str = ""  # the way of --names that writes it, where not every cluster knows the kind
 
 
-# In the order in which they are pruned: what uses others first.
 KINDS = {kind.name: kind for kind in (
-    Kind("MutatingAdmissionPolicyBinding", "admissionregistration.k8s.io/v1", namespaced=False, names=POLICY),
-    Kind("MutatingAdmissionPolicy", "admissionregistration.k8s.io/v1", namespaced=False, names=POLICY),
-    Kind("DaemonSet", "apps/v1"),
-    Kind("Deployment", "apps/v1"),
-    Kind("Service", "v1"),
-    Kind("Pod", "v1"),
-    Kind("ConfigMap", "v1"),
-    Kind("PersistentVolumeClaim", "v1", pruned=False),  # of the registry that stays: its data
-    Kind("Namespace", "v1", namespaced=False, pruned=False),  # may hold what is not ours
+    Kind("MutatingAdmissionPolicyBinding", "admissionregistration.k8s.io/v1", POLICIES, namespaced=False),
+    Kind("MutatingAdmissionPolicy", "admissionregistration.k8s.io/v1", POLICIES, namespaced=False),
+    Kind("DaemonSet", "apps/v1", WORKLOADS),
+    Kind("Deployment", "apps/v1", WORKLOADS),
+    Kind("Service", "v1", OBJECTS),
+    Kind("Pod", "v1", OBJECTS),
+    Kind("ConfigMap", "v1", OBJECTS),
+    Kind("PersistentVolumeClaim", "v1", ""),  # data of the persistent registry
+    Kind("Namespace", "v1", "", namespaced=False),  # may hold objects that are not ours
 )}
 
 
-def pruned_kinds(site: Site) -> str:
-    """Every kind that a build leaves behind, as `kubectl delete` takes them: it fails for one that is not known."""
-    return ",".join(kind.name.lower() for kind in KINDS.values() if kind.pruned and kind.names in ("", site.names))
+def kinds_of(deletion: str) -> str:
+    """The kinds of one deletion, as `kubectl delete` takes them."""
+    return ",".join(kind.name.lower() for kind in KINDS.values() if kind.deletion == deletion)
 
 
 def short_hash(data: bytes) -> str:
+    """The first digits of the sha256, for names and labels."""
     return hashlib.sha256(data).hexdigest()[:SHORT_HASH_DIGITS]
 
 
-def labels(component: str, instance: str = "", app: str = NAME) -> Dict[str, str]:
-    """The labels that objects are found by: as they stand on objects, and in selectors. `instance`: the hash that ties
-    one build together, "": of no build."""
-    found = {LABELS + "name": app, LABELS + "component": component, LABELS + "managed-by": app}
-    return dict(found, **{LABELS + "instance": instance}) if instance else found
-
-
 def metadata(site: Site, own_labels: Mapping[str, str], **names: str) -> Object:
-    """`names` (name, namespace), then the labels of the site and our own, and the site's annotations."""
+    """Return `names` (name, namespace), the labels of the site and our own, and the site's annotations."""
     found: Object = dict(names, labels=dict(site.labels, **own_labels))
     return dict(found, annotations=dict(site.annotations)) if site.annotations else found
 
 
 def manifest(kind: str, site: Site, name: str, own_labels: Mapping[str, str], **fields: Any) -> Object:
-    """An object in the site's namespace, if it is of one. KeyError for a kind that is not in KINDS."""
+    """Return an object of the site's namespace: in it, or cluster-wide and labelled with it. KeyError for a kind that
+    is not in KINDS."""
     row = KINDS[kind]
     place = {"namespace": site.namespace} if row.namespaced else {}
+    if not row.namespaced:
+        own_labels = {**own_labels, labels.NAMESPACE: site.namespace}
     return {"apiVersion": row.api_version, "kind": kind, "metadata": metadata(site, own_labels, name=name, **place),
             **fields}

@@ -11,7 +11,8 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
 from builder.kubernetes import file_names, policy
 from builder.kubernetes.exposure import LOOPBACK, pull_name
-from builder.kubernetes.manifest import LABELS, Object, labels, manifest
+from builder.kubernetes.labels import MIRROR as MIRROR_PART, PART, POLICY as POLICY_PART, labels, selector
+from builder.kubernetes.manifest import Object, manifest
 from builder.kubernetes.pod import container, pod_spec
 from builder.kubernetes.quantity import MIB
 from builder.kubernetes.runner import Runner, host_mounts, host_volumes, inline
@@ -20,7 +21,6 @@ from builder.kubernetes.spellings import served_spellings
 from builder.kubernetes.workloads import controller
 from builder.reading.reference import DOCKER_HUB, DOCKER_HUB_ALIASES, PATH, parse
 
-COMPONENT = "names"
 MIRROR_NAME = NAME + "-names"  # fixed: two DaemonSets would remove each other's files
 MIRROR_BYTES = 32 * MIB
 MIRROR_GRACE_SECONDS = 10  # to remove the files: a node's disk may be busy
@@ -31,13 +31,13 @@ SYSTEM_NAMESPACE = "kube-system"  # kube-proxy and the CNI of a new node bring u
 
 class Owner(NamedTuple):
     """Whose objects they are, and who answers."""
-    labels: Mapping[str, str]
+    seed: str  # the id of the build; "": they belong to the persistent registry
     node_ports: Sequence[int]  # of 127.0.0.1, to be asked in this order
 
 
-def owner(site: Site, instance: str) -> Owner:
+def owner(site: Site, seed: str) -> Owner:
     """The build's own."""
-    return Owner(labels(COMPONENT, instance), (site.node_port,))
+    return Owner(seed, (site.node_port,))
 
 
 def notes(site: Site) -> List[str]:
@@ -47,7 +47,7 @@ def notes(site: Site) -> List[str]:
                 "a Pod's image with its own and restarts it for ever needs --names %s" % (POLICY, MIRROR)]
     if site.names == MIRROR:
         return ["--names %s: a node whose owner has configured a registry host already is left alone: kubectl -n %s "
-                "logs -l %s=%s names it" % (MIRROR, site.namespace, LABELS + "component", COMPONENT)]
+                "logs -l %s=%s names it" % (MIRROR, site.namespace, PART, MIRROR_PART)]
     return []
 
 
@@ -85,7 +85,8 @@ def _policies(site: Site, whose: Owner, references: Iterable[str], digests: Mapp
         name = "%s-%s-%d" % (MIRROR_NAME, site.namespace, number)
         for row, kind, its_spec in ((file_names.POLICY, "MutatingAdmissionPolicy", spec),
                                     (file_names.BINDING, "MutatingAdmissionPolicyBinding", {"policyName": name})):
-            found[row.replace("*", str(number))] = manifest(kind, site, name, whose.labels, spec=its_spec)
+            found[row.replace("*", str(number))] = manifest(kind, site, name, labels(POLICY_PART, whose.seed),
+                                                               spec=its_spec)
     return dict(sorted(found.items()))
 
 
@@ -120,8 +121,7 @@ def _mirror(site: Site, whose: Owner, runner: Runner, registry_hosts: Sequence[s
     # SELinux keeps containers from the node's files but for those of this type.
     spec["securityContext"] = {"runAsUser": 0, "runAsGroup": 0, "seccompProfile": {"type": "RuntimeDefault"},
                                "seLinuxOptions": {"type": "spc_t"}}
-    selector = {key: value for key, value in whose.labels.items() if not key.endswith("/instance")}
-    return controller("DaemonSet", site, MIRROR_NAME, whose.labels, selector, spec)
+    return controller("DaemonSet", site, MIRROR_NAME, labels(MIRROR_PART, whose.seed), selector(MIRROR_PART), spec)
 
 
 def registries_conf(references: Iterable[str], node_port: int) -> str:

@@ -9,7 +9,7 @@ So whoever reaches a node can pull, and who may push is who may `kubectl exec`: 
 In: what the operator wants of it, the plan of the build; out: Kubernetes objects as plain dicts, as in workloads.py.
 
 Rules for editors:
-- Its objects bear a `managed-by` of their own: pruning or deleting the seed never takes the registry or its data along.
+- Its objects are of no seed: pruning or removing a seed leaves the registry and its data.
 - Names and selectors never change, so that a later build rolls it over and keeps its data; only the ConfigMap of the
   spooler is immutable and named after its content.
 - Nothing of one build is in the Pod's template but what matters: an equal registry is not restarted.
@@ -22,8 +22,10 @@ from typing import Dict, List, Mapping, NamedTuple, Sequence
 from builder.kubernetes import file_names, ports
 from builder.kubernetes.config_maps import file_config_map, program_object_name
 from builder.kubernetes.exposure import LOOPBACK, NODE_PORT
-from builder.kubernetes.manifest import Object, labels, manifest, pruned_kinds
-from builder.kubernetes.names import COMPONENT, Owner
+from builder.kubernetes import labels as parts
+from builder.kubernetes.labels import labels, selector
+from builder.kubernetes.manifest import Object, manifest
+from builder.kubernetes.names import Owner
 from builder.kubernetes.pod import container, pod_spec, probe
 from builder.kubernetes.quantity import MIB, QUANTITY, number
 from builder.kubernetes.runner import Runner, command as start, host_mounts, host_volumes, read_only
@@ -62,9 +64,7 @@ _REPOSITORIES = ("registry", "distribution")
 _PROGRAM = re.compile(r"(?:.*/)?(?:docker-)?registry")
 _SETTINGS = re.compile(r"/etc/(?:docker/registry|distribution)/[^/]+\.ya?ml")
 
-# Never changes, with the selectors made of it. No build's `instance`, and a `managed-by` of its own: what prunes or
-# deletes a seed passes over it.
-_LABELS = labels("registry", app=REGISTRY)
+_LABELS, _SELECTOR = labels(parts.REGISTRY), selector(parts.REGISTRY)  # neither ever changes
 EMPTY_DIR, CLAIM, NEW_CLAIM = "emptydir", "claim", "new"
 
 
@@ -145,9 +145,9 @@ def objects(plan: Plan, runner: Runner, image: str, command: Sequence[str], plac
     found = {}
     if place.kind == NEW_CLAIM:
         found[file_names.REGISTRY_CLAIM] = _claim(plan.site, place)
-    found[file_names.SPOOLER] = file_config_map(plan.site, name, _LABELS, SPOOLER_FILE, data)
+    found[file_names.SPOOLER] = file_config_map(plan.site, name, labels(parts.SPOOLER), SPOOLER_FILE, data)
     found[file_names.REGISTRY_SERVICE] = node_port_service(
-        plan.site, REGISTRY, _LABELS, _LABELS, ports.REGISTRY, ports.IMAGES)
+        plan.site, REGISTRY, _LABELS, _SELECTOR, ports.REGISTRY, ports.IMAGES)
     # What the site says of the injector alone does not hold here; above all, its loopback is not that of the node.
     site = plan.site._replace(expose=NODE_PORT.name, replicas=0, tries=1)
     containers = [*_registries(site, image, command), _spooler(site, runner)]
@@ -158,7 +158,7 @@ def objects(plan: Plan, runner: Runner, image: str, command: Sequence[str], plac
         *host_volumes(runner)])
     # One at a time: two would write into the same data, and a volume is attached to one node.
     found[file_names.REGISTRY] = controller(
-        "Deployment", site, REGISTRY, _LABELS, _LABELS, spec, replicas=1, strategy={"type": "Recreate"})
+        "Deployment", site, REGISTRY, _LABELS, _SELECTOR, spec, replicas=1, strategy={"type": "Recreate"})
     return found
 
 
@@ -204,11 +204,11 @@ def _volume(place: Storage) -> Object:
 
 def names_owner(site: Site) -> Owner:
     """It answers for the names of its images, too, and first: the seed goes."""
-    return Owner(labels(COMPONENT, app=REGISTRY), (ports.IMAGES, site.node_port))
+    return Owner("", (ports.IMAGES, site.node_port))
 
 
 def commands(plan: Plan, runner: Runner) -> Dict[str, str]:
-    """What to type once OUT is applied, in order: what for -> the command."""
+    """Return purpose -> command, in order, once OUT is applied."""
     kubectl = "kubectl -n %s " % plan.site.namespace
     spooler = "%sexec -i deploy/%s -c %s -- %s " % (
         kubectl, REGISTRY, SPOOLER, " ".join(start(runner, "%s/%s" % (CODE, SPOOLER_FILE))))
@@ -220,6 +220,4 @@ def commands(plan: Plan, runner: Runner) -> Dict[str, str]:
         "wait until the registry serves": "%srollout status deploy/%s %s" % (kubectl, REGISTRY, READY_TIMEOUT),
         "bring its own image and all others of the payload into it": spooler + fill,
         "bring more images into it, as often as need be": spooler + "push NAME:TAG < ARCHIVE",
-        "remove the seed; the registry and its data stay": "%sdelete %s -l app.kubernetes.io/managed-by=%s"
-                                                           % (kubectl, pruned_kinds(plan.site), NAME),
     }

@@ -4,7 +4,8 @@ What real clusters refused, and so why each line is as it is, stands beside the 
 """
 from typing import Dict, List, Mapping, Sequence
 
-from builder.kubernetes.manifest import Object, labels
+from builder.kubernetes.labels import INJECTOR, selector
+from builder.kubernetes.manifest import Object
 from builder.kubernetes.quantity import mebibytes, number
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.security import container_context, pod_context
@@ -41,7 +42,7 @@ def _placement(site: Site, runner: Runner) -> Object:
     if site.replicas > 1 or site.tries > 1:
         found["topologySpreadConstraints"] = [{
             "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": labels(site.component)}}]
+            "labelSelector": {"matchLabels": selector(INJECTOR, workload=site.workload)}}]
     if site.tries > 1:
         found["restartPolicy"] = "Never"  # an image without Python fails once and for all
     if site.exposure.host_network:

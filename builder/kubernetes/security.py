@@ -6,7 +6,8 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/
 from typing import Sequence
 
 from builder.kubernetes.exposure import PRIVILEGED, RESTRICTED
-from builder.kubernetes.manifest import Object, labels, manifest
+from builder.kubernetes.labels import NAMESPACE_PART, labels
+from builder.kubernetes.manifest import Object, manifest
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import MIRROR, Site
 
@@ -21,9 +22,9 @@ def profile(site: Site, runners: Sequence[Runner]) -> str:
     return PRIVILEGED if host_path else site.exposure.profile
 
 
-def namespace(site: Site, instance: str, enforce: str) -> Object:
-    """The namespace, which holds its own Pods to the profile `enforce`."""
-    return manifest("Namespace", site, site.namespace, dict(labels("namespace", instance), **{ENFORCE: enforce}))
+def namespace(site: Site, enforce: str) -> Object:
+    """Return the namespace, which holds its own Pods to the profile `enforce`. Of no build: it outlives them."""
+    return manifest("Namespace", site, site.namespace, dict(labels(NAMESPACE_PART), **{ENFORCE: enforce}))
 
 
 def pod_context(site: Site) -> Object:

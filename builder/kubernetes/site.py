@@ -8,13 +8,13 @@ Specs: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ 
 import re
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
-from builder.kubernetes import ports
+from builder.kubernetes import labels, ports
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES, Exposure
 from builder.kubernetes.quantity import number
 from builder.reading import reference
 from builder.reading.errors import BuildError
 
-NAME = "seedpod"
+NAME = labels.PRODUCT
 SERVED, POLICY, MIRROR = "served", "policy", "mirror"
 NAMES = (SERVED, POLICY, MIRROR)
 INTERPRETER = "python3"
@@ -26,8 +26,6 @@ _SUBDOMAIN = re.compile(r"%s(?:\.%s)*" % (_NAME, _NAME))
 _WORD = re.compile("(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")  # of a label: value, or key after the slash
 _FOLDER = re.compile("(/[A-Za-z0-9._-]+)+/?")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-LABELS = "app.kubernetes.io/"  # what ties the objects together; the Service and the prune command select by them
-OUR_LABELS = tuple(LABELS + name for name in ("name", "component", "managed-by", "instance"))
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 Pairs = Mapping[str, str]
@@ -68,12 +66,11 @@ class Site(NamedTuple):
         return EXPOSURES[self.expose] if self.expose else DEFAULT
 
     @property
-    def component(self) -> str:
-        """The component label of the injector's Pods: one for each kind of workload, so that the immutable selector of
-        a DaemonSet or a Deployment finds no Pod of another."""
+    def workload(self) -> str:
+        """The kind of workload that runs the injector, as a label."""
         if self.exposure.every_node:
-            return "node-injector"
-        return "replica-injector" if self.replicas else "injector"
+            return "daemonset"
+        return "deployment" if self.replicas else "pod"
 
 
 def checked(site: Site) -> Site:
@@ -174,9 +171,10 @@ def label(option: str, text: str) -> Tuple[str, str]:
 
 
 def own_label(text: str) -> Tuple[str, str]:
-    """A label for every object: any but those that tie the objects together."""
-    if text.partition("=")[0] in OUR_LABELS:
-        raise BuildError("--label %s: is set by Seedpod, which selects by it: choose another key" % ascii(text))
+    """Read a label for every object. Its key is none that Seedpod sets."""
+    key = text.partition("=")[0]
+    if key.startswith(labels.PREFIX) or key in labels.RECOMMENDED:
+        raise BuildError("--label %s: its key is set by Seedpod: choose another key" % ascii(text))
     return label("--label", text)
 
 

@@ -1,14 +1,14 @@
 """How long objects are where limits count: on the wire, and in the annotation of plain `kubectl apply`. Pure."""
 import json
 import re
-from typing import Callable, List, Tuple
+from typing import Callable, Iterable, List, NamedTuple
 
 from builder.kubernetes import config_maps
 from builder.kubernetes.manifest import Object
 from builder.kubernetes.site import Site
 from builder.kubernetes.workloads import Plan, workloads
 from builder.payload.chunks import (ANNOTATION_LIMIT_BYTES, CHUNK_BYTES, CONFIG_MAP_LIMIT_BYTES, LARGEST_CHUNK_BYTES,
-                                    NAME_CHARACTERS, base64_bytes)
+                                    MOST_SMALL_CHUNKS, NAME_CHARACTERS, base64_bytes)
 from builder.payload.contents import FILE
 from builder.reading.errors import BuildError
 
@@ -31,26 +31,36 @@ def annotation_bytes(manifest: Object) -> int:
 
 
 def largest_annotation_bytes(plan: Plan, chunk_size: int) -> int:
-    """What plain `kubectl apply` would add to the largest object of a build, with chunks of so many bytes."""
-    contents = config_maps.contents_config_map(plan.site, plan.instance, plan.contents)
-    return max([_beside_data(plan.site) + base64_bytes(chunk_size)]
-               + [annotation_bytes(manifest) for manifest in [contents] + workloads(plan)])
+    """Return the bytes of annotations of the largest object after plain `kubectl apply`, with chunks of so many
+    bytes."""
+    return max([_beside_data(plan.site) + base64_bytes(chunk_size)] + list(map(annotation_bytes, _objects(plan))))
 
 
-def chunk_bytes_for(site: Site, plan_of: Callable[[int], Plan], is_update: bool) -> Tuple[int, List[str]]:
-    """How large chunks should be, and notes. `plan_of`: the plan with chunks of a size; `is_update`: whether chunks are
-    added to those of a seed, which stay as they are. BuildError if labels and annotations leave no room for a chunk
-    under plain `kubectl apply`."""
+class StoredBytes(NamedTuple):
+    """The bytes that etcd holds of a seed."""
+    server_side: int  # after `kubectl apply --server-side`
+    plain: int  # after plain `kubectl apply`, which stores a copy of each object in an annotation
+
+
+def stored_bytes(plan: Plan, chunk_sizes: Iterable[int]) -> StoredBytes:
+    """Return what etcd holds of the plan with chunks of these sizes. Binary data is stored as it is."""
+    objects, beside, sizes = _objects(plan), _beside_data(plan.site), list(chunk_sizes)
+    once = sum(sizes) + sum(map(json_bytes, objects)) + beside * len(sizes)
+    return StoredBytes(once, once + sum(map(annotation_bytes, objects)) + sum(
+        beside + base64_bytes(size) for size in sizes))
+
+
+def chunk_bytes_for(site: Site, count_of: Callable[[int], int]) -> int:
+    """Return the size of chunks. `count_of`: how many chunks of a size there would be. BuildError if labels and
+    annotations leave no room for a chunk under plain `kubectl apply`."""
+    if count_of(CHUNK_BYTES) > MOST_SMALL_CHUNKS:
+        return LARGEST_CHUNK_BYTES
     room, taken = ANNOTATION_LIMIT_BYTES - base64_bytes(CHUNK_BYTES), _beside_data(site)
     if taken > room:
         raise BuildError("--label, --annotation: with them a chunk's ConfigMap takes %d bytes beside its data, plain "
                          "kubectl apply leaves %d (annotations count twice): use fewer, or --chunk-size 128KiB"
                          % (taken, room))
-    if is_update or largest_annotation_bytes(plan_of(CHUNK_BYTES), CHUNK_BYTES) <= ANNOTATION_LIMIT_BYTES:
-        return CHUNK_BYTES, []
-    return LARGEST_CHUNK_BYTES, ["payload: is more chunks of the size for plain kubectl apply than a Pod can name "
-                                 "there: they have %dKiB instead, for kubectl apply --server-side"
-                                 % (LARGEST_CHUNK_BYTES >> 10)]
+    return CHUNK_BYTES
 
 
 def check_objects(plan: Plan) -> None:
@@ -63,6 +73,11 @@ def check_objects(plan: Plan) -> None:
                             LARGEST_CHUNK_BYTES >> 10))
 
 
+def _objects(plan: Plan) -> List[Object]:
+    """Return the objects that grow with the number of chunks."""
+    return [config_maps.contents_config_map(plan.site, plan.seed, plan.contents), *workloads(plan)]
+
+
 def _beside_data(site: Site) -> int:
-    """What of the annotation a chunk takes without its bytes."""
+    """Return the bytes that a chunk takes in an annotation without its data."""
     return annotation_bytes(config_maps.chunk_config_map(site, "0" * NAME_CHARACTERS, ""))

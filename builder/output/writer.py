@@ -13,6 +13,7 @@ from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, 
 from builder.kubernetes import config_maps, file_names, security, workloads
 from builder.kubernetes.exposure import pull_name
 from builder.kubernetes.file_names import CHUNKS, ELSEWHERE, PYZ, README, SUMS
+from builder.kubernetes.labels import SEED, terms
 from builder.kubernetes.manifest import Object
 from builder.kubernetes.site import Site
 from builder.kubernetes.to_yaml import to_yaml
@@ -33,9 +34,9 @@ The injector: it puts the images together from the chunk ConfigMaps and serves t
 its code is injector.pyz.
 
   watch   kubectl -n {namespace} get pods -o wide
-  logs    kubectl -n {namespace} logs -l app.kubernetes.io/instance={instance} --all-containers
+  logs    kubectl -n {namespace} logs -l {selector} --all-containers
   heal    {heal}
-  undo    as README.txt beside this file says
+  remove  see README.txt in this folder
 """
 HEAL = {
     "Pod": "kubectl -n {namespace} delete pod {name} --ignore-not-found --force, then apply this file again\n"
@@ -66,8 +67,8 @@ def documents(plan: Plan, enforce: str, pyz: bytes) -> Iterator[Tuple[str, Parts
     """(file name, YAML) of every object but the chunks, in the order in which they are to be applied. Without the
     program if `pyz` is empty."""
     if plan.site.emits_namespace:
-        yield file_names.NAMESPACE, [to_yaml(security.namespace(plan.site, plan.instance, enforce)).encode()]
-    contents = config_maps.contents_config_map(plan.site, plan.instance, plan.contents)
+        yield file_names.NAMESPACE, [to_yaml(security.namespace(plan.site, enforce)).encode()]
+    contents = config_maps.contents_config_map(plan.site, plan.seed, plan.contents)
     yield file_names.CONTENTS, [to_yaml(contents).encode()]
     if pyz:
         yield file_names.INJECTOR, with_data(
@@ -93,7 +94,7 @@ def comment_of(plan: Plan, manifest: Object) -> str:
     spec = manifest["spec"] if kind == "Pod" else manifest["spec"]["template"]["spec"]
     heal = HEAL[kind].format(namespace=namespace, name=manifest["metadata"]["name"])
     python = ", with the Python of the node" if any("hostPath" in volume for volume in spec["volumes"]) else ""
-    return COMMENT.format(port=plan.site.node_port, namespace=namespace, instance=plan.instance, heal=heal,
+    return COMMENT.format(port=plan.site.node_port, namespace=namespace, selector=terms({SEED: plan.seed}), heal=heal,
                           image=shown(spec["containers"][0]["image"]) + ", which is on the nodes already" + python)
 
 

@@ -12,7 +12,7 @@ from builder.payload import chunks
 from builder.kubernetes import config_maps, security, site, sizes, workloads
 from builder.output import writer
 from builder.reading.errors import BuildError
-from builder.kubernetes.manifest import LABELS
+from builder.kubernetes.labels import CHUNK, PART, PROGRAM
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.quantity import number
 from builder.kubernetes.site import Site
@@ -83,9 +83,9 @@ def objects(mode):
     asked, runners = MODES[mode]
     plan = plan_of(asked, runners)
     enforce = security.profile(asked, runners)
-    found = [security.namespace(asked, plan.instance, enforce)] if asked.emits_namespace else []
+    found = [security.namespace(asked, enforce)] if asked.emits_namespace else []
     found += [chunk_config_map(asked, name) for name in sorted(name for name, _ in parts())]
-    found += [config_maps.contents_config_map(asked, plan.instance, CONTENTS), injector_config_map(plan)]
+    found += [config_maps.contents_config_map(asked, plan.seed, CONTENTS), injector_config_map(plan)]
     return found + ([workloads.service(plan)] if asked.exposure.service else []) + workloads.workloads(plan)
 
 
@@ -140,9 +140,6 @@ def test_names_and_labels_are_legal(mode):
         assert item["kind"] == "ConfigMap" or len(item["metadata"]["name"]) <= 63
         for value in item["metadata"]["labels"].values():
             assert LABEL.fullmatch(value)
-        own = {key for key in item["metadata"]["labels"] if key.startswith(LABELS)}
-        of_a_build = {LABELS + "instance"} if item["metadata"]["labels"][LABELS + "component"] != "chunk" else set()
-        assert own == {LABELS + "name", LABELS + "component", LABELS + "managed-by"} | of_a_build
 
 
 @pytest.mark.parametrize("mode", sorted(MODES))
@@ -156,8 +153,7 @@ def test_the_order_of_the_files_is_the_order_to_apply(mode):
 
 
 def test_a_chunk_and_the_program_are_the_same_in_every_build_for_a_namespace():
-    """So that builds share them, and none is pruned while another needs it: they are of no instance."""
-    built = [[item for item in found if item["metadata"]["labels"][LABELS + "component"] == "chunk"]
+    built = [[item for item in found if item["metadata"]["labels"][PART] in (CHUNK, PROGRAM)]
              for found in (objects("pod"), objects("deployment"), objects("hostport"), objects("host-python"))]
     assert len(built[0]) == 3 and all(found == built[0] for found in built)
 
@@ -165,7 +161,7 @@ def test_a_chunk_and_the_program_are_the_same_in_every_build_for_a_namespace():
 def test_what_is_immutable_is_named_after_its_content():
     plan, other = plan_of(Site(), [PYTHON]), plan_of(Site(), [PYTHON], b"other")
     assert injector_config_map(plan)["immutable"] and plan.injector != other.injector
-    contents = [config_maps.contents_config_map(Site(), plan.instance, text) for text in (CONTENTS, "{}")]
+    contents = [config_maps.contents_config_map(Site(), plan.seed, text) for text in (CONTENTS, "{}")]
     assert all(item["immutable"] for item in contents)
     assert contents[0]["metadata"]["name"] != contents[1]["metadata"]["name"]
     for name, data in parts():
@@ -330,11 +326,6 @@ def test_every_option_of_the_site_shows_in_the_manifests():
 def objects_of(asked):
     plan = plan_of(asked, [PYTHON])
     return [workloads.service(plan)] + workloads.workloads(plan)
-
-
-def test_all_but_the_service_can_be_applied_by_label():
-    components = {item["kind"]: item["metadata"]["labels"]["app.kubernetes.io/component"] for item in objects("pod")}
-    assert [kind for kind, component in components.items() if component == "service"] == ["Service"]
 
 
 def test_building_manifests_changes_none_of_its_values():

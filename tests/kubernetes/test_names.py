@@ -21,7 +21,7 @@ def daemon_set(**more):
     return objects(MIRROR, **more)["70-mirror.yaml"]
 
 
-@pytest.mark.parametrize("way, word", [(POLICY, "static Pods"), (MIRROR, "-l app.kubernetes.io/component=names")])
+@pytest.mark.parametrize("way, word", [(POLICY, "static Pods"), (MIRROR, "-l seedpod/part=mirror")])
 def test_what_a_way_does_not_do_is_said(way, word):
     (note,) = names.notes(Site(names=way))
     assert note.startswith("--names %s: " % way) and word in note and names.notes(Site()) == []
@@ -116,7 +116,7 @@ def test_the_registry_that_stays_answers_first_and_owns_the_objects():
     arguments = found["spec"]["template"]["spec"]["containers"][0]["command"]
     at = arguments.index("quay.io=http://127.0.0.1:31999/v2/quay.io")
     assert arguments[at + 1] == "quay.io=http://127.0.0.1:31998/v2/quay.io"
-    assert found["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "seedpod-registry"
+    assert "seedpod/seed" not in found["metadata"]["labels"]
     text = objects(POLICY, whose=whose)["70-policy-1.yaml"]["spec"]["variables"][0]["expression"]
     assert ":31999/" in text and ":31998/" not in text
 

@@ -200,15 +200,13 @@ def test_the_service_leads_to_the_pod_on_the_usual_port():
                                                  for port in container.get("ports", ())]
 
 
-def test_pruning_the_seed_spares_the_registry():
+def test_the_labels_of_the_site_are_on_every_object():
     for item in objects(place=Storage("new", size="20Gi")).values():
-        labels = item["metadata"]["labels"]
-        assert labels["app.kubernetes.io/managed-by"] != labels_of("injector")["app.kubernetes.io/managed-by"]
-        assert labels["team"] == "platform"
+        assert item["metadata"]["labels"]["team"] == "platform"
 
 
 def test_an_equal_registry_is_not_restarted_by_another_build():
-    assert objects(PLAN._replace(instance="1" * 12)) == objects()
+    assert objects(PLAN._replace(seed="1" * 12)) == objects()
     assert objects(code=b"newer")["60-registry.yaml"] != objects()["60-registry.yaml"]
 
 
@@ -229,7 +227,7 @@ def test_the_commands_come_in_order():
     told = list(persistent_registry.commands(PLAN, PYTHON).values())
     assert "rollout status deploy/seedpod-registry" in told[0]
     assert told[1].endswith("python3 -I -S /spooler/spooler.pyz copy --source http://seedpod:31998")
-    assert told[-1].endswith(" -l app.kubernetes.io/managed-by=seedpod")
+    assert told[-1].endswith(" push NAME:TAG < ARCHIVE")
     everywhere = PLAN._replace(site=PLAN.site._replace(expose="hostnetwork"))
     assert list(persistent_registry.commands(everywhere, PYTHON).values())[1].endswith(" push < ARCHIVE")
 

@@ -40,7 +40,7 @@ BAD = [
     (partial(site.subdomain, "--pull-secret"), ["", "A", "a_b", ".a", "a" * 254], "--pull-secret"),
     (partial(site.label, "--node-selector"), ["a", "=b", "a=b c", "a/=b", "/a=b", "A/b/c=d", "a=" + LONG + "a"],
      "--node-sel"),
-    (site.own_label, ["app.kubernetes.io/name=x", "app.kubernetes.io/instance=x", "x"], "--label"),
+    (site.own_label, ["app.kubernetes.io/name=x", "app.kubernetes.io/instance=x", "seedpod/part=x", "seedpod/team=x", "x"], "--label"),
     (site.annotation, ["a", "=b", "a b=c", "a=\udcff"], "--annotation"),
     (site.interpreter, ["", "\udcff", "a\nb", "\x1b[0m"], "--interpreter"),
     (site.toleration, ["", "a b", "key:", "key:Never", "=v", "key=a b"], "--tolerate"),
