@@ -1,0 +1,130 @@
+"""A hidden folder next to PATH, in which its new content is made and from which it is moved into place.
+
+    .NAME.0123456789abcdef.partial/
+        lock  held as long as the run lives
+        new   what takes the place of PATH
+        old   what PATH was, until it is removed
+        work  other files of the run
+
+A run that is killed leaves its folder, which the next one that writes PATH removes, unless it is locked or holds
+anything else. While both `old` and `new` are there, PATH is still `old`: a run that was killed between the two renames
+is undone. So `new` is always the first to be removed, and `lock`, by which the folder is known, the last.
+"""
+import contextlib
+import os
+import re
+import shutil
+import stat
+from typing import BinaryIO, Optional
+
+from builder.output.lock import lock
+from builder.output.regular_file import open_regular
+from builder.reading.errors import BuildError
+
+LOCK, NEW, OLD, WORK = "lock", "new", "old", "work"
+_NAME = ".%s.%s.partial"
+_RANDOM_BYTES = 8  # no one can guess the name and put a link in its place
+
+
+class Scratch:
+    """The folder, used in a `with`: in the end it is removed, and PATH is what it was unless `swap` replaced it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+        self._locked: Optional[BinaryIO] = None
+        self._set_folder()
+
+    def _set_folder(self) -> None:
+        parent, name = os.path.split(self.path)
+        self.folder = os.path.join(parent, _NAME % (name, os.urandom(_RANDOM_BYTES).hex()))
+        self.new, self.old, self.work = (os.path.join(self.folder, part) for part in (NEW, OLD, WORK))
+
+    def __enter__(self) -> "Scratch":
+        try:
+            while not self._make():
+                self._set_folder()
+        except FileExistsError:  # not ours
+            raise
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _make(self) -> bool:
+        """Make the folder with its lock; return False if another run took it for a leftover in the meantime."""
+        os.mkdir(self.folder, 0o700)
+        path = os.path.join(self.folder, LOCK)
+        try:
+            self._locked = open(path, "xb")
+        except FileNotFoundError:
+            return False
+        with contextlib.suppress(OSError):  # a file system without locks: there, no run can take it for a leftover
+            if not lock(self._locked) or not os.path.exists(path):
+                self._locked.close()
+                return False
+        return True
+
+    def __exit__(self, *exc_info: object) -> None:
+        try:
+            _clear(self.folder, self.path, self._locked)
+        finally:
+            if self._locked:
+                self._locked.close()
+
+    def swap(self) -> None:
+        """Put `new`, a folder, in the place of PATH."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.path, self.old)
+        try:
+            os.rename(self.new, self.path)
+        except OSError:
+            if os.path.lexists(self.path):
+                raise BuildError("%s: another run has written it in the meantime: run this one again"
+                                 % self.path) from None
+            raise
+
+
+def recover(path: str) -> None:
+    """Remove what killed runs left next to `path`, an absolute one; what one of them had moved away is moved back."""
+    parent, name = os.path.split(path)
+    leftover = re.compile(_NAME.replace(".", r"\.") % (re.escape(name), "[0-9a-f]{%d}" % (2 * _RANDOM_BYTES)))
+    names = []
+    with contextlib.suppress(OSError):
+        names = os.listdir(parent)
+    for folder in (os.path.join(parent, found) for found in names if leftover.fullmatch(found)):
+        with contextlib.suppress(OSError):  # no reason to stop: it takes room, and no more
+            _recover_from(folder, path)
+
+
+def _recover_from(folder: str, path: str) -> None:
+    """Clear a leftover, unless its run is alive or it may be someone else's."""
+    found = os.lstat(folder)
+    user = getattr(os, "geteuid", lambda: found.st_uid)()  # Windows has no numbers of users
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user:
+        return
+    names = set(os.listdir(folder))
+    if not names:
+        os.rmdir(folder)
+    elif LOCK in names <= {LOCK, NEW, OLD, WORK}:
+        file = open_regular(os.path.join(folder, LOCK), "r+b")
+        if file:
+            with file:
+                if lock(file):
+                    _clear(folder, path, file)
+
+
+def _clear(folder: str, path: str, locked: Optional[BinaryIO]) -> None:
+    """Undo what was cut short, and remove the folder. Raise OSError, and remove nothing, if it cannot be undone."""
+    new, old, work = (os.path.join(folder, part) for part in (NEW, OLD, WORK))
+    if os.path.lexists(old) and os.path.lexists(new) and not os.path.lexists(path):
+        os.rename(old, path)
+    with contextlib.suppress(OSError):
+        os.unlink(new)  # a file
+    for part in (new, old, work):
+        shutil.rmtree(part, ignore_errors=True)
+    if locked:
+        locked.close()  # Windows removes no open file
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(folder, LOCK))
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
