@@ -1,0 +1,105 @@
+"""A program -> FILE, which may be a device, a fifo or an open file of this process; a file of another kind is kept."""
+import os
+import stat
+import zipfile
+from typing import BinaryIO, Callable, Optional, Union
+
+from builder.output.regular_file import open_regular
+from builder.output.scratch import Scratch, recover
+from builder.reading.errors import BuildError
+
+STDOUT = "-"
+OPEN_FILES = "/dev/fd"  # the open files of this process; /dev/stdout and others lead there
+MAX_LINKS = 40  # that a path is followed through, as Linux has it
+MAX_PROGRAM_BYTES = 4 << 20  # sixteen times the largest program that Seedpod writes
+
+
+def write_file(path: str, data: bytes, mode: int = 0o666, commit: Callable[[], None] = lambda: None) -> None:
+    """Write `data` through a device, a fifo or an open file (`-`: standard output), else aside first, so that a full
+    disk leaves what was there. `mode`: of a new file, but for what the umask takes away. `commit` is called before FILE
+    changes: from then on the run is done, and is not to be interrupted. OSError names `path`."""
+    try:
+        stream = _opened_stream(path)
+        if stream:
+            with stream:
+                commit()
+                stream.write(data)
+        else:
+            _replace(path, data, mode, commit)
+    except OSError as failure:
+        raise type(failure)(failure.errno, failure.strerror, path) from None
+
+
+def _replace(path: str, data: bytes, mode: int, commit: Callable[[], None]) -> None:
+    recover(os.path.abspath(path))
+    with Scratch(path) as scratch:
+        with open(scratch.new, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(data)
+        _check_replaceable(path)
+        commit()
+        os.replace(scratch.new, path)
+
+
+def _check_replaceable(path: str) -> None:
+    """BuildError unless nothing is there, or a program as Seedpod writes them."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode):
+        raise BuildError("%s: is a symbolic link: name what it leads to, or choose another file" % path)
+    if not stat.S_ISREG(mode):
+        raise BuildError("%s: is not a regular file: choose another" % path)
+    if not is_zipapp(path):
+        raise BuildError("%s: not a program that Seedpod wrote: move it away, or choose another file" % path)
+
+
+def is_zipapp(path: str) -> bool:
+    """Return whether it is a regular file that Python can run: a zip with a __main__.py."""
+    file = open_regular(path)
+    if not file:
+        return False
+    with file:
+        try:
+            if os.fstat(file.fileno()).st_size > MAX_PROGRAM_BYTES:
+                return False
+            with zipfile.ZipFile(file) as archive:
+                return "__main__.py" in archive.namelist()
+        except Exception:  # zipfile raises errors of many kinds for what is not a zip
+            return False
+
+
+def _opened_stream(path: str) -> Optional[BinaryIO]:
+    """Open what is written through; None for a path that is or may become an ordinary file."""
+    number = 1 if path == STDOUT else _number_of_open_file(path)
+    if number is not None:
+        return os.fdopen(os.dup(number), "wb")  # opened anew, a file would be written from its start
+    if not _is_stream(path):
+        return None
+    descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
+    if not _is_stream(descriptor):
+        os.close(descriptor)
+        raise BuildError("%s: changed while it was opened: run this again" % path)
+    return os.fdopen(descriptor, "wb")
+
+
+def _is_stream(path: Union[str, int]) -> bool:
+    """Return whether it is, or leads to, a device or a fifo."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISFIFO(mode)
+
+
+def _number_of_open_file(path: str) -> Optional[int]:
+    """Return the descriptor that a path such as /dev/stdout leads to, None for any other."""
+    open_files = os.path.realpath(OPEN_FILES)
+    for _ in range(MAX_LINKS):
+        parent, name = os.path.split(path)
+        if name.isdecimal() and os.path.lexists(path) and os.path.realpath(parent) == open_files:
+            return int(name)
+        if not os.path.islink(path):
+            break
+        path = os.path.join(parent, os.readlink(path))
+    return None
