@@ -27,7 +27,9 @@ from builder.kubernetes.file_names import SUMS
 from builder.order import Order
 from builder.output import signature
 from builder.output.reader import verify
-from builder.output.writer import check_out, write_file
+from builder.output.single_file import write_file
+from builder.output.target import Target
+from builder.output.writer import MARK
 from builder.pipeline import build
 from builder.reading.errors import BuildError, shown
 from builder.reading.progress import Progress
@@ -191,7 +193,7 @@ def list_images(options: argparse.Namespace, named: Found) -> None:
 def elsewhere(order: Order, stack: contextlib.ExitStack) -> Order:
     """The same order, once it is clear that OUT could be written, into a folder that vanishes with the stack."""
     if order.out != STDOUT:
-        check_out(order.out)
+        Target(order.out, MARK).check()
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-"))
     return order._replace(out=os.path.join(folder, "out"))
 

@@ -6,7 +6,7 @@ can mend and OSError for what the machine could not do; either way nothing half 
 import contextlib
 import os
 import tempfile
-from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence
+from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from builder import extras, images_of, onto
 from builder.cluster import preflight
@@ -18,6 +18,7 @@ from builder.kubernetes.exposure import pull_name
 from builder.order import Order, check, node_platforms
 from builder.output import signature, writer
 from builder.output.chunk_writer import ChunkWriter
+from builder.output.folder import Folder
 from builder.payload import chunks
 from builder.payload.addresses import addresses
 from builder.payload.contents import Contents, Segment, index_of, to_text
@@ -58,10 +59,8 @@ class Result(NamedTuple):
         return self.annotation_bytes <= chunks.ANNOTATION_LIMIT_BYTES
 
 
-def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
-    """Read, pack, cut, write to `order.out`, or to `stdout` if that is `-`."""
-    if order.out != STDOUT:
-        writer.check_out(order.out)
+def build(order: Order, stdout: BinaryIO, progress: Progress, commit: Callable[[], None] = lambda: None) -> Result:
+    """Read, pack, cut, write to `order.out`, or to `stdout` if that is `-`. `commit`: as Folder.keep calls it."""
     check(order)
     if order.key:
         signature.check_key(order.key)
@@ -69,7 +68,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         out = order.out
         if out == STDOUT:
             out = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-")), "out")
-        folder = stack.enter_context(writer.Folder(out))
+        folder = stack.enter_context(Folder(out, progress=progress))
         base = onto.open_base(order.onto, order.site, stack)
         images, notes, other_bytes = read(order, stack, folder.scratch, progress)
         replaced: Sequence[onto.Replaced] = ()
@@ -121,6 +120,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
         folder.write(extras.of_names(registry, plan, runner, for_nodes))
         if order.out == STDOUT:
             folder.stream(stdout)
+            commit()
         else:
             needed = file_names.shared(plan.injector, contents.chunks)
             elsewhere = [name for name, file in needed.items() if file not in folder.sums]
@@ -129,7 +129,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress) -> Result:
                          [Section(purpose, [command]) for purpose, command in more.items()],
                          "" if base or not site.emits_namespace else site.namespace)
             folder.write(writer.companions(code, needed, elsewhere, text, site, served))
-            folder.keep(order.key)
+            folder.keep(order.key, commit)
         if base:
             result = result._replace(update=Update(base.seed.folder, replaced, len(written.new), written.new_bytes,
                                                    folder.bytes))

@@ -13,13 +13,15 @@ Rules:
 import contextlib
 import os
 import re
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 from builder.commands import STDOUT
 from builder.intake import read
 from builder.kubernetes.file_names import README, SUMS
 from builder.order import Order, check_onto
-from builder.output import reader, writer
+from builder.output import reader
+from builder.output.folder import Folder
+from builder.output.target import marked
 from builder.payload.addresses import addresses
 from builder.payload.oci_archive import members, tar
 from builder.reading.errors import BuildError
@@ -55,15 +57,13 @@ class Part(NamedTuple):
     left_out: int = 0  # layers that were carried before
 
 
-def split(order: Order, progress: Progress) -> Tuple[List[Part], List[str]]:
-    """Write OUT; -> its archives, and what the user should know."""
+def split(order: Order, progress: Progress, commit: Callable[[], None] = lambda: None) -> Tuple[List[Part], List[str]]:
+    """Write OUT; -> its archives, and what the user should know. `commit`: as Folder.keep calls it."""
     if order.out == STDOUT:
         raise BuildError("--split: writes several files: name a folder with -o")
-    old = writer.listed(order.out)  # anything else in the folder is somebody's own
-    writer.check_out(order.out, MARK, old.__contains__)
     check_onto(order)
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(writer.Folder(order.out))
+        folder = stack.enter_context(Folder(order.out, MARK, progress))
         images, notes, _ = read(order, stack, folder.scratch, progress)
         served, clashes = addresses(images)
         groups = grouped([served_by_path(image, served) for image in images])
@@ -80,7 +80,7 @@ def split(order: Order, progress: Progress) -> Tuple[List[Part], List[str]]:
                                   readers=THIN if order.onto else WHOLE)
         folder.write([(BLOBS, ["".join(digest + "\n" for digest in sorted(known)).encode()]),
                       (README, [text.encode()])])
-        folder.keep()
+        folder.keep(commit=commit)
     return parts, notes + clashes
 
 
@@ -91,7 +91,7 @@ def carried(folders: Sequence[str]) -> Set[str]:
         path = os.path.join(folder, BLOBS)
         if reader.is_seed(folder):
             found.update(reader.open_seed(folder).contents.blob_sizes)
-        elif writer.marked(os.path.join(folder, README), MARK) and os.path.isfile(path):
+        elif marked(os.path.join(folder, README), MARK) and os.path.isfile(path):
             with open(path, encoding="ascii", errors="replace") as file:
                 found.update(filter(is_digest, file.read().split()))
         else:

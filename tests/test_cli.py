@@ -97,7 +97,7 @@ def test_a_dry_run_reports_all_and_writes_nothing(tmp_path, archive, out):
 def test_a_dry_run_meets_every_refusal(tmp_path, archive):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
-    refused(run(archive, "--image", builds.IMAGE, "-o", tmp_path / "full", "--dry-run"), "that Seedpod did not write")
+    refused(run(archive, "--image", builds.IMAGE, "-o", tmp_path / "full", "--dry-run"), "not a folder that Seedpod wrote (it holds mine)")
     refused(run(archive, "--cluster", dump("pull-secrets"), "--dry-run", cwd=tmp_path), "--node-port 31999: is taken by")
     answer = run(archive, "--image", builds.IMAGE, "--dry-run", "--json", cwd=tmp_path)[1]
     assert json.loads(answer)["dry_run"] is True and sorted(os.listdir(tmp_path)) == ["a.tar", "full"]
@@ -201,7 +201,10 @@ def test_a_stream_on_stdout_has_its_summary_on_stderr(tmp_path, archive):
     (["sample:1=b.tar", "a.tar", "--image", "x"], "a.tar: its image docker.io/library/sample:1 is also in b.tar"),
     (["a.tar", "--image", "x", "-o", "no/such/out"], "its parent folder does not exist"),
     (["a.tar", "--image", "x", "-o", "a.tar"], "a.tar: exists and is not a folder"),
-    (["a.tar", "--image", "x", "-o", "."], "holds files that Seedpod did not write"),
+    (["a.tar", "--image", "x", "-o", "."], "not a folder that Seedpod wrote (it holds a.tar): move it away, or choose another "
+                                           "folder"),
+    (["--pyz", "a.tar"], "a.tar: not a program that Seedpod wrote: move it away, or choose another file"),
+    (["--spooler", "."], ".: is not a regular file: choose another"),
     (["--pyz", "no/such/file"], "no/such/file"),
 ])
 def test_wrong_input_is_one_line(tmp_path, archive, arguments, line):
@@ -224,7 +227,7 @@ HELD_UP = """
 import signal, sys
 sys.path.insert(0, {top!r})
 from builder import cli
-from builder.output import writer
+from builder.output.folder import Folder
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it starts in the background
 
@@ -234,7 +237,7 @@ def write(folder, files):
         while True:
             signal.pause()
 
-writer.Folder.write = write
+Folder.write = write
 sys.exit(cli.main())
 """
 ON_A_SMALL_DISK = """
@@ -299,6 +302,38 @@ def test_an_interrupted_build_leaves_what_was_there(tmp_path, archive, number):
     assert (process.returncode, errors) == (128 + number, b"error: interrupted: nothing was written\n")
     assert builds.content(tmp_path / "out") == before
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
+
+
+def test_a_build_leaves_alone_what_one_that_runs_is_making(tmp_path, archive):
+    arguments = archive, "--image", builds.IMAGE, "-o", tmp_path / "out"
+    first = started(HELD_UP, *arguments)
+    assert first.stdout.readline() == b"writing\n"
+    (half,) = tmp_path.glob(".out.*.partial/new/half")
+    assert run(*arguments)[0] == 0
+    assert half.exists()
+    first.kill()
+    first.communicate()
+    assert run(*arguments)[0] == 0
+    assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
+
+
+def test_a_program_is_written_to_standard_output():
+    done = subprocess.run([sys.executable, BUILD, "--pyz", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "__main__.py" in zipfile.ZipFile(io.BytesIO(done.stdout)).namelist()
+
+
+@pytest.mark.parametrize("mode", [["--image", builds.IMAGE], ["--split"]])
+@pytest.mark.parametrize("name", ["40-my-netpol.yaml", "70-policy-mine.yaml", "mine.tar"])
+def test_a_file_of_the_operators_own_in_the_folder_stops_the_next_build(tmp_path, archive, mode, name):
+    arguments = archive, *mode, "-o", tmp_path / "out"
+    assert run(*arguments)[0] == 0
+    (tmp_path / "out" / name).write_text("mine")
+    before = builds.content(tmp_path / "out")
+    refused(run(*arguments), "out/%s: not written by Seedpod: move it away, or choose another folder" % name)
+    if "--split" not in mode:
+        refused(run(*arguments, "--dry-run"), "out/%s: not written by Seedpod" % name)
+    assert builds.content(tmp_path / "out") == before and sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
 
 
 def test_a_reader_that_goes_away_is_one_line(tmp_path, archive):

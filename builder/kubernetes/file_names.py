@@ -1,4 +1,4 @@
-"""The files of OUT: one table for who writes them, who verifies them and who replaces an older build. Pure values.
+"""The files of OUT: one table for who writes them and who verifies them. Pure values.
 
 kubectl applies files in the order of their names, so the numbers are the order to apply: what a Pod needs comes before
 it. It stands here, below the writer, because the objects of the registry come with their files' names.
@@ -46,8 +46,3 @@ def shared(injector: str, chunks: Iterable[str]) -> Dict[str, str]:
 def is_one(row: str, name: str) -> bool:
     """Whether a file's name is of that row."""
     return bool(re.fullmatch(re.escape(row).replace(r"\*", _PARTS), name))
-
-
-def is_ours(name: str) -> bool:
-    """Whether a build may have written a file of that name."""
-    return any(is_one(row, name) for row in APPLIED + BESIDE)

@@ -3,13 +3,14 @@ from typing import Set
 
 from builder.kubernetes.site import Site
 from builder.output import writer
+from builder.output.folder import Folder
 from builder.reading.progress import Progress
 
 
 class ChunkWriter:
     """Writes chunks into the folder, and counts those that are not `known`: of an older seed. `total`: bytes."""
 
-    def __init__(self, folder: writer.Folder, site: Site, progress: Progress, total: int, known: Set[str]) -> None:
+    def __init__(self, folder: Folder, site: Site, progress: Progress, total: int, known: Set[str]) -> None:
         self.folder, self.site, self.progress, self.total, self.known = folder, site, progress, total, known
         self.new: Set[str] = set()
         self.new_bytes = 0

@@ -1,11 +1,11 @@
 """A lock on an open file. The system releases it when the process ends, however that ends."""
 import sys
-from typing import BinaryIO
+from typing import IO
 
 if sys.platform == "win32":
     import msvcrt
 
-    def lock(file: BinaryIO) -> bool:
+    def lock(file: IO[bytes]) -> bool:
         """Take the lock; return False if another process has it. Raise OSError where there are no locks."""
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -15,7 +15,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def lock(file: BinaryIO) -> bool:
+    def lock(file: IO[bytes]) -> bool:
         """Take the lock; return False if another process has it. Raise OSError where there are no locks."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

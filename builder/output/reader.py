@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Se
 from builder.kubernetes.exposure import pull_name
 from builder.kubernetes.file_names import (CHUNK, CHUNKS, CONTENTS, ELSEWHERE, INJECTOR, PYZ, README, SIGNATURE, SUMS,
                                            WORKLOAD, is_one, shared)
-from builder.output.writer import marked
+from builder.output.target import marked
+from builder.output.writer import MARK
 from builder.payload.addresses import addresses
 from builder.payload.chunks import name_of
 from builder.payload.contents import FILE, Contents, Segment, digest_of, parse
@@ -61,7 +62,7 @@ class Seed(NamedTuple):
 
 def is_seed(path: str) -> bool:
     """Whether this is a folder that Seedpod wrote for a cluster."""
-    return marked(os.path.join(path, README))
+    return marked(os.path.join(path, README), MARK)
 
 
 def open_seed(path: str, bases: Sequence[str] = ()) -> Seed:

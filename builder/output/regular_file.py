@@ -1,12 +1,12 @@
 """Open a file only if it is a regular one: a fifo would block the run, and a link would lead to another file."""
 import os
 import stat
-from typing import BinaryIO, Optional
+from typing import IO, Optional
 
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))  # as far as the system has them
 
 
-def open_regular(path: str, mode: str = "rb") -> Optional[BinaryIO]:
+def open_regular(path: str, mode: str = "rb") -> Optional[IO[bytes]]:
     """Return the open file; None if there is none, or it is not a regular file. `mode`: "rb" or "r+b"."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):  # opening a device may already have an effect

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import stat
-from typing import BinaryIO, Optional
+from typing import IO, Optional
 
 from builder.output.lock import lock
 from builder.output.regular_file import open_regular
@@ -31,7 +31,7 @@ class Scratch:
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
-        self._locked: Optional[BinaryIO] = None
+        self._locked: Optional[IO[bytes]] = None
         self._set_folder()
 
     def _set_folder(self) -> None:
@@ -113,7 +113,7 @@ def _recover_from(folder: str, path: str) -> None:
                     _clear(folder, path, file)
 
 
-def _clear(folder: str, path: str, locked: Optional[BinaryIO]) -> None:
+def _clear(folder: str, path: str, locked: Optional[IO[bytes]]) -> None:
     """Undo what was cut short, and remove the folder. Raise OSError, and remove nothing, if it cannot be undone."""
     new, old, work = (os.path.join(folder, part) for part in (NEW, OLD, WORK))
     if os.path.lexists(old) and os.path.lexists(new) and not os.path.lexists(path):

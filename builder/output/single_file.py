@@ -2,7 +2,7 @@
 import os
 import stat
 import zipfile
-from typing import BinaryIO, Callable, Optional, Union
+from typing import Callable, IO, Optional, Union
 
 from builder.output.regular_file import open_regular
 from builder.output.scratch import Scratch, recover
@@ -69,7 +69,7 @@ def is_zipapp(path: str) -> bool:
             return False
 
 
-def _opened_stream(path: str) -> Optional[BinaryIO]:
+def _opened_stream(path: str) -> Optional[IO[bytes]]:
     """Open what is written through; None for a path that is or may become an ordinary file."""
     number = 1 if path == STDOUT else _number_of_open_file(path)
     if number is not None:

@@ -7,7 +7,7 @@ folder. A folder of another program may well have a SHA256SUMS of its own.
 import hashlib
 import os
 import re
-from typing import Dict, List, Set, Tuple
+from typing import IO, Dict, List, Set, Tuple
 
 from builder.kubernetes.file_names import README, SIGNATURE, SUMS
 from builder.output.regular_file import open_regular
@@ -59,13 +59,16 @@ class Target:
                 found = os.fstat(file.fileno())
                 state = (name, wanted, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
                 if wanted and state not in self._unchanged:
-                    digest = hashlib.sha256()
-                    for block in iter(lambda: file.read(BLOCK_BYTES), b""):
-                        digest.update(block)
-                        self._progress("checking", len(block), total)
-                    if digest.hexdigest() != wanted:
+                    if self._digest(file, total) != wanted:
                         raise BuildError("%s: changed since Seedpod wrote it: %s" % (path, REMEDY))
                     self._unchanged.add(state)
+
+    def _digest(self, file: IO[bytes], total: int) -> str:
+        digest = hashlib.sha256()
+        for block in iter(lambda: file.read(BLOCK_BYTES), b""):
+            digest.update(block)
+            self._progress("checking", len(block), total)
+        return digest.hexdigest()
 
     def _listed(self) -> Dict[str, str]:
         """The files of its SHA256SUMS, each with its digest; none if that is missing or not as Seedpod writes it."""

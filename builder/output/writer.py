@@ -1,14 +1,9 @@
-"""Objects -> files in OUT, or one stream: the edge that writes.
+"""Objects -> the files of OUT, each a name and its bytes. Pure.
 
-OUT is written aside and moved into place, so that a build that fails leaves what was there; a folder that holds
-anything which Seedpod did not write is never touched. Files sort in the order in which they are to be applied.
+Files sort in the order in which they are to be applied.
 """
 import binascii
-import hashlib
-import os
-import shutil
-import tempfile
-from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Set, Tuple
+from typing import Iterable, Iterator, List, Mapping, Tuple
 
 from builder.kubernetes import config_maps, file_names, security, workloads
 from builder.kubernetes.exposure import pull_name
@@ -18,8 +13,7 @@ from builder.kubernetes.manifest import Object
 from builder.kubernetes.site import Site
 from builder.kubernetes.to_yaml import to_yaml
 from builder.kubernetes.workloads import Plan
-from builder.output import signature
-from builder.reading.errors import BuildError, shown
+from builder.reading.errors import shown
 
 MARK = "Written by Seedpod."
 
@@ -118,109 +112,3 @@ def with_data(text: str, data: bytes) -> Iterator[bytes]:
     for start in range(0, len(data), PART_BYTES):
         yield binascii.b2a_base64(view[start:start + PART_BYTES], newline=False)
     yield b'"' + tail
-
-
-def write_file(path: str, data: bytes, mode: int = 0o666) -> None:
-    """Aside first, so that a full disk leaves what was there. The name aside cannot be guessed, and must be new:
-    whoever else may write into the folder cannot plant a link in its place. `mode`: but for what the umask takes away.
-    OSError names `path`."""
-    aside = os.path.join(os.path.dirname(path), ".%s.partial" % os.urandom(16).hex())
-    try:
-        with open(aside, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            try:
-                file.write(data)
-                file.flush()
-                os.replace(aside, path)
-            except BaseException:
-                os.unlink(aside)
-                raise
-    except OSError as failure:
-        raise type(failure)(failure.errno, failure.strerror, path)
-
-
-def check_out(out: str, mark: str = MARK, is_ours: Callable[[str], bool] = file_names.is_ours) -> None:
-    """BuildError unless OUT can be written: it is not there, or empty, or of the same making, known by the `mark` in
-    its README.txt and by the names of its files."""
-    out = os.path.abspath(out)  # what Folder replaces: "" is a folder, too, and "link/" is a link
-    if not out.isprintable():  # it would stand in the commands to type next
-        raise BuildError("%s: has characters in its name that cannot be shown: name another folder with -o" % out)
-    if not os.path.lexists(out):
-        return
-    advice = "name another folder with -o, or remove it"
-    if not os.path.isdir(out) or os.path.islink(out):
-        raise BuildError("%s: exists and is not a folder: %s" % (out, advice))
-    names = sorted(os.listdir(out))
-    strange = [name for name in names if not is_ours(name)]
-    if strange or names and not marked(os.path.join(out, README), mark):
-        raise BuildError("%s: holds files that Seedpod did not write (%s): %s"
-                         % (out, ascii((strange or names)[0]), advice))
-    if os.path.samefile(out, os.curdir):  # it would be moved away, and the shell left in a folder that is gone
-        raise BuildError("%s: is the current folder: name another with -o" % out)
-
-
-def marked(path: str, mark: str = MARK) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(mark)) == mark.encode()
-    except OSError:
-        return False
-
-
-def listed(out: str) -> Set[str]:
-    """The files that the SHA256SUMS of a folder lists, and itself."""
-    try:
-        with open(os.path.join(out, SUMS), encoding="utf-8", errors="replace") as file:
-            return {SUMS, *(line.rstrip("\n").partition("  ")[2] for line in file)}
-    except OSError:
-        return set()
-
-
-class Folder:
-    """OUT in the making, beside its place. Used in a `with`, it vanishes in the end, unless keep() was called."""
-
-    def __init__(self, out: str) -> None:
-        self.out = os.path.abspath(out)
-        self.sums: Dict[str, str] = {}  # file name -> sha256
-        self.bytes = 0  # written so far
-
-    def __enter__(self) -> "Folder":
-        parent, name = os.path.split(self.out)
-        if not os.path.isdir(parent):
-            raise BuildError("%s: its parent folder does not exist: make it, or name another with -o" % self.out)
-        self.scratch = tempfile.mkdtemp(prefix=".%s." % name, suffix=".partial", dir=parent)
-        self.path = os.path.join(self.scratch, "out")
-        os.mkdir(self.path)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        old = os.path.join(self.scratch, "old")
-        if os.path.lexists(old) and not os.path.lexists(self.out):
-            os.rename(old, self.out)
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
-    def write(self, files: Iterable[Tuple[str, Parts]]) -> None:
-        for name, parts in files:
-            digest = hashlib.sha256()
-            with open(os.path.join(self.path, name), "wb") as file:
-                for part in parts:
-                    digest.update(part)
-                    self.bytes += file.write(part)
-            self.sums[name] = digest.hexdigest()
-
-    def stream(self, target: BinaryIO) -> None:
-        """What was written as one YAML stream, as `kubectl apply -f -` reads it."""
-        for name in sorted(self.sums):
-            target.write(b"---\n")
-            with open(os.path.join(self.path, name), "rb") as file:
-                shutil.copyfileobj(file, target)
-
-    def keep(self, key: str = "") -> None:
-        """Sign it if there is a key, and move it into place. What was there is put aside first and removed with the
-        rest."""
-        sums = "".join("%s  %s\n" % (self.sums[name], name) for name in sorted(self.sums))
-        self.write([(SUMS, [sums.encode()])])
-        if key:
-            signature.sign(os.path.join(self.path, SUMS), key)
-        if os.path.lexists(self.out):
-            os.rename(self.out, os.path.join(self.scratch, "old"))
-        os.rename(self.path, self.out)

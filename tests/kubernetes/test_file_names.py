@@ -21,8 +21,8 @@ def test_a_file_is_of_one_row(one, other):
 
 @pytest.mark.parametrize("name", ["mine.yaml", "40-.yaml", "40-Pod.yaml", "40-pod/x.yaml", "40-pod--1.yaml",
                                   "10-chunk-.yaml", "99-pod.yaml", "README.txt~", ".yaml", "", "injectorXpyz"])
-def test_no_build_writes_a_file_of_another_name(name):
-    assert not file_names.is_ours(name)
+def test_a_file_of_another_name_is_of_no_row(name):
+    assert not any(file_names.is_one(row, name) for row in APPLIED + BESIDE)
 
 
 @pytest.mark.parametrize("row, part", [(CHUNK, "0001-of-0045"), (CHUNK, "12345-of-12345"), (WORKLOAD, "pod"),

@@ -252,7 +252,7 @@ def test_a_folder_that_another_run_takes_for_a_leftover_is_made_again(out, tmp_p
 def test_a_folder_whose_lock_another_run_has_is_given_up(out, tmp_path, monkeypatch):
     answers = [False, True]
     monkeypatch.setattr(scratch, "lock", lambda file: answers.pop(0))
-    with Scratch(str(out)) as folder:
+    with Scratch(str(out)):
         assert not answers and len(os.listdir(tmp_path)) == 3, "the other run removes the first"
 
 

@@ -5,6 +5,7 @@ from builder.kubernetes import workloads
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import Site
 from builder.output import writer
+from builder.output.folder import Folder
 from builder.payload import compression, contents, packing, segments
 from builder.reading.archive import open_archive
 from builder.reading.images import read_images
@@ -64,7 +65,7 @@ def folder_of(found, path):
     names = sorted(name for name in os.listdir(found.folder) if name != contents.FILE)
     plan = workloads.plan_of(site, [Runner(site.image)], found.text, names, b"code", 1, 1)
     plan.specs[0]["initContainers"][0]["command"][-1] = found.digest
-    with writer.Folder(str(path)) as folder:
+    with Folder(str(path)) as folder:
         for name in names:
             with open(found.path(name), "rb") as file:
                 folder.write([writer.chunk_file(site, name, file.read())])

@@ -1,0 +1,117 @@
+import hashlib
+import os
+
+import pytest
+
+from builder.kubernetes import file_names
+from builder.output.folder import Folder
+from builder.output.writer import MARK
+from builder.reading.errors import BuildError
+
+FILES = [("00-namespace.yaml", [b"kind: Namespace\n"]), (file_names.README, [MARK.encode(), b"\n"])]
+CONTENT = {name: b"".join(parts) for name, parts in FILES}
+OLD = ("10-chunk-a.yaml", [b"old"])
+
+
+def write(out, files=tuple(FILES), commit=lambda: None):
+    """Write OUT as a build does."""
+    with Folder(str(out)) as folder:
+        folder.write(files)
+        folder.keep(commit=commit)
+
+
+def content(folder):
+    """File name -> bytes, but for the sums of the files."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != file_names.SUMS}
+
+
+def test_the_sums_are_those_of_every_other_file(tmp_path):
+    write(tmp_path / "out")
+    assert (tmp_path / "out" / "SHA256SUMS").read_text() == "".join(
+        "%s  %s\n" % (hashlib.sha256(data).hexdigest(), name) for name, data in sorted(CONTENT.items()))
+
+
+def test_a_new_folder_appears_with_all_its_files(tmp_path):
+    write(tmp_path / "out")
+    assert content(tmp_path / "out") == CONTENT
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_an_older_build_of_ours_is_replaced_as_a_whole(tmp_path):
+    write(tmp_path / "out", FILES + [OLD])
+    write(tmp_path / "out")
+    assert content(tmp_path / "out") == CONTENT
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_folder_that_may_not_be_replaced_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_bytes(b"mine")
+    with pytest.raises(BuildError, match="not a folder that Seedpod wrote"):
+        with Folder(str(tmp_path / "out")):
+            raise AssertionError("the build began")
+    assert content(tmp_path / "out") == {"mine": b"mine"} and os.listdir(tmp_path) == ["out"]
+
+
+def test_a_file_that_appears_in_the_folder_during_the_build_is_kept(tmp_path):
+    write(tmp_path / "out")
+    with pytest.raises(BuildError, match="out/40-mine.yaml: not written by Seedpod: move it away, or choose another"):
+        with Folder(str(tmp_path / "out")) as folder:
+            folder.write([OLD])
+            (tmp_path / "out" / "40-mine.yaml").write_bytes(b"mine")
+            folder.keep()
+    assert content(tmp_path / "out") == {"40-mine.yaml": b"mine", **CONTENT} and os.listdir(tmp_path) == ["out"]
+
+
+def test_a_folder_in_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(BuildError, match="its parent folder does not exist"):
+        write(tmp_path / "a" / "out")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failure_in_the_middle_leaves_the_old_folder_and_no_litter(tmp_path):
+    write(tmp_path / "out")
+
+    def files():
+        yield "00-namespace.yaml", [b"new"]
+        raise OSError("the disk is full")
+    with pytest.raises(OSError, match="the disk is full"):
+        write(tmp_path / "out", files())
+    assert content(tmp_path / "out") == CONTENT
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_the_build_counts_as_done_before_the_old_folder_moves(tmp_path):
+    write(tmp_path / "out", FILES + [OLD])
+    seen = []
+    write(tmp_path / "out", commit=lambda: seen.append(content(tmp_path / "out")))
+    assert seen == [{OLD[0]: b"old", **CONTENT}]
+
+
+def test_a_build_that_is_not_signed_does_not_count_as_done(tmp_path):
+    with pytest.raises(BuildError, match="--sign none: "):
+        with Folder(str(tmp_path / "out")) as folder:
+            folder.write(FILES)
+            folder.keep("none", commit=lambda: pytest.fail("it counts as done"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_is_not_kept_vanishes(tmp_path):
+    with Folder(str(tmp_path / "out")) as folder:
+        folder.write(FILES)
+    assert os.listdir(tmp_path) == []
+
+
+def test_other_files_of_the_build_are_no_part_of_the_folder(tmp_path):
+    with Folder(str(tmp_path / "out")) as folder:
+        with open(os.path.join(folder.scratch, "layer-0.tar"), "wb") as file:
+            file.write(b"plain")
+        folder.write(FILES)
+        folder.keep()
+    assert content(tmp_path / "out") == CONTENT and os.listdir(tmp_path) == ["out"]
+
+
+def test_a_new_folder_has_the_rights_of_any_new_folder(tmp_path):
+    write(tmp_path / "out")
+    (tmp_path / "other").mkdir()
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "other").stat().st_mode
