@@ -1,7 +1,10 @@
 """The command line: arguments in, summary and progress out, exit status. With demo.py, the only module that prints.
 
-Exit status: 0 done; 2 the input or the options are wrong; 1 something else failed. Errors are printed as one line,
-`error: WHERE: what: what to do`, on stderr. A bug shows its traceback.
+Exit status: 0 done; 2 the input or the options are wrong; 1 something else failed; 128 + N stopped by signal N. Errors
+are printed as one line, `error: WHERE: what: what to do`, on stderr. A bug shows its traceback.
+
+A signal stops a run only as long as nothing has been replaced: as soon as OUT or FILE takes its place, the run is done,
+and signals are ignored.
 """
 import argparse
 import contextlib
@@ -40,6 +43,16 @@ from builder.zipapp.program import pack_program
 
 USAGE, FAILED = 2, 1
 INTERRUPTED = "interrupted: nothing was written"
+INTERRUPTED_STREAM = "interrupted: the stream may be incomplete"
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Interrupted(BaseException):
+    """A signal that ends the run."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def main(words: Optional[Sequence[str]] = None) -> int:
@@ -47,13 +60,14 @@ def main(words: Optional[Sequence[str]] = None) -> int:
     program = arguments.PROGRAM if words is not None else arguments.started(sys.argv[0])
     words = sys.argv[1:] if words is None else words
     prepare_streams()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(complain(INTERRUPTED, 128 + signal.SIGTERM)))  # clean up first
+    handle_signals()
     try:
         run(arguments.read(words, program))
-    except (BuildError, OSError, KeyboardInterrupt) as failure:
-        line, status = outcome(failure)
-        leave_broken_output()
+    except (BuildError, OSError, Interrupted) as failure:
+        ignore_signals()
         as_json, out = arguments.answer_of(words)
+        line, status = outcome(failure, out)
+        leave_broken_output()
         if as_json:
             answer = {"errors": [line], "warnings": []}
             if isinstance(failure, Refused):
@@ -61,7 +75,27 @@ def main(words: Optional[Sequence[str]] = None) -> int:
             with contextlib.suppress(OSError):
                 say(json.dumps(answer, indent=2), stream_for(out))
         return complain(line, status)
+    ignore_signals()
     return 0
+
+
+def handle_signals() -> None:
+    """Let signals end the run, but for those that are ignored already (nohup; jobs in the background)."""
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
+def interrupt(number: int, frame: object) -> None:
+    """End the run. A second signal does not interrupt the clean-up."""
+    ignore_signals()
+    raise Interrupted(number)
+
+
+def ignore_signals() -> None:
+    """Ignore signals from now on: how the run ends is decided."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def prepare_streams() -> None:
@@ -81,12 +115,12 @@ def leave_broken_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def outcome(failure: BaseException) -> Tuple[str, int]:
-    """The line and the exit status of what ended a run."""
+def outcome(failure: BaseException, out: str) -> Tuple[str, int]:
+    """The line and the exit status of what ended a run that writes to `out`."""
     if isinstance(failure, BuildError):
         return str(failure), USAGE
-    if isinstance(failure, KeyboardInterrupt):
-        return INTERRUPTED, 128 + signal.SIGINT
+    if isinstance(failure, Interrupted):
+        return INTERRUPTED_STREAM if out == STDOUT else INTERRUPTED, 128 + failure.number
     if isinstance(failure, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
         where = failure.filename or "the current folder"  # os.getcwd names nothing
         return "%s: %s: name another" % (where, failure.strerror.lower()), USAGE
@@ -122,6 +156,16 @@ def report(options: argparse.Namespace, found: Dict[str, Any], page: str) -> Non
         say(json.dumps(found, indent=2) if options.json else page, stream_for(options.out))
 
 
+def report_written(options: argparse.Namespace, found: Dict[str, Any], page: str) -> None:
+    """Report a folder that is in place: the run is done, even if its output is closed before the end of the report."""
+    try:
+        report(options, found, page)
+    except BrokenPipeError:
+        if options.out == STDOUT or options.dry_run:
+            raise
+        leave_broken_output()
+
+
 def run(options: argparse.Namespace) -> None:
     """Do what the options ask for. What a cluster refuses is explained before it is an error."""
     try:
@@ -150,9 +194,9 @@ def run_verify(options: argparse.Namespace) -> None:
 def run_split(options: argparse.Namespace) -> None:
     order = with_stdin(order_of(options, None))
     with progress_of(options) as progress:
-        parts, notes = split.split(order, progress)
+        parts, notes = split.split(order, progress, ignore_signals)
     found = {"out": order.out, "archives": [part._asdict() for part in parts], "notes": notes}
-    report(options, found, split.table(parts, notes))
+    report_written(options, found, split.table(parts, notes))
 
 
 def run_build(options: argparse.Namespace) -> None:
@@ -170,13 +214,13 @@ def run_build(options: argparse.Namespace) -> None:
     order = with_stdin(order_of(options, cluster))._replace(manifests=named if options.images_of else None)
     with progress_of(options) as progress, contextlib.ExitStack() as stack:
         made = elsewhere(order, stack) if options.dry_run else order
-        result = build(made, sys.stdout.buffer, progress)
+        result = build(made, sys.stdout.buffer, progress, ignore_signals)
     found, page = facts(order, result), ""
     if options.explain:
         page = explanation(result.decision) + "\n\n"
         found.update(explained(result.decision))
     found["dry_run"] = options.dry_run
-    report(options, found, page + summary(found))
+    report_written(options, found, page + summary(found))
 
 
 def list_images(options: argparse.Namespace, named: Found) -> None:
@@ -209,10 +253,10 @@ RUN = {
     "--verify": run_verify,
     "--demo": run_demo,
     "--sizes": lambda options: say(pyz.format_sizes(pyz.sizes(pyz.read_stage1())), sys.stdout),
-    "--pyz": lambda options: write_file(options.pyz, pyz.injector()),
-    "--spooler": lambda options: write_file(options.spooler, pyz.spooler()),
+    "--pyz": lambda options: write_file(options.pyz, pyz.injector(), commit=ignore_signals),
+    "--spooler": lambda options: write_file(options.spooler, pyz.spooler(), commit=ignore_signals),
     "--completion": lambda options: say(completion.SHELLS[options.completion](arguments.parser()), sys.stdout),
-    "--self": lambda options: write_file(options.program, pack_program(), 0o777),
+    "--self": lambda options: write_file(options.program, pack_program(), mode=0o777, commit=ignore_signals),
 }
 
 

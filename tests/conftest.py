@@ -52,10 +52,11 @@ def compiled(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def own_signals():
-    """The command line, run in this process, handles SIGTERM in its way; what tests start would inherit that."""
-    before = signal.getsignal(signal.SIGTERM)
+    """The command line, run in this process, ends with signals ignored; what tests start would inherit that."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

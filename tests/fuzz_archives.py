@@ -363,12 +363,13 @@ def attempt(rng, folder):
 def by_command_line(path, out):
     """The same by way of the command line; -> "refused" or "served"."""
     output, errors = io.TextIOWrapper(io.BytesIO()), io.StringIO()
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in cli.SIGNALS}
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             status = cli.main([path, "--image", "example.com/python:3", "--compression", "none", "-o", out])
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     lines = errors.getvalue().splitlines()
     if status == 2 and not os.path.exists(out) and len(lines) == 1 and lines[0].startswith("error: ") \
             and not output.buffer.getvalue():

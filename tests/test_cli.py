@@ -3,6 +3,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import zipfile
 import pytest
 
 from builder import cli
+from builder.output.folder import Folder
 from builder.zipapp.pyz import BUDGET_BYTES
 from tests.support import at_once, builds, dumps
 from tests.support.forked import BUILD, run
@@ -290,7 +292,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, archive, ne
     assert done.stdout == b"out\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", cli.SIGNALS)
 def test_an_interrupted_build_leaves_what_was_there(tmp_path, archive, number):
     arguments = archive, "--image", builds.IMAGE, "-o", tmp_path / "out"
     run(*arguments)
@@ -302,6 +304,103 @@ def test_an_interrupted_build_leaves_what_was_there(tmp_path, archive, number):
     assert (process.returncode, errors) == (128 + number, b"error: interrupted: nothing was written\n")
     assert builds.content(tmp_path / "out") == before
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
+
+
+CHANGES = ("mkdir", "rename", "replace", "unlink", "rmdir")  # every step by which a run changes folders
+
+
+class Stepper:
+    """Calls `act` in the child, before or after one of the steps by which it changes folders."""
+
+    def __init__(self, monkeypatch, act):
+        self.parent, self.act = os.getpid(), act
+        self.left = 0  # half steps
+        for name in CHANGES:
+            monkeypatch.setattr(os, name, self.stepped(getattr(os, name)))
+
+    def stepped(self, change):
+        def call(*arguments, **options):
+            self.step()
+            result = change(*arguments, **options)
+            self.step()
+            return result
+        return call
+
+    def step(self):
+        if os.getpid() != self.parent:
+            self.left -= 1
+            if not self.left:
+                self.act()
+
+
+def each_half_step(stepper, start):
+    """Run `start` once for each half step; -> what it returned each time, but for the last, which none interrupted."""
+    for number in range(1, 1000):
+        stepper.left = number
+        reached = start()
+        if reached is None:
+            assert number > 5, "no step was seen"
+            return
+        yield reached
+
+
+@pytest.mark.parametrize("old", ["an older build", "nothing"])
+def test_at_every_step_a_signal_leaves_the_old_folder_or_the_new_one_and_says_which(tmp_path, archive, monkeypatch, old):
+    out = tmp_path / "out"
+    tell = tmp_path.parent / (tmp_path.name + "-reached")
+    stepper = Stepper(monkeypatch, lambda: (tell.write_text("x"), signal.raise_signal(signal.SIGTERM)))
+    assert run(archive, "--image", "first", "-o", out, "--quiet")[0] == 0
+    older = builds.content(out)
+    assert run(archive, "--image", "second", "-o", out, "--quiet")[0] == 0
+    newer = builds.content(out)
+
+    def start():
+        shutil.rmtree(out)
+        if old != "nothing":
+            out.mkdir()
+            for name, data in older.items():
+                (out / name).write_bytes(data)
+        result = run(archive, "--image", "second", "-o", out, "--quiet")
+        assert set(os.listdir(tmp_path)) <= {"a.tar", "out"}
+        found = builds.content(out) if out.exists() else {}
+        if result == (0, "", ""):
+            assert found == newer
+        else:
+            assert result == (128 + signal.SIGTERM, "", "error: interrupted: nothing was written\n")
+            assert found == (older if old != "nothing" else {})
+            out.mkdir(exist_ok=True)
+        if tell.exists():
+            tell.unlink()
+            return result[0]
+    statuses = list(each_half_step(stepper, start))
+    first_done = statuses.index(0)
+    assert first_done > 4 and set(statuses[:first_done]) == {128 + signal.SIGTERM}
+    assert set(statuses[first_done:]) == {0}
+
+
+def test_at_every_step_a_killed_build_loses_nothing_and_the_next_one_cleans_up(tmp_path, archive, monkeypatch):
+    out = tmp_path / "out"
+    assert run(archive, "--image", "first", "-o", out, "--quiet")[0] == 0
+    older = builds.content(out)
+    stepper = Stepper(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    seen = []
+
+    def start():
+        shutil.rmtree(out)
+        out.mkdir()
+        for name, data in older.items():
+            (out / name).write_bytes(data)
+        status = run(archive, "--image", "second", "-o", out, "--quiet")[0]
+        stepper.left = 0
+        left = os.listdir(tmp_path)
+        seen.append((len(left), "out" in left))
+        assert run(tmp_path / "missing.tar", "--image", "x", "-o", out)[0] == 2
+        assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
+        assert run("--verify", out, "--quiet")[0] == 0
+        assert builds.content(out) == older or seen[-1][1]
+        return -status if status else None
+    assert set(each_half_step(stepper, start)) == {signal.SIGKILL}
+    assert {(3, True), (2, False)} <= set(seen), "some were killed with OUT in place, some between the two renames"
 
 
 def test_a_build_leaves_alone_what_one_that_runs_is_making(tmp_path, archive):
@@ -317,10 +416,105 @@ def test_a_build_leaves_alone_what_one_that_runs_is_making(tmp_path, archive):
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
 
 
+def test_a_second_signal_does_not_interrupt_the_clean_up(tmp_path, archive, monkeypatch):
+    unlink = os.unlink
+
+    def unlink_late(*arguments, **options):
+        signal.raise_signal(signal.SIGINT)
+        unlink(*arguments, **options)
+
+    def interrupted(*_):
+        os.unlink = unlink_late
+        signal.raise_signal(signal.SIGTERM)
+    monkeypatch.setattr(Folder, "write", interrupted)
+    result = run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
+    assert result == (128 + signal.SIGTERM, "", "error: interrupted: nothing was written\n")
+    assert os.listdir(tmp_path) == ["a.tar"]
+
+
+def test_a_signal_that_is_ignored_from_the_start_stays_ignored(tmp_path, archive, monkeypatch):
+    """As nohup has it."""
+    write = Folder.write
+
+    def write_and_hang_up(folder, files):
+        signal.raise_signal(signal.SIGHUP)
+        write(folder, files)
+    monkeypatch.setattr(Folder, "write", write_and_hang_up)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")[0] == 0
+
+
+@pytest.mark.parametrize("number", cli.SIGNALS)
+def test_a_signal_after_the_folder_is_in_place_does_not_end_the_report(tmp_path, archive, monkeypatch, number):
+    say = cli.say
+    monkeypatch.setattr(cli, "say", lambda *words: (signal.raise_signal(number), say(*words)))
+    status, page, errors = run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
+    assert (status, errors) == (0, "") and "next steps" in page
+
+
+def test_an_interrupted_stream_is_called_incomplete(archive, monkeypatch):
+    def half(folder, target):
+        target.write(b"---\n")
+        signal.raise_signal(signal.SIGTERM)
+    monkeypatch.setattr(Folder, "stream", half)
+    status, _, errors = run(archive, "--image", builds.IMAGE, "-o", "-")
+    assert (status, errors) == (128 + signal.SIGTERM, "error: interrupted: the stream may be incomplete\n")
+
+
+def test_a_signal_after_the_stream_is_complete_does_not_end_the_report(archive, monkeypatch):
+    say = cli.say
+    monkeypatch.setattr(cli, "say", lambda *words: (signal.raise_signal(signal.SIGTERM), say(*words)))
+    status, _, page = run(archive, "--image", builds.IMAGE, "-o", "-")
+    assert status == 0 and "docker.io/library/sample:1" in page
+
+
+@pytest.mark.parametrize("mode", ["--pyz", "--spooler", "--self"])
+def test_at_every_step_a_signal_leaves_the_old_program_or_the_new_one_and_says_which(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(cli.pyz, "injector", lambda: b"new")
+    monkeypatch.setattr(cli.pyz, "spooler", lambda: b"new")
+    monkeypatch.setattr(cli, "pack_program", lambda: b"new")
+    tell = tmp_path.parent / (tmp_path.name + "-reached")
+    stepper = Stepper(monkeypatch, lambda: (tell.write_text("x"), signal.raise_signal(signal.SIGTERM)))
+    old = io.BytesIO()
+    with zipfile.ZipFile(old, "w") as archive:
+        archive.writestr("__main__.py", "")
+
+    def start():
+        (tmp_path / "a.pyz").write_bytes(old.getvalue())
+        result = run(mode, tmp_path / "a.pyz")
+        assert os.listdir(tmp_path) == ["a.pyz"]
+        interrupted = (128 + signal.SIGTERM, "", "error: interrupted: nothing was written\n")
+        assert (result, (tmp_path / "a.pyz").read_bytes()) in ((interrupted, old.getvalue()), ((0, "", ""), b"new"))
+        if tell.exists():
+            tell.unlink()
+            return result[0]
+    assert set(each_half_step(stepper, start)) == {0, 128 + signal.SIGTERM}
+
+
 def test_a_program_is_written_to_standard_output():
     done = subprocess.run([sys.executable, BUILD, "--pyz", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (0, b"")
     assert "__main__.py" in zipfile.ZipFile(io.BytesIO(done.stdout)).namelist()
+
+
+@pytest.mark.parametrize("words", [["--image", builds.IMAGE], ["--split"]])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_folder_that_is_in_place_is_no_failure_even_if_no_one_reads_the_report(tmp_path, archive, words, form):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, BUILD, archive, *words, *form, "-o", str(tmp_path / "out")], stdout=writing,
+                          stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"") and (tmp_path / "out" / "SHA256SUMS").exists()
+
+
+def test_a_dry_run_whose_report_no_one_reads_is_a_failure(tmp_path, archive):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, BUILD, archive, "--image", builds.IMAGE, "--dry-run"], stdout=writing,
+                          stderr=subprocess.PIPE, cwd=tmp_path)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"error: the output was closed before its end\n")
 
 
 @pytest.mark.parametrize("mode", [["--image", builds.IMAGE], ["--split"]])
@@ -374,7 +568,8 @@ def test_a_bug_shows_its_traceback(monkeypatch):
     (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), "/x: no such file or directory: name another",
      2),
     (FileNotFoundError(errno.ENOENT, "No such file or directory"), "the current folder: no such file", 2),
-    (KeyboardInterrupt(), "interrupted: nothing was written", 130),
+    (cli.Interrupted(signal.SIGINT), "interrupted: nothing was written", 130),
+    (cli.Interrupted(signal.SIGHUP), "interrupted: nothing was written", 129),
 ])
 def test_every_other_failure_is_one_line(monkeypatch, capsys, failure, line, status):
     def fail(_):
