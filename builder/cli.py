@@ -57,15 +57,15 @@ class Interrupted(BaseException):
 
 def main(words: Optional[Sequence[str]] = None) -> int:
     """Run; -> exit status. The words default to the process's arguments."""
-    program = arguments.PROGRAM if words is not None else arguments.started(sys.argv[0])
-    words = sys.argv[1:] if words is None else words
+    typed = sys.argv[1:] if words is None else words
     prepare_streams()
-    handle_signals()
     try:
-        run(arguments.read(words, program))
+        handle_signals()
+        program = arguments.started(sys.argv[0]) if words is None else arguments.PROGRAM
+        run(arguments.read(typed, program))
     except (BuildError, OSError, Interrupted) as failure:
         ignore_signals()
-        as_json, out = arguments.answer_of(words)
+        as_json, out = arguments.answer_of(typed)
         line, status = outcome(failure, out)
         leave_broken_output()
         if as_json:
