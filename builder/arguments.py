@@ -49,7 +49,8 @@ MODES = {
 }
 NEEDS = {"--explain": "--cluster", "--signers": "--verify", "--registry-image": "--with-registry",
          "--registry-storage": "--with-registry", "--not-image": "--images-of"}
-EXCLUDE = (("--quiet", "--json"), ("--quiet", "--explain"), ("--tolerate", "--tolerate-all"))
+EXCLUDE = (("--quiet", "--json"), ("--quiet", "--explain"), ("--tolerate", "--tolerate-all"),
+           ("--create-namespace", "--no-create-namespace"))
 # Without archives there is nothing that these mean.
 OF_ARCHIVES = ("--out", "--onto", "--compression", "--chunk-size", "--squeeze", "--sign", "--dry-run",
                "--with-registry")
@@ -267,8 +268,11 @@ def add_site_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--replicas", type=partial(site.count, "--replicas"), default=0, metavar="N",
                        help="make a Deployment, which heals itself, instead of a bare Pod")
     group.add_argument("--namespace", type=site.namespace, default=site.NAME, help="(default: %(default)s)")
-    group.add_argument("--create-namespace", action="store_true",
+    group.add_argument("--create-namespace", action="store_true", default=None,
                        help="write the namespace as well; kubectl delete -f OUT then deletes it with everything in it")
+    group.add_argument("--no-create-namespace", action="store_false", default=None, dest="create_namespace",
+                       help="do not write namespace %s, which then must exist; no other is written without "
+                       "--create-namespace" % site.NAME)
     group.add_argument("--node-port", type=site.port, metavar="PORT",
                        help="at 127.0.0.1 of every node (default: %d)" % ports.IMAGES)
     for flag, read, text in (

@@ -60,6 +60,7 @@ def test_without_options_the_site_is_the_plain_one():
     ("--try 3", {"tries": 3}), ("--replicas 3", {"replicas": 3}), ("--expose hostport", {"expose": "hostport"}),
     ("--host-python", {"host_python": ""}), ("--host-python /p", {"host_python": "/p"}),
     ("--namespace n --create-namespace", {"namespace": "n", "create_namespace": True}),
+    ("--no-create-namespace", {"create_namespace": False}),
     ("--node-port 30001", {"node_port": 30001}), ("--no-user", {"no_user": True}),
     ("--node-selector a=b --node-selector c=d", {"node_selector": {"a": "b", "c": "d"}}),
     ("--tolerate a --tolerate b=c:NoExecute", {"tolerations": (
@@ -111,6 +112,9 @@ def test_every_field_of_the_site_has_an_option():
     ("--registry-storage new:1Gi", "--registry-storage: means nothing without --with-registry: add it"),
     ("--explain --cluster c -o x", "--out: means nothing with --explain alone: name archives, or leave it out"),
     ("--tolerate a --tolerate-all", "--tolerate, --tolerate-all: exclude each other: give one of them"),
+    ("--create-namespace --no-create-namespace", "--create-namespace, --no-create-namespace: exclude each other"),
+    ("--no-create-namespace a.tar --create-namespace", "--create-namespace, --no-create-namespace: exclude each other"),
+    ("--namespace kube-system --create-namespace", "--create-namespace: namespace kube-system belongs to the cluster"),
     ("--json --quiet a.tar", "--quiet, --json: exclude each other: give one of them"),
     ("nosuch.tar --sizes --pyz f", "--sizes, --pyz: exclude each other: give one of them"),
     ("--demo --split a.tar", "--split, --demo: exclude each other: give one of them"),

@@ -517,6 +517,24 @@ def test_a_dry_run_whose_report_no_one_reads_is_a_failure(tmp_path, archive):
     assert (done.returncode, done.stderr) == (1, b"error: the output was closed before its end\n")
 
 
+def test_a_namespace_that_is_not_written_is_not_said_to_be_deleted(tmp_path, archive):
+    words = archive, "--image", builds.IMAGE, "-o", tmp_path / "out"
+    warning = "this deletes namespace seedpod with everything in it"
+    assert warning in run(*words)[1] and warning in (tmp_path / "out" / "README.txt").read_text()
+    page = run(*words, "--no-create-namespace")[1]
+    assert warning not in page and warning not in (tmp_path / "out" / "README.txt").read_text()
+    assert not [path.name for path in (tmp_path / "out").iterdir() if "kind: Namespace" in path.read_text("latin-1")]
+    assert json.loads(run(*words, "--no-create-namespace", "--json")[1])["creates_namespace"] is False
+
+
+@pytest.mark.parametrize("name", ["default", "kube-node-lease", "kube-public", "kube-system"])
+def test_a_namespace_of_the_cluster_is_never_written(tmp_path, archive, name):
+    words = archive, "--image", builds.IMAGE, "-o", tmp_path / "out", "--namespace", name
+    refused(run(*words, "--create-namespace"), "--create-namespace: namespace %s belongs to the cluster" % name)
+    assert os.listdir(tmp_path) == ["a.tar"]
+    assert run(*words)[0] == 0 and not (tmp_path / "out" / "00-namespace.yaml").exists()
+
+
 @pytest.mark.parametrize("mode", [["--image", builds.IMAGE], ["--split"]])
 @pytest.mark.parametrize("name", ["40-my-netpol.yaml", "70-policy-mine.yaml", "mine.tar"])
 def test_a_file_of_the_operators_own_in_the_folder_stops_the_next_build(tmp_path, archive, mode, name):

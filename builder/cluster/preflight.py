@@ -13,7 +13,7 @@ from builder.kubernetes import ports
 from builder.kubernetes.exposure import FALLBACK, PRIVILEGED, RESTRICTED
 from builder.kubernetes.persistent_registry import REGISTRY
 from builder.kubernetes.security import ENFORCE, PROFILES
-from builder.kubernetes.site import SERVED, Site
+from builder.kubernetes.site import NAME, SERVED, Site
 
 CRIO_STRICT = (1, 35)  # from here on CRI-O takes plain HTTP on loopback only from registries it is configured for
 SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it
@@ -119,7 +119,8 @@ def _namespace_errors(decision: Decision, cluster: Cluster) -> List[str]:
     if not found or emitted and name not in found:
         return []
     if name not in found:
-        return ["--namespace %s: does not exist: create it, or add --create-namespace" % name]
+        advice = "leave out --no-create-namespace" if name == NAME else "add --create-namespace"
+        return ["--namespace %s: does not exist: create it, or %s" % (name, advice)]
     if found[name].ending:
         return ["--namespace %s: is being deleted: wait until it is gone, or choose another" % name]
     enforced = found[name].labels.get(ENFORCE, "")

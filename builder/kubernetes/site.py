@@ -15,6 +15,7 @@ from builder.reading import reference
 from builder.reading.errors import BuildError
 
 NAME = labels.PRODUCT
+CLUSTER_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")  # every cluster has them
 SERVED, POLICY, MIRROR = "served", "policy", "mirror"
 NAMES = (SERVED, POLICY, MIRROR)
 INTERPRETER = "python3"
@@ -38,7 +39,7 @@ class Site(NamedTuple):
     host_python: Optional[str] = None  # the node's own Python: path, or "" if it is to be chosen; None: the image's
     tries: int = 1  # Pods on different images
     namespace: str = NAME
-    create_namespace: bool = False
+    create_namespace: Optional[bool] = None  # None: only if it is NAME
     node_port: int = ports.IMAGES
     expose: str = ""  # a name in EXPOSURES; "": to be chosen
     replicas: int = 0  # of a Deployment; 0: a bare Pod
@@ -57,8 +58,8 @@ class Site(NamedTuple):
 
     @property
     def emits_namespace(self) -> bool:
-        """Ours is ours; any other is emitted only on demand, since `kubectl delete -f OUT` takes it along."""
-        return self.namespace == NAME or self.create_namespace
+        """Whether OUT holds the namespace, which `kubectl delete -f OUT` then deletes."""
+        return self.namespace == NAME if self.create_namespace is None else self.create_namespace
 
     @property
     def exposure(self) -> Exposure:
@@ -75,6 +76,9 @@ class Site(NamedTuple):
 
 def checked(site: Site) -> Site:
     """The same site; BuildError where options contradict each other."""
+    if site.create_namespace and site.namespace in CLUSTER_NAMESPACES:  # it would be relabelled, and later deleted
+        raise BuildError("--create-namespace: namespace %s belongs to the cluster: leave it out, or choose another "
+                         "--namespace" % site.namespace)
     if site.exposure.every_node and (site.replicas or site.tries > 1):
         raise BuildError("--expose %s: runs one Pod on every node: leave out %s"
                          % (site.expose, "--replicas" if site.replicas else "--try"))

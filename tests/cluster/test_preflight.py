@@ -68,6 +68,8 @@ def test_a_port_beyond_the_usual_range_is_doubtful_as_node_port_alone():
 def test_a_namespace_must_be_there_or_be_made():
     assert errors(Site(namespace="x"), NODE, dumps.namespace("default")) == [
         "--namespace x: does not exist: create it, or add --create-namespace"]
+    assert errors(Site(create_namespace=False), NODE, dumps.namespace("default")) == [
+        "--namespace seedpod: does not exist: create it, or leave out --no-create-namespace"]
     assert warnings(Site(namespace="x", create_namespace=True), NODE, dumps.namespace("default")) == ()
     assert warnings(Site(), NODE, dumps.namespace("default")) == ()
     assert warnings(Site(namespace="x"), NODE) == ()  # a dump without namespaces says nothing about it

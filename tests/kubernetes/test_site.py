@@ -85,6 +85,17 @@ def test_only_our_own_namespace_is_emitted_unless_asked_for():
     assert site.Site().emits_namespace
     assert not site.Site(namespace="other").emits_namespace
     assert site.Site(namespace="other", create_namespace=True).emits_namespace
+    assert not site.Site(create_namespace=False).emits_namespace
+    assert not site.Site(namespace="other", create_namespace=False).emits_namespace
+
+
+@pytest.mark.parametrize("name", ["default", "kube-node-lease", "kube-public", "kube-system"])
+def test_a_namespace_of_the_cluster_may_be_used_and_is_never_created(name):
+    with pytest.raises(BuildError, match="--create-namespace: namespace %s belongs to the cluster: leave it out" % name):
+        site.checked(site.Site(namespace=name, create_namespace=True))
+    for create in (None, False):
+        given = site.Site(namespace=name, create_namespace=create)
+        assert site.checked(given) == given and not given.emits_namespace
 
 
 TAINT = {"key": "dedicated", "value": "infra", "effect": "NoSchedule"}
