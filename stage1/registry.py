@@ -1,25 +1,24 @@
 """The registry without a socket: (method, target, headers) -> status, headers, which bytes.
 
-`Registry` is the table of everything that is served, built once at start from an OCI image layout. `answer` looks
-things up in it and never touches the disk: a name or digest from a request is only ever a key of a dict.
+`Registry` is a table of everything that is served, built once at start from an OCI image layout. `answer` looks
+requests up in it and never touches the disk: a name or digest from a request is only ever a key of a dict.
 
-Rule for editors: no text of a request becomes a header, but for what was found to be a key of the table.
+Rule for editors: never echo request text in a header, except keys of the table.
 
 Spec: OCI distribution spec 1.1, categories pull and content discovery,
 https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md; Range and conditions: RFC 9110.
-README.md beside this file describes the protocol and its reasons.
+README.md in this folder describes the protocol and its reasons.
 """
-import collections
 import hashlib
 import json
 import re
 from html import escape
-from typing import Any, BinaryIO, Callable, Dict, Iterable, List, Mapping, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import unquote
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-# What has descriptors in it; anything else that an index lists is served as a blob.
+# Documents with descriptors in them; anything else that an index lists is served as a blob.
 # Twin of builder/reading/oci.py.
 MANIFESTS = (INDEX, MANIFEST, "application/vnd.docker.distribution.manifest.v2+json",
              "application/vnd.docker.distribution.manifest.list.v2+json")
@@ -30,77 +29,123 @@ DOCKER_HUB = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.co
 
 is_name = re.compile(r"(?=.{1,255}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*").fullmatch
 is_digest = re.compile("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}").fullmatch
-is_host = re.compile("[][a-z0-9.:-]+").fullmatch  # that may stand in the page; browsers send it in lower case
-subject_in = re.compile("sha256-([0-9a-f]{64})[.]").match  # cosign's tag for what names no subject itself
+is_host = re.compile("[][a-z0-9.:-]+").fullmatch  # as browsers send it: in lower case
+subject_in = re.compile("sha256-([0-9a-f]{64})[.]").match  # cosign's tag for a manifest that names no subject itself
 route_of = re.compile("/v2/(.+)/(manifests|blobs|referrers|tags(?=/list$))/([^/]+)").fullmatch
-range_of = re.compile("bytes=([0-9]{0,18})-([0-9]{0,18})").fullmatch  # 18 digits: as many as 64 bits surely hold
+range_of = re.compile("bytes=([0-9]{0,18})-([0-9]{0,18})").fullmatch  # 18 digits always fit into 64 bits
 
-# Colours are the browser's own, light or dark; a click on what can be pulled selects all of it.
+# Colours are the browser's own, light or dark; a click selects a whole name to pull.
 PAGE = (
     "<!DOCTYPE html><html lang=en><meta name=viewport content='width=device-width'><title>Seedpod</title><style>"
     "html{color-scheme:light dark;font:1em/1.5 system-ui;max-width:50em;margin:auto;overflow-wrap:anywhere}"
     "dt{font-weight:bold;margin-top:1em;user-select:all}dd{margin:0;opacity:.7}"
     "</style><h1>Seedpod registry</h1><dl>")
 
-# One thing to serve: `body` is its bytes, or None where they lie on the disk as a blob.
-Entity = collections.namedtuple("Entity", "digest size body media_type")
-# The body is bytes [start, stop) of the entity.
-Answer = collections.namedtuple("Answer", "status headers entity start stop")
-# What is served under one name: tag or digest -> Entity, digest -> Entity. A tag has no colon.
-Repository = collections.namedtuple("Repository", "manifests blobs")
 Headers = Mapping[str, str]  # of a request: `get` takes a name in lower case, whatever the client wrote
 
 
-def names_of(reference: str) -> Tuple[List[str], str]:
-    """Full, normalised reference -> (repository names it is served under, tag or "").
+class Entity(NamedTuple):
+    """One thing to serve."""
+    digest: str
+    size: int  # bytes
+    body: Optional[bytes]  # None: the blob `digest` on the disk
+    media_type: str
 
-    Twin of builder/reading/reference.py. A name with a colon, from a host with a port, is not a repository name: only
-    `?ns=` leads to it.
+
+class Answer(NamedTuple):
+    """An answer, whose body is bytes [start, stop) of the entity."""
+    status: int
+    headers: Dict[str, Any]
+    entity: Entity
+    start: int
+    stop: int
+
+
+class Repository(NamedTuple):
+    """What is served under one name."""
+    manifests: Dict[str, Entity]  # by tag and by digest; a tag has no colon
+    blobs: Dict[str, Entity]  # by digest
+
+
+class Image(NamedTuple):
+    """An image as a person sees it."""
+    names: List[str]  # that lead to it, each with a tag or the digest
+    description: str
+    digest: str
+
+
+class Names(NamedTuple):
+    """The repository names that a reference is served under."""
+    full: str  # with the host; not a legal name if that has a port: then only `?ns=` leads to it
+    short: List[str]  # without the host
+    tag: str  # or ""
+
+
+def names_of(reference: str) -> Names:
+    """Return the names of a full, normalised reference, or of "".
+
+    Twin of builder/reading/reference.py.
     """
-    host, path, tag = re.match("([^/]*)/?([^:@]*):?([^:@]*)", reference).groups()
-    full_name = "%s/%s" % (host.lower(), path)
-    return [path, full_name] + re.findall("^docker.io/library/([^/]+)$", full_name), tag
+    if not reference:
+        return Names("", [], "")
+    host, path, tag = re.match("([^/]*)/([^:@]*):?([^:@]*)", reference).groups()
+    full = "%s/%s" % (host.lower(), path)
+    short = [path]
+    if re.fullmatch("docker.io/library/[^/]+", full):
+        short.append(path[len("library/"):])
+    return Names(full, short, tag)
+
+
+class Listed(NamedTuple):
+    """An entry of index.json, read."""
+    digest: str
+    names: Names
+    description: str
+    found: Repository
+    subject: Optional[str]  # digest of the manifest that it refers to
 
 
 class Registry:
     """The table.
 
-    `repositories`: name -> Repository; `referrers`: digest -> descriptors of what refers to it; `images`: digest ->
-    lines for a person: the names that lead to the image, each with a tag or the digest; what it is; the digest.
+    `repositories`: full and short names -> Repository; `referrers`: digest -> descriptors of the manifests that refer
+    to it; `images`: digest -> Image.
     """
 
     def __init__(self, index: Mapping[str, Any], open_blob: Callable[[str, int], BinaryIO]) -> None:
-        """`index`: parsed index.json; `open_blob(digest, size)` -> a file, or OSError if there is none of that size.
+        """`index`: parsed index.json; `open_blob(digest, size)` returns a file; OSError if there is none of that size.
 
-        Raises OSError if a manifest is not what its digest says.
+        Raises OSError if a manifest does not have its digest.
         """
         self.repositories: Dict[str, Repository] = {}
         self.referrers: Dict[str, Dict[str, Any]] = {}
-        self.images: Dict[str, List[str]] = {}
+        self.images: Dict[str, Image] = {}
         self._open = open_blob
         for descriptor in index["manifests"]:
-            found = Repository({}, {})
-            digest = descriptor["digest"]
-            annotations = descriptor.get("annotations") or {}
-            reference = annotations.get(REF_NAME, "")
-            names, tag = names_of(reference)
-            attached = subject_in(tag)
-            subject = self._collect(descriptor, found, attached and "sha256:" + attached.group(1))
-            if not reference:  # it lives beside what it refers to
-                names = [name for name, other in self.repositories.items()
-                         if not subject or subject in other.manifests]
-            for name in names:
-                repository = self.repositories.setdefault(name, Repository({}, {}))
-                repository.manifests.update(found.manifests)
-                repository.blobs.update(found.blobs)
-                if reference and found.manifests:
-                    served = repository.manifests.setdefault(tag or digest, found.manifests[digest])
-                    if served.digest == digest and is_name(name):
-                        self.images.setdefault(digest, [str(annotations.get(DESCRIPTION, "")), digest]).insert(
-                            -2, name + (":" + tag if tag else "@" + digest))
+            listed = self._listed(descriptor)
+            add(self.repositories, listed, listed.names.short + [listed.names.full])
+            self._show(listed)
+
+    def _listed(self, descriptor):
+        """Read an entry of the index."""
+        annotations = descriptor.get("annotations") or {}
+        names = names_of(annotations.get(REF_NAME, ""))
+        attached = subject_in(names.tag)
+        found = Repository({}, {})
+        subject = self._collect(descriptor, found, "sha256:" + attached.group(1) if attached else None)
+        return Listed(descriptor["digest"], names, str(annotations.get(DESCRIPTION, "")), found, subject)
+
+    def _show(self, listed):
+        """Add the names that lead to an entry's image to `images`, the one to pull it by first."""
+        digest, names = listed.digest, listed.names
+        for name in filter(is_name, names.short[:1] + [names.full] + names.short[1:]):
+            served = self.repositories[name].manifests.get(names.tag or digest)
+            if served and served.digest == digest:
+                image = self.images.setdefault(digest, Image([], listed.description, digest))
+                image.names.append(name + (":" + names.tag if names.tag else "@" + digest))
 
     def _collect(self, descriptor, found, attached=None):
-        """Fill the Repository `found` with what is under a descriptor and in the layout; -> digest of its subject.
+        """Add the manifests and blobs below a descriptor to the Repository `found`; return the digest of its subject.
 
         `attached`: the subject of a manifest that names none.
         """
@@ -137,8 +182,9 @@ class Registry:
             self.referrers.setdefault(subject, {})[digest] = {key: value for key, value in entry.items() if value}
         return subject
 
+
     def answer(self, method: str, target: str, headers: Headers) -> Answer:
-        """A request -> Answer. `target` as in the request line."""
+        """Return the Answer to a request. `target` as in the request line."""
         if method not in ("GET", "HEAD"):
             return error(405, "UNSUPPORTED", "this registry can only be read", {"Allow": "GET, HEAD"})
         path, _, query = target.partition("?")
@@ -176,58 +222,75 @@ class Registry:
                 descriptor for digest, descriptor in self.referrers.get(reference, {}).items()
                 if digest in repository.manifests and wanted in ("", descriptor.get("artifactType"))]},
                 {"Content-Type": INDEX, **({"OCI-Filters-Applied": "artifactType"} if wanted else {})})
-        found = getattr(repository, kind).get(reference)
+        if kind == "manifests":
+            found, code = repository.manifests.get(reference), "MANIFEST_UNKNOWN"
+        else:
+            found, code = repository.blobs.get(reference), "BLOB_UNKNOWN"
         if not found:
-            return error(404, kind[:-1].upper() + "_UNKNOWN", "not in repository %s: %s" % (full_name, reference))
+            return error(404, code, "not in repository %s: %s" % (full_name, reference))
         return content(found, method, headers)
 
     def _page(self, host):
-        """For a person with a browser: each image, as it can be pulled from here, then its other names."""
+        """Return the page for a person: each image with the name to pull it by, then its other names."""
         host = host + "/" if is_host(host) else ""
         return answer_of(PAGE + "".join(
-            "<dt>" + host + "<dd>".join(map(escape, lines)) for lines in self.images.values()),
-            {"Content-Type": "text/html;charset=utf-8"})
+            "<dt>" + host + "<dd>".join(map(escape, image.names + [image.description, image.digest]))
+            for image in self.images.values()), {"Content-Type": "text/html;charset=utf-8"})
+
+
+def add(table: Dict[str, Repository], listed: Listed, names: List[str]) -> None:
+    """Serve an entry under names; one without a name where its subject is, or everywhere if it has none."""
+    if not listed.names.full:
+        names = [name for name, other in table.items() if not listed.subject or listed.subject in other.manifests]
+    for name in names:
+        repository = table.setdefault(name, Repository({}, {}))
+        repository.manifests.update(listed.found.manifests)
+        repository.blobs.update(listed.found.blobs)
+        if listed.names.full and listed.found.manifests:
+            repository.manifests.setdefault(listed.names.tag or listed.digest, listed.found.manifests[listed.digest])
 
 
 def document(value: Any, headers: Headers = {}, status: int = 200) -> Answer:
-    """A JSON Answer."""
+    """Return a JSON Answer."""
     return answer_of(json.dumps(value), {"Content-Type": "application/json", **headers}, status)
 
 
 def answer_of(text: str, headers: Dict[str, str], status: int = 200) -> Answer:
-    """An Answer whose body is made for this request."""
+    """Return an Answer with a body of its own."""
     body = text.encode("utf-8", "replace")
     return Answer(status, headers, Entity("", len(body), body, ""), 0, len(body))
 
 
 def error(status: int, code: str, message: str, headers: Headers = {}) -> Answer:
-    """The spec's error document."""
+    """Return the spec's error document."""
     return document({"errors": [{"code": code, "message": message}]}, headers, status)
 
 
 def listing(value: Dict[str, Any], key: str, names: Iterable[str], parameters: Mapping[str, str], path: str,
             more: str = "") -> Answer:
-    """A page of names in order, as `key` of the document `value`: at most `n`, those after `last`, with a Link to the
-    next page if there is one, at `path` with the query parameters `more`."""
+    """Return a page of sorted names as `key` of the document `value`: at most `n`, those after `last`.
+
+    With a Link to the next page, if there is one, at `path` with the query parameters `more`.
+    """
     count = parameters.get("n", "999999")
     if not re.fullmatch("[0-9]{1,9}", count):
         return error(400, "UNSUPPORTED", "not a number: n=" + count)
     last = in_order(parameters.get("last", ""))
     after = [name for name in sorted(names, key=in_order) if in_order(name) > last]
-    value[key] = shown = after[:int(count)]
+    page = after[:int(count)]
     headers = {}
-    if shown and shown != after:
-        headers["Link"] = '<%s?%sn=%s&last=%s>; rel="next"' % (path, more, count, shown[-1])
-    return document(value, headers)
+    if page and page != after:
+        headers["Link"] = '<%s?%sn=%s&last=%s>; rel="next"' % (path, more, count, page[-1])
+    return document({**value, key: page}, headers)
 
 
 def in_order(name: str) -> Tuple[str, str]:
-    """The spec's "case-insensitive alphanumeric order"."""
+    """Return the key of the spec's "case-insensitive alphanumeric order"."""
     return name.lower(), name
 
 
 def content(found: Entity, method: str, headers: Headers) -> Answer:
-    """A manifest or blob -> Answer: whole, a range of it, or nothing where the client has it already."""
+    """Answer with a manifest or blob: whole, a range of it, or nothing if the client has it already."""
     tag = '"%s"' % found.digest
     status, start, stop = 200, 0, found.size
     answered = {"Content-Type": found.media_type, "Docker-Content-Digest": found.digest, "ETag": tag,

@@ -1,16 +1,16 @@
-"""Stage "serve": the registry on http.server. The one module of the injector that talks to strangers.
+"""Stage "serve": the registry on http.server. The only module of the injector that reads from the network.
 
-A thread for each connection, each with a small stack. http.server parses the requests and registry.py decides what
-answers them; here is which bytes go out, and what bounds a client: the size of a head, the time of everything, the
-connections, the memory that the kernel holds for them. `Bounds` is mixed into the server and `Conversation` into the
-handler when the stage runs, so that http.server is imported only then.
+A thread for each connection, each with a small stack. http.server parses the requests and registry.py chooses the
+answers; this module sends the bytes and bounds each client: the size of a head, the time of everything, the number of
+connections, the memory that the kernel holds for them.
 
 Rules for editors:
-- A thread may block in a read or a send of its own connection alone, after `allow` has set how long: the main thread
-  sweeps the connections and shuts down what is over its time, which ends the thread.
+- A thread may block only in a read or a send of its own connection, after `allow` has set a deadline: the main thread
+  sweeps the connections and shuts down those that are overdue, which ends their threads.
 - The main thread accepts, sweeps, makes room and writes the log. It never waits for a client.
-- Nothing is written to stdout but what `log` takes, by `write_log`.
+- Only `write_log` writes to stdout.
 """
+import http.server
 import io
 import json
 import os
@@ -18,10 +18,12 @@ import resource
 import select
 import signal
 import socket
+import socketserver
+import struct
 import sys
 import threading
 import time
-from typing import BinaryIO, Tuple
+from typing import BinaryIO, Dict, NamedTuple, Tuple
 
 from registry import Answer, Registry, error, is_digest
 
@@ -31,43 +33,48 @@ OPTIONS = (
 )
 
 CONNECTIONS = 512  # at once, where as many files may be open
-FILES = 3  # for each of them: its socket, a blob, and one to spare for what the process itself needs
+FILES = 3  # for each of them: its socket, a blob, and one to spare for the process itself
 FEWEST_FILES = 16  # to serve at all: 5 connections, and 5 files of the process itself
-STACK_BYTES = 1 << 18  # of a thread: address space; what is touched of it is far less
+STACK_BYTES = 1 << 18  # of a thread: address space, most of which is never touched
 HEAD_BYTES = 16384  # request line and headers: nginx takes 8 KiB a line, Docker's registry 1 MiB in all
 HEAD_SECONDS = 20  # for a whole head, from its first byte
 IDLE_SECONDS = 90  # between two requests: as long as Go's clients keep an idle connection
 SLICE_BYTES = 1 << 20  # of a body
-SLICE_SECONDS = 120  # for a client to take a slice: slower than 9 kB/s is as good as gone
+SLICE_SECONDS = 120  # for a client to take a slice: slower than 9 kB/s counts as gone
 UNSENT_BYTES = 32768  # that the kernel holds for a client that does not read: it counts as memory of the Pod
-TOGETHER_BYTES = 8192  # a body of at most so many goes out in one packet with its head
-LINGER_SECONDS = 2  # for the client to read our last words before the connection is reset
-POLL_SECONDS = .1  # after which a SIGTERM is seen that comes just before the wait for a connection
+TOGETHER_BYTES = 8192  # of a body that is sent in one packet with its head
+LINGER_SECONDS = 2  # for the client to read the last answer before the connection is reset
+POLL_SECONDS = .1  # until a SIGTERM is noticed that arrives just before the wait for a connection
 GRACE_SECONDS = 4  # after SIGTERM for answers in flight: the Pod is killed after 5
 LOG_CHARACTERS = 500  # of a request line
-UNWRITTEN_BYTES = 1 << 20  # of the log, after which it drops lines
-PIPE_BYTES = 4096  # that a pipe surely takes without blocking where it takes any, pipe(7)
+UNWRITTEN_BYTES = 1 << 20  # of the log; beyond, it drops lines
+PIPE_BYTES = 4096  # that a writable pipe takes without blocking, pipe(7)
 
 TCP_NOTSENT_LOWAT = 25  # Linux's number; the socket module names it from Python 3.12 on
 
 unwritten = bytearray()  # of the log: handlers add to it, the main thread writes it
 
 
+class Progress(NamedTuple):
+    """The state of a connection, ordered by `since`."""
+    since: float  # when it last made progress, on the monotonic clock
+    seconds: int  # until it must make progress again: SLICE_SECONDS while an answer is sent
+
+
 def run(seed: str, listen: str) -> None:
-    """The stage: serve until SIGTERM. Raises OSError if there is no seed, no port or too few files may be open."""
+    """Serve until SIGTERM. Raises OSError if there is no seed or no port, or if too few files may be open."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = hard % (1 << 32)  # "unlimited" is -1
-    if files < FEWEST_FILES:
-        raise OSError("ulimit -n: %d open files are too few to serve: allow at least %d" % (files, FEWEST_FILES))
-    files = min(files, FILES * CONNECTIONS)
+    files = FILES * CONNECTIONS
+    if hard != resource.RLIM_INFINITY:
+        if hard < FEWEST_FILES:
+            raise OSError("ulimit -n: %d open files are too few to serve: allow at least %d" % (hard, FEWEST_FILES))
+        files = min(files, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     threading.stack_size(STACK_BYTES)
-    registry = load(seed)
-    server = bind(listen)
-    server.registry, server.seed, server.limit = registry, seed, files // FILES
-    for *names, _, digest in registry.images.values():
-        for name in names:
-            log("serving %s %s" % (name, digest))
+    server = bind(listen, load(seed), seed, files // FILES)
+    for image in server.registry.images.values():
+        for name in image.names:
+            log("serving %s %s" % (name, image.digest))
     log("listening on %s port %d" % server.server_address[:2])
     signal.signal(signal.SIGTERM, server.stop)
     write_log()
@@ -75,14 +82,14 @@ def run(seed: str, listen: str) -> None:
 
 
 def load(seed: str) -> Registry:
-    """Seed folder -> Registry."""
+    """Read a seed folder."""
     with open(seed + "/index.json", "rb") as file:
         return Registry(json.load(file), lambda digest, size: open_blob(seed, digest, size))
 
 
 def open_blob(seed: str, digest: str, size: int) -> BinaryIO:
-    """A blob's file. Raises OSError if there is none of that size, or the digest is not one: no other text can become
-    a path."""
+    """Open a blob's file. Raises OSError if there is none of that size, or if `digest` is not a digest: no other text
+    can become a path."""
     if not is_digest(digest):
         raise OSError("not a digest: %r" % digest)
     path = "%s/blobs/%s" % (seed, digest.replace(":", "/"))
@@ -91,71 +98,75 @@ def open_blob(seed: str, digest: str, size: int) -> BinaryIO:
     return open(path, "rb", 0)
 
 
-def bind(listen: str) -> "Bounds":
-    """`[HOST]:PORT` -> a server that listens: on IPv6 with IPv4 mapped into it, on IPv4 alone without IPv6."""
-    from http.server import BaseHTTPRequestHandler, HTTPServer
-    from socketserver import ThreadingMixIn
+def bind(listen: str, registry: Registry, seed: str, limit: int) -> "Server":
+    """Listen on `[HOST]:PORT`: without a HOST on IPv6 and IPv4, or only on IPv4 where there is no IPv6."""
     host, _, port = listen.rpartition(":")
-    server = type("", (Bounds, ThreadingMixIn, HTTPServer), {
-        "address_family": socket.AF_INET if host and ":" not in host else socket.AF_INET6,
-        "clients": {}})  # connection -> (since when it has made no progress, seconds that it is allowed)
     try:
-        return server((host.strip("[]"), int(port)), type("", (Conversation, BaseHTTPRequestHandler), {}))
+        return Server(host, int(port), registry, seed, limit)
     except Exception as failure:
         if not host:
-            return bind("0.0.0.0:" + port)
+            return bind("0.0.0.0:" + port, registry, seed, limit)
         raise OSError("cannot listen on %s: %s" % (listen, failure))
 
 
 def log(line: str) -> None:
-    """One line for stdout, escaped; dropped where nobody reads those before it."""
+    """Log a line, escaped; drop it while too much of the log is unwritten."""
     if len(unwritten) < UNWRITTEN_BYTES:
         unwritten.extend(line.encode("unicode_escape") + b"\n")
 
 
 def write_log() -> None:
-    """Write what has been logged, as far as that does not block. A system call for each line would cost more than the
-    answers that are logged."""
+    """Write the log to stdout as far as that does not block. A system call for each line would cost more than the
+    answer that the line is about."""
     try:
         while unwritten and sys.stdout and select.select([], [1], [], 0)[1]:
             piece = unwritten[:PIPE_BYTES]
-            del unwritten[:len(piece)]  # first: a SIGTERM after the write comes here again
+            del unwritten[:len(piece)]  # before the write: SIGTERM may interrupt it and write the log again
             os.write(1, piece)
     except OSError:
         pass
 
 
 def shut(connection: socket.socket, discard: bool) -> None:
-    """End a connection from outside: whatever its thread waits for returns at once.
+    """Shut a connection down from another thread, so that its own thread stops waiting.
 
-    `discard` what the client has not read, which the kernel keeps for minutes otherwise: it is memory of the Pod.
+    `discard`: drop the bytes that the client has not read. The kernel would keep them for minutes, and they count as
+    memory of the Pod.
     """
     try:
-        # struct linger in either byte order: on or off, 0 seconds
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([discard]) + bytes(7))
+        linger = struct.pack("ii", discard, 0)  # on or off, 0 seconds
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:  # it has just ended by itself
         pass
 
 
-class Bounds:
-    """Mix-in of the server: how many connections, for how long, and how all of it ends."""
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    """The listener, and the bounds of all connections."""
 
-    daemon_threads = True  # of others, ThreadingMixIn keeps a list
+    daemon_threads = True  # ThreadingMixIn would keep a list of non-daemon threads
     request_queue_size = CONNECTIONS
 
+    def __init__(self, host: str, port: int, registry: Registry, seed: str, limit: int) -> None:
+        """Listen. `host`: "" for all addresses; `limit`: of connections."""
+        self.registry = registry
+        self.seed = seed
+        self.limit = limit
+        self.clients: Dict[socket.socket, Progress] = {}
+        self.address_family = socket.AF_INET if host and ":" not in host else socket.AF_INET6
+        super().__init__((host.strip("[]"), port), Handler)
+
     def server_bind(self):
-        """Without what HTTPServer does here: it would ask DNS for a name of the address."""
-        from socketserver import TCPServer
+        """Bind, without HTTPServer's own: that would ask DNS for a name of the address."""
         try:
             self.socket.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         except OSError:  # not Linux; not IPv6
             pass
-        TCPServer.server_bind(self)
+        socketserver.TCPServer.server_bind(self)
 
     def get_request(self) -> Tuple[socket.socket, tuple]:
-        """Accept a connection. Where no descriptor can be had, there is room for it the next time."""
+        """Accept a connection. If no descriptor is left, make room for the next try."""
         try:
             return super().get_request()
         except OSError:
@@ -163,22 +174,22 @@ class Bounds:
             raise
 
     def process_request(self, request, client_address):
-        """Start a thread for a new connection, once there is room for it."""
+        """Start a thread for a new connection, as soon as there is room for it."""
         while True:
             try:
-                if threading.active_count() <= self.limit:  # the main thread counts, too
+                if threading.active_count() <= self.limit:  # counts the main thread, too
                     return super().process_request(request, client_address)
-            except RuntimeError:  # the system has no more threads for us
+            except RuntimeError:  # the system allows no more threads
                 pass
             self.make_room()
 
     def make_room(self) -> None:
-        """Close the connection that has made no progress for longest, and give its thread a moment to end."""
+        """Close the connection that has made no progress for longest, and wait a moment for its thread to end."""
         count = threading.active_count()
         clients = self.clients.copy()
         if clients:
             connection = min(clients, key=clients.get)
-            self.clients.pop(connection, None)  # it may take its time: the next one to go is another
+            self.clients.pop(connection, None)  # its thread may take time: never choose it twice
             shut(connection, True)
         for _ in range(100):
             time.sleep(.0005)
@@ -186,59 +197,65 @@ class Bounds:
                 break
 
     def service_actions(self):
-        """Called every POLL_SECONDS or sooner: write the log, shut down what is over its time."""
+        """Write the log, and shut down overdue connections. Called every POLL_SECONDS or sooner."""
         write_log()
         now = time.monotonic()
-        for connection, (since, seconds) in self.clients.copy().items():
-            if now > since + seconds:
-                shut(connection, seconds != LINGER_SECONDS)  # last words may still be on their way
+        for connection, progress in self.clients.copy().items():
+            if now > progress.since + progress.seconds:
+                shut(connection, progress.seconds != LINGER_SECONDS)  # the last answer may still be on its way
 
     def close_request(self, request):
-        """The end of every connection."""
+        """Close a connection, and forget it."""
         self.clients.pop(request, None)
         super().close_request(request)
 
     def handle_error(self, request, client_address):
-        """A bug is printed, and costs its client the connection; a client that is gone is not a bug."""
+        """Print a bug, which costs its client the connection. A client that has gone away is not a bug."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
     def stop(self, *_) -> None:
-        """SIGTERM: accept nothing more, wait a while for answers in flight, end. Without the interpreter's own end,
-        which some versions do not survive while other threads run."""
+        """Handle SIGTERM: accept nothing more, wait for answers in flight, exit. Some Pythons abort a normal exit while
+        other threads run, so this one is not normal."""
         self.socket.close()
         end = time.monotonic() + GRACE_SECONDS
-        while time.monotonic() < end and SLICE_SECONDS in [seconds for _, seconds in self.clients.copy().values()]:
+        while time.monotonic() < end and any(
+                progress.seconds == SLICE_SECONDS for progress in self.clients.copy().values()):
             time.sleep(.02)
         write_log()
         os._exit(143)
 
 
 class Head(io.BufferedReader):
-    """What a client sends, by lines. `left` is set from outside: how many bytes of a head are still taken."""
+    """A connection's requests, by lines."""
+
+    left = 0  # bytes that the rest of a head may have; the handler sets it
 
     def readline(self, size: int = -1) -> bytes:
-        """The next whole line. Raises OverflowError if the head is too long, OSError if it ends within a line."""
+        """Read a whole line. Raises OverflowError if the head is too long, OSError if it ends within a line."""
         line = super().readline(self.left)
         self.left -= len(line)
-        if line[-1:] != b"\n":
-            raise OSError if self.left else OverflowError
-        return line
+        if line.endswith(b"\n"):
+            return line
+        if self.left:
+            raise OSError
+        raise OverflowError
 
 
-class Conversation:
-    """Mix-in of the handler: requests and answers on one connection, until one side has had enough."""
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Requests and answers on one connection, until either side closes."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     rbufsize = 0  # `Head` buffers
+    server: Server
 
     def allow(self, seconds: int) -> None:
-        """There is progress: what follows may take so long."""
-        self.server.clients[self.connection] = time.monotonic(), seconds
+        """Note progress, and allow so long until the next."""
+        self.server.clients[self.connection] = Progress(time.monotonic(), seconds)
 
     def handle(self):
-        """The whole conversation."""
+        """Answer all requests, then linger."""
         self.rfile = Head(self.rfile, TOGETHER_BYTES)
         super().handle()
         # A socket closed with bytes unread resets the connection, and the client may never see the answer.
@@ -254,7 +271,7 @@ class Conversation:
         self.allow(HEAD_SECONDS)
         self.rfile.left = HEAD_BYTES
         self.command, self.requestline = "", start[:40].decode("latin-1")
-        if start[:1] in (b"\x16", b"\r", b"\n"):  # a TLS ClientHello; lines that http.server does not answer
+        if start[:1] in (b"\x16", b"\r", b"\n"):  # a TLS ClientHello; empty lines, which http.server does not answer
             return self.send_error(400, "this registry speaks plain HTTP")
         try:
             super().handle_one_request()
@@ -262,35 +279,38 @@ class Conversation:
             self.send_error(431, "a head of more than %d bytes" % HEAD_BYTES)
 
     def handle_expect_100(self):
-        """The answer is final, whatever the body."""
+        """Send no "100 Continue": the answer is final, whatever the body."""
         return True
 
     def do_GET(self):
-        """Answer a request that http.server has parsed. One that has a body ends the connection: nobody reads that."""
+        """Answer a parsed request. One with a body ends the connection: request bodies are never read."""
         if self.headers.defects:
             return self.send_error(400, "malformed headers")
-        if "transfer-encoding" in self.headers or set(self.headers.get_all("content-length", "0")) != {"0"}:
+        if "transfer-encoding" in self.headers or set(self.headers.get_all("content-length", ["0"])) != {"0"}:
             self.close_connection = True
         self.respond(self.server.registry.answer(self.command, self.path, self.headers))
 
     do_HEAD = do_GET
 
     def send_error(self, code, message=None, explain=None):
-        """What http.server has to say, as the spec's error document."""
-        if code == 501:  # it knows no such method: the registry has an answer
+        """Send an error of http.server as the spec's error document."""
+        if code == 501:  # no such method in this class: the registry has an answer
             return self.do_GET()
         self.close_connection = True
         self.respond(error(code, "UNSUPPORTED", message or ""))
 
     def respond(self, answer: Answer) -> None:
         """Send an answer, and log it."""
-        status, headers, (digest, size, body, _), position, stop = answer
+        entity, headers, position, stop = answer.entity, answer.headers, answer.start, answer.stop
         try:
-            body = open_blob(self.server.seed, digest, size) if body is None else io.BytesIO(body)
+            if entity.body is None:
+                body = open_blob(self.server.seed, entity.digest, entity.size)
+            else:
+                body = io.BytesIO(entity.body)
         except OSError as failure:
-            return self.respond(error(500, "UNKNOWN", "blob %s: %s" % (digest, failure)))
+            return self.respond(error(500, "UNKNOWN", "blob %s: %s" % (entity.digest, failure)))
         started = time.monotonic()
-        if status != 304:
+        if answer.status != 304:
             headers["Content-Length"] = stop - position
         headers.update({"Connection": "close" if self.close_connection else "keep-alive",
                         "Date": self.date_time_string(), "Docker-Distribution-Api-Version": "registry/2.0"})
@@ -299,7 +319,7 @@ class Conversation:
         try:
             with body:
                 self.allow(SLICE_SECONDS)
-                head = "HTTP/1.1 %d %s\r\n%s\r\n" % (status, self.responses[status][0], "".join(
+                head = "HTTP/1.1 %d %s\r\n%s\r\n" % (answer.status, self.responses[answer.status][0], "".join(
                     "%s: %s\r\n" % header for header in headers.items()))
                 small = b""
                 if stop - position <= TOGETHER_BYTES:
@@ -314,7 +334,7 @@ class Conversation:
                         raise OSError  # the blob was cut
                     position += sent
         finally:
-            if status != 200 or "kube-probe/" not in self.headers.get("user-agent", ""):
+            if answer.status != 200 or "kube-probe/" not in self.headers.get("user-agent", ""):
                 log("%s %s '%s' %d %d %.3f" % (
                     headers["Date"], self.client_address[0].replace("::ffff:", ""), self.requestline[:LOG_CHARACTERS],
-                    status, position - answer.start, time.monotonic() - started))
+                    answer.status, position - answer.start, time.monotonic() - started))

@@ -5,14 +5,14 @@ Out: an OCI image layout in the seed folder, which stage "serve" reads.
 
 Rules for editors:
 - A chain of digests: the argument proves contents.json, which names chunks and blobs by digest. No byte is decoded
-  before its chunk was compared with its name; no blob appears under its name before it was compared with that.
-- One blob is written aside at a time, and appears by rename; index.json is last of all: a seed folder with index.json
-  is complete. Run again after a crash, it starts over; run beside another, it waits for that.
+  before its chunk was compared with its name; no blob appears under its name before its bytes were compared with that.
+- Blobs are written one at a time to a temporary file, which is then renamed; index.json comes last: a seed folder with
+  index.json is complete. Run again after a crash, it starts over; run while another runs, it waits for that.
 - Memory does not grow with the payload: a chunk, a block, and the decoder's dictionary (8 MiB at most for xz).
-- Nothing expands without bound: of a segment no more is decoded than its blobs' sizes, and one byte. Nothing follows:
-  neither more of that nor bytes that are not compressed.
+- Nothing expands without bound: a segment is decoded up to the sizes of its blobs and one byte more. There is no
+  trailing data, neither decoded nor not.
 
-Format: README.md beside this file; its twin is builder/payload/.
+Format: README.md in this folder; its twin is builder/payload/.
 """
 import fcntl
 import hashlib
@@ -21,33 +21,38 @@ import json
 import os
 import re
 import time
+from typing import Any, Iterable
 
 BLOCK_BYTES = 1 << 20
 
 OPTIONS = (
     ("--chunks", "/chunks", "folder of the chunk files"),
-    ("--contents", "/chunks/contents.json", "what is in them"),
+    ("--contents", "/chunks/contents.json", "list of chunks, blobs and images"),
     ("--digest", "", "sha256:... of that file"),
     ("--seed", "/seed", "folder of the images: an OCI image layout"),
 )
 
 
-def expect(what, wanted, got):
-    if wanted != got:
-        raise OSError("%s is damaged: expected %s, got %s" % (what, wanted, got))
+def expect(name: str, expected: str, found: str) -> None:
+    """Raise OSError if two digests differ."""
+    if expected != found:
+        raise OSError("%s is damaged: expected %s, got %s" % (name, expected, found))
 
 
-class Joined:
-    """The chunks of a segment one after the other, as one stream; each is checked before it gives a byte.
+class ChunkReader:
+    """The chunks of a segment, joined into one stream. Each is checked before its first byte is returned.
 
-    `last` is what was read last: empty at the end alone, which a decoder of xz does not look for behind other bytes.
+    `last`: the result of the last read, empty only at the end; the xz decoder ignores trailing data.
     """
 
-    def __init__(self, folder, names):
-        self.folder, self.names, self.chunk = folder, iter(names), io.BytesIO()
+    def __init__(self, folder: str, names: Iterable[str]) -> None:
+        self.folder = folder
+        self.names = iter(names)
+        self.chunk = io.BytesIO()
+        self.last = b""
 
-    def read(self, size):
-        """`size` bytes, fewer only at the end: gzip takes a header that is cut in two for none."""
+    def read(self, size: int) -> bytes:
+        """Read `size` bytes, fewer only at the end: gzip treats a short header as the end."""
         self.last = self.chunk.read(size)
         while len(self.last) < size:
             name = next(self.names, None)
@@ -61,8 +66,8 @@ class Joined:
         return self.last
 
 
-def decompressed(stream, compression):
-    """The stream that is in a stream. gzip and xz may be many, one after the other."""
+def decompressed(stream: Any, compression: str) -> Any:
+    """Open a compressed stream. gzip and xz may be several streams, one after the other."""
     if compression == "gzip":
         import gzip
         return gzip.open(stream)
@@ -75,53 +80,59 @@ def decompressed(stream, compression):
     return stream
 
 
-def store(stream, digest, size, seed):
-    """Copy the next `size` bytes of the stream to where the blob `digest` belongs, by way of a file aside."""
+def store(stream: Any, digest: str, size: int, seed: str) -> None:
+    """Copy the next `size` bytes of a stream to the blob `digest`, by way of a temporary file."""
     algorithm, digits = re.fullmatch("(sha256|sha512):([0-9a-f]+)", digest).groups()
-    got = hashlib.new(algorithm)
-    with open(aside(seed), "wb") as file:
+    hasher = hashlib.new(algorithm)
+    with open(temporary_path(seed), "wb") as file:
         while size > 0:
             block = stream.read(min(size, BLOCK_BYTES))
             if not block:
                 raise OSError("is truncated: %d bytes are missing" % size)
-            got.update(block)
+            hasher.update(block)
             file.write(block)
             size -= len(block)
-    expect("content", digits, got.hexdigest())
+    expect("content", digits, hasher.hexdigest())
     folder = os.path.join(seed, "blobs", algorithm)
     os.makedirs(folder, exist_ok=True)
-    os.replace(aside(seed), os.path.join(folder, digits))
+    os.replace(temporary_path(seed), os.path.join(folder, digits))
 
 
-def aside(seed):
-    """One file: what a run that was killed left there is overwritten by the next."""
+def store_document(document: Any, seed: str, name: str) -> None:
+    """Write a JSON file, by way of a temporary file."""
+    with open(temporary_path(seed), "w") as file:
+        json.dump(document, file)
+    os.replace(temporary_path(seed), os.path.join(seed, name))
+
+
+def temporary_path(seed: str) -> str:
+    """Return the one temporary file: the next run overwrites what a killed one left there."""
     return os.path.join(seed, "partial")
 
 
-def extract(chunks, text, seed):
-    """contents.json and the chunks -> the seed folder. Raises OSError, for whatever is wrong with them."""
+def extract(chunks: str, text: bytes, seed: str) -> None:
+    """Write the seed folder. `chunks`: their folder; `text`: of contents.json. Raises OSError for any damage."""
     what = "contents.json"
     try:
         contents = json.loads(text)
         for segment in contents["segments"]:
             what = "segment"
-            joined = Joined(chunks, segment["chunks"])
-            stream = decompressed(joined, segment["compression"])
+            reader = ChunkReader(chunks, segment["chunks"])
+            stream = decompressed(reader, segment["compression"])
             for digest, size in segment["blobs"]:
                 what = "blob %r" % digest
                 store(stream, digest, size, seed)
-            if stream.read(1) or joined.last:
+            if stream.read(1) or reader.last:
                 raise OSError("is followed by bytes of no blob")
-        for what, document in ("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("index.json", contents["index"]):
-            with open(aside(seed), "w") as file:
-                json.dump(document, file)
-            os.replace(aside(seed), os.path.join(seed, what))
-    except Exception as failure:  # whatever a decoder raises, or a document of another form leads to
+        what = "index.json"
+        store_document({"imageLayoutVersion": "1.0.0"}, seed, "oci-layout")
+        store_document(contents["index"], seed, "index.json")
+    except Exception as failure:  # decoders and documents of another form raise anything
         raise OSError("%s: %s" % (what, failure if isinstance(failure, OSError) else repr(failure)))
 
 
-def run(chunks, contents, digest, seed):
-    """The stage. Raises OSError with one line for the log, which names what is damaged."""
+def run(chunks: str, contents: str, digest: str, seed: str) -> None:
+    """Unpack. Raises OSError with one line for the log, which names what is damaged."""
     started = time.monotonic()
     with open(contents, "rb") as file:
         text = file.read()

@@ -35,12 +35,12 @@ FLAT = ("stage1", "stage1/spooler", "stage1/mirror")  # their modules import eac
 OLDEST = (3, 6)
 
 # Everything that stage 1 may need. Each is a file more to import before the first answer: add with care.
-STAGE1_MAY_IMPORT = {"argparse", "collections", "fcntl", "gzip", "hashlib", "html", "http", "io", "json", "lzma", "os",
-                     "re", "resource", "select", "signal", "socket", "socketserver", "sys", "threading", "time", "typing",
+STAGE1_MAY_IMPORT = {"argparse", "fcntl", "gzip", "hashlib", "html", "http", "io", "json", "lzma", "os", "re", "resource",
+                     "select", "signal", "socket", "socketserver", "struct", "sys", "threading", "time", "typing",
                      "urllib"}
-# Not every image's Python has lzma, and not every payload needs it; http.server takes time to load.
-STAGE1_ON_DEMAND = {"gzip", "http", "lzma", "socketserver"}
-REGISTRY_MAY_IMPORT = {"collections", "hashlib", "html", "json", "re", "typing", "urllib"}  # no socket, no disk, no clock
+# Not every image's Python has lzma, and not every payload needs one of the two.
+STAGE1_ON_DEMAND = {"gzip", "lzma"}
+REGISTRY_MAY_IMPORT = {"hashlib", "html", "json", "re", "typing", "urllib"}  # no socket, no disk, no clock
 
 EDGES = {"builder/cli.py", "builder/demo.py"}  # of the builder, they alone print, exit and read arguments
 

@@ -26,10 +26,10 @@ REFERENCES = [
 @pytest.mark.parametrize("text", REFERENCES)
 def test_names_are_those_that_the_builder_promises(text):
     reference = parse(text)
-    names, tag = registry.names_of(str(reference))
-    assert tag == reference.tag
-    assert sorted(name for name in names if registry.is_name(name)) == sorted(served_names(reference))
-    assert "%s/%s" % (reference.host.lower(), reference.path) in names
+    names = registry.names_of(str(reference))
+    assert names.tag == reference.tag
+    assert names.full == "%s/%s" % (reference.host.lower(), reference.path)
+    assert tuple(filter(registry.is_name, names.short + [names.full])) == served_names(reference)
 
 
 def test_both_sides_know_the_same_digests_and_manifests():

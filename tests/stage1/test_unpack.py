@@ -26,19 +26,19 @@ def pieces(folder, sizes):
 @pytest.mark.parametrize("sizes", [[], [1], [0], [0, 0, 5, 0], [1000] * 10, [len(DATA)], [1] * 300], ids=str)
 @pytest.mark.parametrize("read_bytes", [1, 7, 1000, 1 << 20])
 def test_chunks_are_read_one_after_the_other_as_one(tmp_path, sizes, read_bytes):
-    stream = unpack.Joined(str(tmp_path), pieces(tmp_path, sizes))
+    stream = unpack.ChunkReader(str(tmp_path), pieces(tmp_path, sizes))
     assert b"".join(iter(lambda: stream.read(read_bytes), b"")) == DATA
     assert stream.read(1) == b""
 
 
 def test_no_chunks_are_an_empty_stream():
-    assert unpack.Joined("", []).read(1) == b""
+    assert unpack.ChunkReader("", []).read(1) == b""
 
 
 def test_no_byte_of_a_damaged_chunk_is_given(tmp_path):
     names = pieces(tmp_path, [100])
     (tmp_path / names[1]).write_bytes(b"other")
-    stream = unpack.Joined(str(tmp_path), names)
+    stream = unpack.ChunkReader(str(tmp_path), names)
     assert stream.read(100) == DATA[:100]
     with pytest.raises(OSError, match="^chunk is damaged: expected %s, got " % names[1]):
         stream.read(1)
