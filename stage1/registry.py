@@ -30,6 +30,7 @@ DOCKER_HUB = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.co
 is_name = re.compile(r"(?=.{1,255}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*").fullmatch
 is_digest = re.compile("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}").fullmatch
 is_host = re.compile("[][a-z0-9.:-]+").fullmatch  # as browsers send it: in lower case
+is_hosted = re.compile("([^/]*[.][^/]*|localhost)/").match  # would be read as another registry's full name
 subject_in = re.compile("sha256-([0-9a-f]{64})[.]").match  # cosign's tag for a manifest that names no subject itself
 route_of = re.compile("/v2/(.+)/(manifests|blobs|referrers|tags(?=/list$))/([^/]+)").fullmatch
 range_of = re.compile("bytes=([0-9]{0,18})-([0-9]{0,18})").fullmatch  # 18 digits always fit into 64 bits
@@ -91,7 +92,9 @@ def names_of(reference: str) -> Names:
     host, path, tag = re.match("([^/]*)/([^:@]*):?([^:@]*)", reference).groups()
     full = "%s/%s" % (host.lower(), path)
     short = [path]
-    if re.fullmatch("docker.io/library/[^/]+", full):
+    if is_name(full) and is_hosted(path):
+        short = []
+    elif re.fullmatch("docker.io/library/[^/]+", full):
         short.append(path[len("library/"):])
     return Names(full, short, tag)
 
@@ -108,8 +111,9 @@ class Listed(NamedTuple):
 class Registry:
     """The table.
 
-    `repositories`: full and short names -> Repository; `referrers`: digest -> descriptors of the manifests that refer
-    to it; `images`: digest -> Image.
+    `originals`: full name -> Repository, for `?ns=`; `repositories`: full and short names -> Repository, in which a
+    full name comes before every short one, and then the first image before those after it; `referrers`: digest ->
+    descriptors of the manifests that refer to it; `images`: digest -> Image.
     """
 
     def __init__(self, index: Mapping[str, Any], open_blob: Callable[[str, int], BinaryIO]) -> None:
@@ -117,14 +121,20 @@ class Registry:
 
         Raises OSError if a manifest does not have its digest.
         """
+        self.originals: Dict[str, Repository] = {}
         self.repositories: Dict[str, Repository] = {}
         self.referrers: Dict[str, Dict[str, Any]] = {}
         self.images: Dict[str, Image] = {}
         self._open = open_blob
-        for descriptor in index["manifests"]:
-            listed = self._listed(descriptor)
-            add(self.repositories, listed, listed.names.short + [listed.names.full])
-            self._show(listed)
+        listed = [self._listed(descriptor) for descriptor in index["manifests"]]
+        for one in listed:
+            add(self.originals, one, [one.names.full])
+        for one in listed:
+            add(self.repositories, one, [one.names.full])
+        for one in listed:
+            add(self.repositories, one, one.names.short)
+        for one in listed:
+            self._show(one)
 
     def _listed(self, descriptor):
         """Read an entry of the index."""
@@ -203,12 +213,14 @@ class Registry:
         name, kind, reference = match.groups()
         if not is_name(name):
             return error(400, "NAME_INVALID", "not a repository name: " + name)
-        full_name, host = name, parameters.get("ns", "").lower()
-        if host in DOCKER_HUB:
-            host = "docker.io"
-        if host and not name.startswith(host + "/"):  # a mirror's path may name the host already
-            full_name = "%s/%s" % (host, name)
-        repository = self.repositories.get(full_name)
+        full_name, host, table = name, parameters.get("ns", "").lower(), self.repositories
+        if host:
+            table = self.originals
+            if host in DOCKER_HUB:
+                host = "docker.io"
+            if not name.startswith(host + "/"):  # a mirror's path may name the host already
+                full_name = "%s/%s" % (host, name)
+        repository = table.get(full_name)
         if not repository:
             return error(404, "NAME_UNKNOWN", "no such repository: " + full_name)
         if kind == "tags":

@@ -19,7 +19,7 @@ from builder.kubernetes.runner import Runner, host_mounts, host_volumes, inline
 from builder.kubernetes.site import MIRROR, NAME, POLICY, TOLERATE_ALL, Site
 from builder.kubernetes.spellings import served_spellings
 from builder.kubernetes.workloads import controller
-from builder.reading.reference import DOCKER_HUB, DOCKER_HUB_ALIASES, PATH, parse
+from builder.reading.reference import DOCKER_HUB, DOCKER_HUB_ALIASES, full_repository, parse
 
 MIRROR_NAME = NAME + "-names"  # fixed: two DaemonSets would remove each other's files
 MIRROR_BYTES = 32 * MIB
@@ -52,14 +52,12 @@ def notes(site: Site) -> List[str]:
 
 
 def full_name(reference: str) -> str:
-    """The repository with its host, as both the injector and the registry that stays serve it, and its tag or digest.
+    """Return the address with the host, at which both the injector and the persistent registry serve an image.
 
-    A host with a port has no place in a repository name: it is left out.
+    A host with a port is left out: then the path is the only address of the image (builder/payload/addresses.py).
     """
     parsed = parse(reference)
-    name = "%s/%s" % (parsed.host.lower(), parsed.path)
-    return "%s%s" % (name if PATH.fullmatch(name) else parsed.path,
-                     ":" + parsed.tag if parsed.tag else "@" + parsed.digest)
+    return "%s%s" % (full_repository(parsed) or parsed.path, ":" + parsed.tag if parsed.tag else "@" + parsed.digest)
 
 
 def objects(site: Site, whose: Owner, runner: Runner, references: Iterable[str], digests: Mapping[str, str],

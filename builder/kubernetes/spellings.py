@@ -1,4 +1,4 @@
-"""How manifests may spell the name of an image: reference -> every text that means it. Pure.
+"""The spellings of an image's name in Kubernetes manifests: reference -> every text that means it. Pure.
 
 A kubelet completes short names as Docker does, so all of these lead to one image:
 
@@ -8,20 +8,19 @@ Spec: https://github.com/distribution/reference (Docker Hub's short forms)
 """
 from typing import Dict, List, Mapping
 
-from builder.reading.reference import DEFAULT_TAG, DOCKER_HUB, OFFICIAL_IMAGES, parse
+from builder.reading.reference import DEFAULT_TAG, DOCKER_HUB, parse, short_repositories
 
 HUB_HOSTS = (DOCKER_HUB + "/", "", "index.docker.io/")  # that a reference to Docker Hub may begin with
 
 
 def names(reference: str) -> List[str]:
-    """Full reference -> every spelling of its name, without tag and digest, the full one first."""
+    """Return every spelling of a full reference's name, without tag and digest, the full one first."""
     parsed = parse(reference)
     if parsed.host != DOCKER_HUB:
         return ["%s/%s" % (parsed.host, parsed.path)]
-    paths = [parsed.path]
-    if parsed.path.startswith(OFFICIAL_IMAGES) and "/" not in parsed.path[len(OFFICIAL_IMAGES):]:
-        paths.append(parsed.path[len(OFFICIAL_IMAGES):])
-    return [host + path for path in paths for host in HUB_HOSTS]
+    spellings = [host + path for path in short_repositories(parsed) or (parsed.path,) for host in HUB_HOSTS]
+    # `docker.io/quay.io/a`, without its host, would be the name of quay.io's image.
+    return [spelling for spelling in spellings if parse(spelling)[:2] == parsed[:2]]
 
 
 def suffixes(reference: str, digest: str) -> Dict[str, str]:

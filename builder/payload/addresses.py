@@ -1,31 +1,65 @@
-"""Where each image is served: reference -> the shortest address that leads to it. Pure."""
-from typing import Dict, Iterable, List, Tuple
+"""Where each image is served: reference -> the shortest address that leads to it. Pure.
+
+Twin of stage1/registry.py, which decides the same from the order of index.json.
+"""
+from typing import Callable, Dict, Iterable, List, NamedTuple, Tuple
 
 from builder.reading.errors import BuildError
 from builder.reading.oci import Image
-from builder.reading.reference import parse, served_names
+from builder.reading.reference import Reference, full_repository, parse, served_names, short_repositories
+
+
+class Claim(NamedTuple):
+    """An image that an address leads to."""
+    reference: str  # the one that claimed the address
+    digest: str
+
+
+def owners(images: Iterable[Image]) -> Dict[str, Claim]:
+    """Return the image that each address leads to, by repository name with tag or digest.
+
+    The full name of any image comes before every short name, and then the first image before those after it.
+    """
+    claims = [(parse(text), Claim(text, image.root.digest)) for image in images for text in image.references]
+    found: Dict[str, Claim] = {}
+    for names in (_full_repositories, short_repositories):
+        for reference, claim in claims:
+            for address in _addresses(reference, names):
+                found.setdefault(address, claim)
+    return found
 
 
 def addresses(images: Iterable[Image]) -> Tuple[Dict[str, str], List[str]]:
-    """Reference -> shortest name and tag that lead to its image; and notes on shorter ones that lead to another.
+    """Return the shortest address of each reference, and notes on the shorter ones that lead to another image.
 
-    An address belongs to the first image that claims it; the same image may claim it again under other hosts.
-    BuildError for an image that is left without any: hosts with ports have no place in a repository name.
+    BuildError for an image without an address: hosts with ports are not part of a repository name.
     """
-    owner: Dict[str, Tuple[str, str]] = {}  # address -> digest that it leads to, and the reference that claimed it
+    images = list(images)
+    owner = owners(images)
     shortest: Dict[str, str] = {}
     notes = []
     for image in images:
         for text in image.references:
-            reference = parse(text)
-            suffix = ":" + reference.tag if reference.tag else "@" + reference.digest
-            for address in (name + suffix for name in served_names(reference)):
-                digest, first = owner.setdefault(address, (image.root.digest, text))
-                if digest == image.root.digest:
+            lost = {}
+            for address in _addresses(parse(text), served_names):
+                if owner[address].digest == image.root.digest:
                     shortest.setdefault(text, address)
                 else:
-                    notes.append("%s: %s already leads to %s: pull this one by its full name" % (text, address, first))
+                    lost[address] = owner[address].reference
             if text not in shortest:
+                address, other = next(iter(lost.items()))
                 raise BuildError("%s: could only be served as %s, which already leads to %s, another image: save it "
-                                 "alone, and give it another name, NAME=ARCHIVE" % (text, address, first))
+                                 "alone, and give it another name, NAME=ARCHIVE" % (text, address, other))
+            notes += ["%s: %s already leads to %s: pull this one by its full name" % (text, address, other)
+                      for address, other in lost.items()]
     return shortest, notes
+
+
+def _full_repositories(reference: Reference) -> Tuple[str, ...]:
+    name = full_repository(reference)
+    return (name,) if name else ()
+
+
+def _addresses(reference: Reference, names: Callable[[Reference], Tuple[str, ...]]) -> List[str]:
+    suffix = ":" + reference.tag if reference.tag else "@" + reference.digest
+    return [name + suffix for name in names(reference)]

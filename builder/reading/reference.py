@@ -80,20 +80,31 @@ def is_tag(text: str) -> bool:
     return TAG.fullmatch(text) is not None
 
 
-def served_names(reference: Reference) -> Tuple[str, ...]:
-    """The repository names that lead to the image on the injector, the one to show to a user first.
+def full_repository(reference: Reference) -> str:
+    """Return the repository name with the host, "" if the host has a port: no repository name has a colon."""
+    name = "%s/%s" % (reference.host.lower(), reference.path)
+    return name if PATH.fullmatch(name) else ""
 
-    A host with a port cannot be part of a repository name (the grammar has no colon): it is left out.
+
+def short_repositories(reference: Reference) -> Tuple[str, ...]:
+    """Return the repository names without the host, the one to show to a user first.
+
+    None for a path that itself begins with a host: `harbor.local/quay.io/a/b` must not be served as `quay.io/a/b`, the
+    full name of another registry's image. A host with a port has no other name, so it keeps that one.
     """
-    names = [reference.path]
+    if full_repository(reference) and _split(reference.path)[0]:
+        return ()
     if reference.host == DOCKER_HUB and reference.path.startswith(OFFICIAL_IMAGES):
-        short = reference.path[len(OFFICIAL_IMAGES):]
-        if "/" not in short:
-            names.append(short)
-    full = "%s/%s" % (reference.host.lower(), reference.path)
-    if PATH.fullmatch(full):
-        names.append(full)
-    return tuple(names)
+        official = reference.path[len(OFFICIAL_IMAGES):]
+        if "/" not in official:
+            return reference.path, official
+    return (reference.path,)
+
+
+def served_names(reference: Reference) -> Tuple[str, ...]:
+    """Return the repository names that lead to the image on the injector, the one to show to a user first."""
+    full = full_repository(reference)
+    return short_repositories(reference) + ((full,) if full else ())
 
 
 def tagged(reference: Reference) -> Reference:

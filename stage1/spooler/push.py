@@ -11,7 +11,7 @@ from builder.reading.errors import BuildError
 from builder.reading.graph import is_foreign
 from builder.reading.images import homes_of, name_images
 from builder.reading.oci import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
-from builder.reading.reference import PATH, Reference, parse
+from builder.reading.reference import Reference, full_repository, parse, short_repositories
 from names import Name
 from protocol import Manifest, RegistryError
 from registry_client import Registry
@@ -59,10 +59,12 @@ def named_by_archive(images: List[Image], name: Optional[Name], with_host: bool 
 
 
 def _names(reference: Reference, with_host: bool) -> List[Name]:
-    """A host with a port has no place in a repository's name."""
-    full = "%s/%s" % (reference.host.lower(), reference.path)
-    hosted = with_host and reference.host != NO_HOST and PATH.fullmatch(full)
-    return [Name(reference.path, reference.tag)] + ([Name(full, reference.tag)] if hosted else [])
+    """Return the path and, if asked for or if the path would be the full name of another image, the full name."""
+    full = full_repository(reference)
+    if reference.host == NO_HOST or not full:
+        return [Name(reference.path, reference.tag)]
+    short = short_repositories(reference)[:1]
+    return [Name(repository, reference.tag) for repository in short + ((full,) if with_host or not short else ())]
 
 
 def push(registry: Registry, images: Iterable[Tuple[Image, List[Name]]]) -> List[Pushed]:

@@ -43,6 +43,17 @@ def test_the_policy_leads_to_the_node_port_under_the_full_name():
     assert '"reg.local:5000/c:3": "127.0.0.1:31999/c:3"' in text
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_policy_leads_each_full_name_to_its_own_image_whatever_is_called_so_below_another_host(order):
+    references = ["harbor.local/quay.io/prom/exporter:v1", "quay.io/prom/exporter:v1", "docker.io/quay.io/prom/exporter:v1"]
+    site = Site(names=POLICY)
+    found = names.objects(site, names.owner(site, "0" * 12), RUNNER, references[::order], {}, SOURCE)
+    text = found["70-policy-1.yaml"]["spec"]["variables"][0]["expression"]
+    for reference in references:
+        assert text.count('"%s": "127.0.0.1:31999/%s"' % (reference, reference)) == 1
+    assert text.count("\n  ") == 4  # the third has another spelling: index.docker.io
+
+
 def test_a_binding_puts_each_policy_into_force():
     found = objects(POLICY)
     assert found["71-binding-1.yaml"]["spec"] == {"policyName": found["70-policy-1.yaml"]["metadata"]["name"]}

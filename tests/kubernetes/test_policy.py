@@ -244,6 +244,13 @@ def test_each_spelling_has_a_line_of_its_own():
     assert text.count("\n") == len(SPELLINGS) + 1
 
 
+def test_a_path_on_docker_hub_that_begins_with_a_host_is_never_spelled_without_its_own():
+    own = {"docker.io/quay.io/x:1": AT + "docker.io/quay.io/x:1", "docker.io/localhost/y:1": AT + "docker.io/localhost/y:1"}
+    assert served_spellings(own, {}) == {
+        name: served for reference, served in own.items()
+        for name in (reference, "index." + reference)}
+
+
 def test_a_name_that_is_served_as_it_is_needs_no_entry():
     assert served_spellings({"127.0.0.1:31999/x:1": "127.0.0.1:31999/x:1"}, {}) == {}
 

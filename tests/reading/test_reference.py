@@ -66,6 +66,10 @@ def test_the_longest_name_is_taken():
     ("localhost:5000/x:1", ("x",)),
     ("[::1]/x:1", ("x",)),
     ("Registry/x", ("x", "registry/x")),
+    ("harbor.local/quay.io/x", ("harbor.local/quay.io/x",)),
+    ("docker.io/localhost/x", ("docker.io/localhost/x",)),
+    ("harbor.local:5000/quay.io/x", ("quay.io/x",)),
+    ("harbor.local/x.y", ("x.y", "harbor.local/x.y")),
 ])
 def test_an_image_is_served_under_its_path_and_with_its_host(text, names):
     assert served_names(parse(text)) == names

@@ -12,7 +12,7 @@ from tests.support import samples
 import server
 from builder.payload import contents
 from builder.reading import oci
-from builder.reading.reference import parse, served_names
+from builder.reading.reference import full_repository, parse, short_repositories
 
 REFERENCES = [
     "docker.io/library/registry:2", "docker.io/library/registry", "docker.io/grafana/grafana:11.0.0",
@@ -20,6 +20,8 @@ REFERENCES = [
     "localhost:5000/x", "[::1]:5000/x:1", "registry.example.com:443/a/b/c:v1.2-3", "ghcr.io/library/x:1",
     "gcr.io/library/x:1", "a.b/c__d-e---f.g:T_1", "docker.io/library/x@sha256:" + "0" * 64,
     "docker.io/library/x:1@sha256:" + "0" * 64, "localhost:5000/x@sha512:" + "0" * 128,
+    "harbor.local/quay.io/a/b:1", "harbor.local/localhost/x:1", "harbor.local:5000/quay.io/a:1", "docker.io/quay.io/x:1",
+    "harbor.local/x.y:1", "docker.io/library/x.y:1", "harbor.local/a/quay.io/b:1", "MYHOST/a:1",
 ]
 
 
@@ -29,7 +31,8 @@ def test_names_are_those_that_the_builder_promises(text):
     names = registry.names_of(str(reference))
     assert names.tag == reference.tag
     assert names.full == "%s/%s" % (reference.host.lower(), reference.path)
-    assert tuple(filter(registry.is_name, names.short + [names.full])) == served_names(reference)
+    assert names.short == list(short_repositories(reference))
+    assert full_repository(reference) == (names.full if registry.is_name(names.full) else "")
 
 
 def test_both_sides_know_the_same_digests_and_manifests():
@@ -99,6 +102,68 @@ def test_of_two_images_with_one_short_name_the_first_has_the_tag_and_both_have_t
     digest = oci.digest_of(samples.oci_manifest(other)[0])
     assert table.answer("GET", "/v2/quay.io/a/b/manifests/1", {}).entity.digest == digest
     assert status(table, "/v2/a/b/manifests/" + digest) == 200
+
+
+EXPORTER, COPY = "quay.io/prom/exporter:v1", "harbor.local/quay.io/prom/exporter:v1"
+
+
+def digests_of(table, *targets):
+    """The digest that each target leads to, or the status of its error."""
+    answers = [table.answer("GET", target, {}) for target in targets]
+    return [answer.entity.digest if answer.status == 200 else answer.status for answer in answers]
+
+
+@pytest.mark.parametrize("copy", [COPY, "harbor.local:5000/quay.io/prom/exporter:v1"])
+@pytest.mark.parametrize("is_copy_first", [True, False])
+def test_a_full_name_leads_to_its_own_image_whatever_is_called_so_below_another_host(copy, is_copy_first):
+    other = samples.sample("b")
+    digest = oci.digest_of(samples.oci_manifest(other)[0])
+    layouts = [samples.layout(IMAGE, copy), samples.layout(other, EXPORTER)]
+    table = table_of(*(layouts if is_copy_first else layouts[::-1]))
+    host = copy.partition("/")[0]
+    assert digests_of(
+        table, "/v2/quay.io/prom/exporter/manifests/v1", "/v2/quay.io/prom/exporter/manifests/v1?ns=quay.io",
+        "/v2/prom/exporter/manifests/v1?ns=quay.io", "/v2/prom/exporter/manifests/v1",
+        "/v2/quay.io/prom/exporter/manifests/v1?ns=" + host) == [digest] * 4 + [DIGEST]
+
+
+@pytest.mark.parametrize("copy", [COPY, "harbor.local:5000/quay.io/prom/exporter:v1"])
+@pytest.mark.parametrize("others", [[], ["quay.io/prom/exporter:v2"]])
+def test_a_mirror_of_a_host_gets_no_image_of_another_whose_path_begins_with_that_host(copy, others):
+    table = table_of(samples.layout(IMAGE, copy), *[samples.layout(samples.sample("b"), name) for name in others])
+    assert digests_of(
+        table, "/v2/quay.io/prom/exporter/manifests/v1?ns=quay.io", "/v2/prom/exporter/manifests/v1?ns=quay.io",
+        "/v2/quay.io/prom/exporter/manifests/%s?ns=quay.io" % DIGEST) == [404] * 3
+    listed = table.answer("GET", "/v2/prom/exporter/tags/list?ns=quay.io", {})
+    assert listed.status == 404 if not others else json.loads(listed.entity.body.decode())["tags"] == ["v2"]
+
+
+def test_a_path_that_begins_with_a_host_is_a_name_only_where_the_images_own_host_has_a_port():
+    table = table_of(samples.layout(IMAGE, COPY, "harbor.local:5000/ghcr.io/x:1", "docker.io/localhost/y:1"))
+    answer = table.answer("GET", "/v2/_catalog", {})
+    assert json.loads(answer.entity.body.decode())["repositories"] == [
+        "docker.io/localhost/y", "ghcr.io/x", "harbor.local/quay.io/prom/exporter"]
+
+
+def test_a_repository_that_images_share_by_a_short_name_lists_the_tags_of_all_and_by_full_name_of_one():
+    other = samples.sample("b")
+    table = table_of(samples.layout(IMAGE, "docker.io/a/b:1", "docker.io/a/b:2"),
+                     samples.layout(other, "quay.io/a/b:2", "quay.io/a/b:3"))
+    for target, tags in (("a/b", ["1", "2", "3"]), ("quay.io/a/b", ["2", "3"]), ("docker.io/a/b", ["1", "2"])):
+        answer = table.answer("GET", "/v2/%s/tags/list" % target, {})
+        assert json.loads(answer.entity.body.decode())["tags"] == tags
+    answer = table.answer("GET", "/v2/a/b/tags/list?ns=quay.io&n=1", {})
+    assert json.loads(answer.entity.body.decode())["tags"] == ["2"]
+    assert answer.headers["Link"] == '</v2/a/b/tags/list?ns=quay.io&n=1&last=2>; rel="next"'
+
+
+def test_what_refers_to_an_image_is_found_by_a_mirror_of_its_host_too():
+    data, blobs = signature(samples.descriptor(oci.OCI_MANIFEST, MANIFEST))
+    table = table_of(samples.layout(IMAGE, "quay.io/x:1"),
+                     samples.layout_of([samples.descriptor(oci.OCI_MANIFEST, data)], blobs))
+    assert digests_of(table, "/v2/x/manifests/%s?ns=quay.io" % oci.digest_of(data)) == [oci.digest_of(data)]
+    listed = json.loads(table.answer("GET", "/v2/x/referrers/%s?ns=quay.io" % DIGEST, {}).entity.body.decode())
+    assert [entry["digest"] for entry in listed["manifests"]] == [oci.digest_of(data)]
 
 
 def test_an_index_is_served_with_those_of_its_platforms_that_are_there():

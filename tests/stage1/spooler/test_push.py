@@ -166,12 +166,21 @@ def test_several_images_need_their_own_names(fake, client, tmp_path):
 @pytest.mark.parametrize("name, names", [
     ("quay.io/team/other:2", ["quay.io/team/other:2", "team/other:2"]),
     ("docker.io/library/one:1", ["docker.io/library/one:1", "library/one:1"]),
+    ("harbor.local/quay.io/a:1", ["harbor.local/quay.io/a:1"]), ("host:5000/quay.io/a:1", ["quay.io/a:1"]),
     ("host:5000/a:1", ["a:1"])])
 def test_for_a_mirror_images_are_named_with_their_host_as_well(fake, client, tmp_path, name, names):
     path = samples.write(tmp_path / "app.tar", samples.crane(samples.sample(), name))
     results = pushed(client, path, choose=functools.partial(named_by_archive, with_host=True))
     assert sorted(str(item.name) for item in results) == names
     assert len({item.digest for item in results}) == 1
+
+
+@pytest.mark.parametrize("name, pushed_as", [
+    ("harbor.local/quay.io/a:1", "harbor.local/quay.io/a:1"), ("localhost/quay.io/a:1", "quay.io/a:1"),
+    ("harbor.local/a:1", "a:1")])
+def test_no_image_is_pushed_under_the_full_name_of_another_hosts(fake, client, tmp_path, name, pushed_as):
+    path = samples.write(tmp_path / "app.tar", samples.crane(samples.sample(), name))
+    assert [str(item.name) for item in pushed(client, path, choose=named_by_archive)] == [pushed_as]
 
 
 def test_an_image_without_a_name_gets_that_of_its_file_or_is_refused(client, tmp_path):
