@@ -24,7 +24,8 @@ from builder.cluster.choice import Decision, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse
 from builder.cluster.preflight import check
 from builder.commands import STDOUT
-from builder.images_of import Found, Missing, doubts, images_of, joined
+from builder.finding.missing_images import MissingImages
+from builder.finding.named_images import NamedImages, combined, find_images, notes_on
 from builder.intake import STDIN, STDIN_NAME
 from builder.kubernetes.file_names import SUMS
 from builder.order import Order
@@ -174,7 +175,7 @@ def run(options: argparse.Namespace) -> None:
         if options.explain and not options.json:
             say(full_explanation(refusal.decision), stream_for(options.out))
         raise
-    except Missing as missing:
+    except MissingImages as missing:
         if not options.json:
             say("\n".join(map(shown, missing.images)), stream_for(options.out))
         raise
@@ -223,14 +224,14 @@ def run_build(options: argparse.Namespace) -> None:
     report_written(options, found, page + summary(found))
 
 
-def list_images(options: argparse.Namespace, named: Found) -> None:
+def list_images(options: argparse.Namespace, named: NamedImages) -> None:
     """What manifests name, on stdout for a program that pulls it; on stderr what a person should look at."""
     if options.json:
         say(json.dumps(named._asdict(), indent=2), sys.stdout)
         return
     for text in named.images:
         say(shown(text), sys.stdout)
-    for note in doubts(named):
+    for note in notes_on(named):
         say("note: " + shown(note), sys.stderr)
 
 
@@ -272,13 +273,13 @@ def read_cluster(paths: Sequence[str]) -> Optional[Cluster]:
     return cluster_of(objects) if paths else None
 
 
-def read_manifests(paths: Sequence[str]) -> Found:
+def read_manifests(paths: Sequence[str]) -> NamedImages:
     """What all of them name."""
     parts = []
     for path in paths:
         with open(sys.stdin.fileno() if path == STDIN else path, "rb", closefd=path != STDIN) as file:
-            parts.append(images_of(file.read().decode("utf-8", "replace"), STDIN_NAME if path == STDIN else path))
-    return joined(parts)
+            parts.append(find_images(file.read().decode("utf-8", "replace"), STDIN_NAME if path == STDIN else path))
+    return combined(parts)
 
 
 def with_stdin(order: Order) -> Order:

@@ -4,7 +4,7 @@ from typing import BinaryIO, List, NamedTuple, Optional, Sequence, Tuple
 
 from builder.cluster.objects import Cluster
 from builder.commands import STDOUT
-from builder.images_of import Found
+from builder.finding.named_images import NamedImages
 from builder.kubernetes.persistent_registry import Wanted
 from builder.kubernetes.site import Site
 from builder.payload import chunks
@@ -24,7 +24,7 @@ class Order(NamedTuple):
     cluster: Optional[Cluster] = None  # to choose by, and to hold the outcome against
     stdin: Optional[BinaryIO] = None  # where the archive `-` comes from
     registry: Optional[Wanted] = None  # that stays
-    manifests: Optional[Found] = None  # whose images must be there
+    manifests: Optional[NamedImages] = None  # whose images must be there
     not_images: Sequence[str] = ()  # of those, what the cluster has already
     key: str = ""  # file of the private key to sign with; "": not signed
     onto: Sequence[str] = ()  # the seed to add to, and more folders that hold chunks of archives

@@ -8,10 +8,11 @@ import os
 import tempfile
 from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence
 
-from builder import extras, images_of, onto
+from builder import extras, onto
 from builder.cluster import preflight
 from builder.cluster.choice import Decision, decide
 from builder.commands import STDOUT, Section, commands, steps
+from builder.finding.missing_images import check_named_images
 from builder.intake import read
 from builder.kubernetes import file_names, names, persistent_registry, sizes, workloads
 from builder.kubernetes.exposure import pull_name
@@ -85,7 +86,7 @@ def build(order: Order, stdout: BinaryIO, progress: Progress, commit: Callable[[
         site, runner = decision.site, decision.runners[0]
         if order.manifests:
             pulled_as = {reference: pull_name(site.node_port, address) for reference, address in served.items()}
-            notes += images_of.check(order.manifests, for_nodes, pulled_as, order.not_images, node_platforms(order))
+            notes += check_named_images(order.manifests, for_nodes, pulled_as, order.not_images, node_platforms(order))
         notes += names.notes(site) + clashes
         code = pyz.injector()
 

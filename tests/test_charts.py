@@ -5,7 +5,8 @@ import pathlib
 import pytest
 
 from builder import cli, split
-from builder.images_of import Missing, images_of
+from builder.finding.missing_images import MissingImages
+from builder.finding.named_images import find_images
 from builder.kubernetes.site import MIRROR, POLICY, Site
 from builder.order import Order
 from builder.output import reader
@@ -106,8 +107,8 @@ def test_split_writes_a_chart_as_an_archive_of_its_own(chart, tmp_path):
 
 
 def test_no_manifest_is_satisfied_by_a_chart(chart, tmp_path):
-    named = images_of("image: %s\n" % ADDRESS, "pod.yaml")
-    with pytest.raises(Missing):
+    named = find_images("image: %s\n" % ADDRESS, "pod.yaml")
+    with pytest.raises(MissingImages):
         built(tmp_path, chart, manifests=named)
 
 

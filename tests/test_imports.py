@@ -21,11 +21,12 @@ MAY_IMPORT = {
     "builder/zipapp": (),
     "builder/rewriting": ("builder/reading",),
     "builder/payload": ("builder/reading",),
+    "builder/finding": ("builder/reading", "builder/rewriting"),
     "builder/kubernetes": ("builder/reading", "builder/payload"),
     "builder/cluster": ("builder/reading", "builder/kubernetes"),
     "builder/output": ("builder/reading", "builder/payload", "builder/kubernetes"),
     "builder": ("builder/reading", "builder/zipapp", "builder/rewriting", "builder/payload", "builder/kubernetes",
-                "builder/cluster", "builder/output"),
+                "builder/cluster", "builder/output", "builder/finding"),
     "stage1": (),
     "stage1/spooler": ("builder/reading",),
     "stage1/mirror": (),  # one file, which a manifest carries as text

@@ -1,17 +1,16 @@
-"""builder/images_of: what manifests name, measured on lines of real ones."""
+"""builder/finding/named_images: the images that manifests name, measured on excerpts of real ones."""
 import json
 import pathlib
 import time
 
 import pytest
 
-from builder.images_of import Found, Missing, check, images_of, joined
-from builder.reading.oci import OCI_MANIFEST, Descriptor, Image
+from builder.finding.named_images import NamedImages, combined, find_images
 
 FOLDER = pathlib.Path(__file__).with_name("manifests")
 DIGEST = "@sha256:" + "a" * 64
 
-# What each of tests/manifests surely needs, and what it mentions, both written down by hand.
+# The images that each of ./manifests surely needs, and those that it mentions, both written down by hand.
 EXPECTED = {
     "flannel": (["quay.io/coreos/flannel:v0.11.0-amd64", "quay.io/coreos/flannel:v0.11.0-arm64"], []),
     "ingress-nginx": (["k8s.gcr.io/ingress-nginx/controller:v0.41.2" + "@sha256:"
@@ -40,7 +39,11 @@ EXPECTED = {
 
 
 def found(text):
-    return images_of(text, "a.yaml")
+    return find_images(text, "a.yaml")
+
+
+def found_in(name):
+    return combined([find_images((FOLDER / (name + ".yaml")).read_text(encoding="utf-8"), name)])
 
 
 def names(text):
@@ -54,7 +57,7 @@ def test_every_real_manifest_has_its_expectation():
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_the_images_of_a_real_manifest_are_found_all_and_no_others(name):
     images, mentioned = EXPECTED[name]
-    got = joined([images_of((FOLDER / (name + ".yaml")).read_text(encoding="utf-8"), name)])
+    got = found_in(name)
     assert (sorted(got.images), sorted(got.mentioned), got.unclear) == (sorted(images), sorted(mentioned), {})
 
 
@@ -62,7 +65,7 @@ def test_precision_and_recall_on_the_real_manifests_are_one():
     wanted, got = set(), set()
     for name, (images, mentioned) in EXPECTED.items():
         wanted |= {(name, image) for image in images + mentioned}
-        result = joined([images_of((FOLDER / (name + ".yaml")).read_text(encoding="utf-8"), name)])
+        result = found_in(name)
         got |= {(name, image) for image in [*result.images, *result.mentioned]}
     assert len(wanted & got) / len(got) == len(wanted & got) / len(wanted) == 1
 
@@ -108,7 +111,7 @@ def test_what_cannot_be_known_is_reported_and_not_guessed(text):
     '{"args":["--x=quay.io/a/b:v1"]}', "value: a,quay.io/a/b:v1;c", "x: {y: quay.io/a/b:v1}",
 ])
 def test_a_word_elsewhere_that_has_a_registry_host_and_a_tag_is_mentioned(text):
-    assert found(text) == Found({}, {"quay.io/a/b:v1": "a.yaml:%d" % (2 if "|\n" in text else 1)}
+    assert found(text) == NamedImages({}, {"quay.io/a/b:v1": "a.yaml:%d" % (2 if "|\n" in text else 1)}
                                 if text[0] != "{" else {"quay.io/a/b:v1": "a.yaml"}, {})
 
 
@@ -137,85 +140,28 @@ def test_each_image_is_named_with_the_first_place_that_names_it():
     assert found(text).images == {"nginx:1": "a.yaml:2", "x" + DIGEST: "a.yaml:5"}
 
 
-def test_of_several_files_the_first_place_counts_and_what_is_sure_is_not_mentioned():
-    one, other = images_of("image: q.io/a:1", "one"), images_of("value: q.io/a:1\nargs: [q.io/b:1]", "other")
-    assert joined([other, one]) == Found({"q.io/a:1": "one:1"}, {"q.io/b:1": "other:2"}, {})
+def test_of_several_files_the_first_place_counts_and_a_sure_image_is_not_mentioned():
+    one, other = find_images("image: q.io/a:1", "one"), find_images("value: q.io/a:1\nargs: [q.io/b:1]", "other")
+    assert combined([other, one]) == NamedImages({"q.io/a:1": "one:1"}, {"q.io/b:1": "other:2"}, {})
 
 
-@pytest.mark.parametrize("text", [
-    "[" * 100000, '{"a":' * 100000, "- " * 100000, "image: " + "a" * 1000000, "{" * 300000, '"' * 300000,
-    "image: " + '"\\' * 100000, "a: " + "q.io/" * 100000, "- " * 50000 + "image: x", "image:\n" * 100000,
-    " " * 1000000 + "x", "image: \ud800", "{, image: " * 50000, "a" + "-" * 300000, "a/" * 200000 + ":1",
-    "a.b/" + "c-" * 150000 + ":1", "&a " * 100000, "image: " + "!a " * 100000,
+@pytest.mark.parametrize("start, piece, end", [
+    ("", "[", ""), ("", '{"a":', ""), ("", "- ", ""), ("", "- ", "image: x"), ("", "{", ""), ("", '"', ""),
+    ("image: ", "a", ""), ("image: ", '"\\', ""), ("image: ", "!a ", ""), ("a: ", "q.io/", ""), ("a: a", ".", "b"),
+    ("", "image:\n", ""), ("", " ", "x"), ("", "{, image: ", ""), ("a", "-", ""), ("", "a/", ":1"), ("a.b/", "c-", ":1"),
+    ("", "&a ", ""), ('{"a": ["', "a.b/c:1 ", '"]}'),
 ])
-def test_no_text_takes_more_than_a_moment_or_raises(text):
-    started = time.process_time()
-    images_of(text, "a")
-    assert time.process_time() - started < 5
+def test_time_is_linear_in_the_text(start, piece, end):
+    def seconds(count):
+        text = start + piece * count + end
+        begin = time.process_time()
+        find_images(text, "a")
+        return time.process_time() - begin
+
+    count = 5000
+    few = min(seconds(count) for _ in range(3))
+    assert seconds(20 * count) < 100 * few + .05
 
 
-def image(*references, platforms=("linux/amd64",), digest=DIGEST[1:]):
-    return Image(references, Descriptor(OCI_MANIFEST, digest, 1), (), (), (), platforms, (), "", ())
-
-
-NGINX = image("docker.io/library/nginx:latest", platforms=("linux/amd64", "linux/arm/v7"))
-ADDRESSES = {"docker.io/library/nginx:latest": "127.0.0.1:31999/library/nginx:latest"}
-
-
-def checked(text, images=(NGINX,), excepted=(), platforms=()):
-    return check(found(text), list(images), ADDRESSES, excepted, platforms)
-
-
-@pytest.mark.parametrize("name", [
-    "nginx", "nginx:latest", "library/nginx", "docker.io/nginx", "index.docker.io/library/nginx:latest",
-    "nginx" + DIGEST, "nginx:latest" + DIGEST, "docker.io/library/nginx" + DIGEST,
-    "127.0.0.1:31999/library/nginx:latest", "127.0.0.1:31999/library/nginx" + DIGEST])
-def test_every_spelling_of_an_image_of_the_seed_counts(name):
-    assert checked("image: " + name) == []
-
-
-@pytest.mark.parametrize("name", ["nginx:1", "mynginx", "quay.io/library/nginx", "nginx@sha256:" + "b" * 64,
-                                  "127.0.0.1:31998/library/nginx:latest"])
-def test_an_image_that_the_seed_lacks_refuses_the_build(name):
-    with pytest.raises(Missing) as error:
-        checked("image: nginx\n---\nimage: %s" % name)
-    assert error.value.images == [name] and str(error.value).startswith("a.yaml:3: not in the archives: %s: " % name)
-
-
-def test_every_missing_image_is_listed_in_the_order_of_the_manifests():
-    with pytest.raises(Missing, match="^a.yaml:1: not in the archives: z:1, a:1: ") as error:
-        checked("image: z:1\n---\nimage: a:1\n---\nimage: z:1")
-    assert error.value.images == ["z:1", "a:1"]
-
-
-def test_what_the_operator_excepts_may_be_missing():
-    assert checked("image: other:1", excepted=["other:1"]) == []
-
-
-def test_a_mention_that_the_seed_lacks_is_a_note():
-    (note,) = checked("value: quay.io/a/b:1")
-    assert note == "a.yaml:1: mentions quay.io/a/b:1, which may be an image"
-
-
-def test_a_mention_of_an_image_of_the_seed_is_no_note():
-    assert checked("value: docker.io/library/nginx:latest") == []
-
-
-def test_a_template_is_a_note():
-    (note,) = checked('image: "{{ .Values.image }}"')
-    assert note == "a.yaml:1: has {{ .Values.image }} where an image should be: only the cluster knows which"
-
-
-@pytest.mark.parametrize("platforms", [["linux/amd64"], ["linux/arm/v7"], ["linux/arm"], ["linux/amd64", "linux/arm"]])
-def test_an_image_for_the_platforms_of_the_nodes_is_enough(platforms):
-    assert checked("image: nginx", platforms=platforms) == []
-
-
-def test_an_image_that_lacks_a_platform_of_the_nodes_refuses_the_build():
-    with pytest.raises(Missing, match=r"^a.yaml:1: not for every node: nginx \(linux/arm64\): "):
-        checked("image: nginx", platforms=["linux/amd64", "linux/arm64"])
-    assert checked("image: nginx", platforms=["linux/arm64"], excepted=["nginx"]) == []
-
-
-def test_of_an_image_whose_platform_is_not_known_nothing_is_said():
-    assert checked("image: nginx", [NGINX._replace(platforms=())], platforms=["linux/arm64"]) == []
+def test_a_lone_surrogate_is_no_image():
+    assert found("image: \ud800") == NamedImages({}, {}, {"\ud800": "a.yaml:1"})
