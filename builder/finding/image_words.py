@@ -37,7 +37,7 @@ def resembles_image(word: str, for_image: bool) -> bool:
     It needs a registry host and a version (a tag or a digest), or one of them where its flag or variable announces an
     image.
     """
-    if "://" in word or word.endswith(_TAINT_EFFECTS) or not is_reference(word):
+    if word.endswith(_TAINT_EFFECTS) or not is_reference(word):
         return False
     has_version = ":" in word.rpartition("/")[2] or "@" in word
     if _WITH_HOST.fullmatch(word) and (has_version or for_image):

@@ -53,8 +53,7 @@ def notes_on(named: NamedImages) -> List[str]:
 
 def _add_image(named: NamedImages, value: str, place: str) -> None:
     if value:
-        is_clear = is_reference(value) and not has_placeholder(value)
-        (named.images if is_clear else named.unclear).setdefault(value, place)
+        (named.images if is_reference(value) else named.unclear).setdefault(value, place)
 
 
 def _add_mentions(named: NamedImages, token: Token, place: str) -> None:

@@ -6,7 +6,8 @@ from builder.finding.image_words import announces_image, has_placeholder, is_ima
 DIGEST = "@sha256:" + "a" * 64
 
 
-@pytest.mark.parametrize("word", ["q.io/a:1", "localhost/a:1", "host:5000/a:1", "q.io/a" + DIGEST, "q.io:443/a/b:1" + DIGEST])
+@pytest.mark.parametrize("word", [
+    "q.io/a:1", "localhost/a:1", "host:5000/a:1", "q.io/a" + DIGEST, "q.io:443/a/b:1" + DIGEST])
 def test_a_word_with_a_host_and_a_version_resembles_an_image(word):
     assert resembles_image(word, False) and resembles_image(word, True)
 
@@ -16,7 +17,8 @@ def test_one_of_the_two_is_enough_for_an_announced_image(word):
     assert not resembles_image(word, False) and resembles_image(word, True)
 
 
-@pytest.mark.parametrize("word", ["a", "a/b", "https://q.io/a:1", "q.io/a:NoSchedule", "q.io/a:NoExecute", "q.io/A:1", ""])
+@pytest.mark.parametrize("word", [
+    "a", "a/b", "https://q.io/a:1", "q.io/a:NoSchedule", "q.io/a:NoExecute", "q.io/A:1", ""])
 def test_another_word_never_resembles_an_image(word):
     assert not resembles_image(word, False) and not resembles_image(word, True)
 

@@ -1,4 +1,4 @@
-"""builder/finding/missing_images: a seed that lacks an image of the manifests is refused, or noted if that is a guess."""
+"""builder/finding/missing_images: the build is refused without a sure image; a guess is noted."""
 import pytest
 
 from builder.finding.missing_images import MissingImages, check_named_images
@@ -43,7 +43,7 @@ def test_every_missing_image_is_listed_in_the_order_of_the_manifests():
 
 
 def test_what_the_operator_excepts_may_be_missing():
-    assert checked("image: other:1", excepted=["other:1"]) == []
+    assert checked("image: other:1\nvalue: quay.io/a/b:1", excepted=["other:1", "quay.io/a/b:1"]) == []
 
 
 def test_a_mention_that_the_seed_lacks_is_a_note():

@@ -108,7 +108,8 @@ def test_what_cannot_be_known_is_reported_and_not_guessed(text):
     "- --reloader=quay.io/a/b:v1", "args: [\"--image\", \"quay.io/a/b:v1\"]", "value: quay.io/a/b:v1",
     "value: \"quay.io/a/b:v1\"", "reference: quay.io/a/b:v1", "- quay.io/a/b:v1", "- sh -c 'pull quay.io/a/b:v1'",
     "value: |\n  1=quay.io/a/b:v1\n", '{"env":[{"name":"X","value":"quay.io/a/b:v1"}]}',
-    '{"args":["--x=quay.io/a/b:v1"]}', "value: a,quay.io/a/b:v1;c", "x: {y: quay.io/a/b:v1}",
+    '{"args":["--x=quay.io/a/b:v1"]}', "value: a,quay.io/a/b:v1;c",
+    "value: see quay.io/a/b:v1.", "value: quay.io/a/b:v1: see", "x: {y: quay.io/a/b:v1}",
 ])
 def test_a_word_elsewhere_that_has_a_registry_host_and_a_tag_is_mentioned(text):
     assert found(text) == NamedImages({}, {"quay.io/a/b:v1": "a.yaml:%d" % (2 if "|\n" in text else 1)}
@@ -130,6 +131,7 @@ def test_a_flag_or_variable_of_that_name_makes_an_image_of_a_short_name(text):
     "annotations:\n  note: made by quay.io/a/b:v1", "description: like quay.io/a/b:v1.", "# quay.io/a/b:v1",
     "value: system:serviceaccount:a:b", "value: 10.0.0.1:80", "value: /etc/x.d/y:ro", "apiVersion: apps/v1",
     "value: Quay.io/A:v1", "- --listen=:8080", "- name: COUNT\n  value: a/b:1",
+    "- sh --image --verbose a/b:1",
 ])
 def test_what_only_resembles_an_image_is_not_mentioned(text):
     assert found(text).mentioned == {}
@@ -148,8 +150,8 @@ def test_of_several_files_the_first_place_counts_and_a_sure_image_is_not_mention
 @pytest.mark.parametrize("start, piece, end", [
     ("", "[", ""), ("", '{"a":', ""), ("", "- ", ""), ("", "- ", "image: x"), ("", "{", ""), ("", '"', ""),
     ("image: ", "a", ""), ("image: ", '"\\', ""), ("image: ", "!a ", ""), ("a: ", "q.io/", ""), ("a: a", ".", "b"),
-    ("", "image:\n", ""), ("", " ", "x"), ("", "{, image: ", ""), ("a", "-", ""), ("", "a/", ":1"), ("a.b/", "c-", ":1"),
-    ("", "&a ", ""), ('{"a": ["', "a.b/c:1 ", '"]}'),
+    ("", "image:\n", ""), ("", " ", "x"), ("", "{, image: ", ""), ("a", "-", ""), ("", "a/", ":1"),
+    ("a.b/", "c-", ":1"), ("", "&a ", ""), ('{"a": ["', "a.b/c:1 ", '"]}'),
 ])
 def test_time_is_linear_in_the_text(start, piece, end):
     def seconds(count):

@@ -46,7 +46,8 @@ def test_a_flag_or_a_variable_announces_the_value_below_it(text, values):
 
 @pytest.mark.parametrize("scalar, value", [
     (r'"a\u0041\n"', "aA\n"), (r'"a\x41"', r"a\x41"), (r'"a\"b" c', 'a"b'), ('"a', ""), ("'a' b", "a"), ("'a", "a"),
-    ("&x !y a", "a"), ("*a", ""), ("a }", "a"), ("a, b", "a"), ("a #b", "a"), ("a#b", "a#b"), ("{{ a }} #b", "{{ a }} #b"),
+    ("&x !y a", "a"), ("*a", ""), ("a }", "a"), ("a, b", "a"), ("a #b", "a"), ("a#b", "a#b"),
+    ("{{ a }} #b", "{{ a }} #b"),
 ])
 def test_a_scalar_is_read_without_quotes_comment_anchor_and_tag(scalar, value):
     assert tokens("image: " + scalar) == [Token(1, "image", value, False)]
