@@ -20,9 +20,8 @@ from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tu
 
 from builder import arguments, completion, split
 from builder.arguments import order_of, site_of
-from builder.cluster.choice import Decision, Refused, decide
+from builder.cluster.decision import Decision, Needs, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse
-from builder.cluster.preflight import check
 from builder.commands import STDOUT
 from builder.finding.missing_images import MissingImages
 from builder.finding.named_images import NamedImages, combined, find_images, notes_on
@@ -208,8 +207,7 @@ def run_build(options: argparse.Namespace) -> None:
         return
     cluster = read_cluster(options.cluster)
     if options.explain and not options.archives:
-        decision = decide(site_of(options), cluster, [checked_platform(text) for text in options.platform])
-        decision = check(decision, cluster)
+        decision = decide(site_of(options), cluster, Needs([checked_platform(text) for text in options.platform]))
         report(options, dict(decided(decision), **explained(decision)), full_explanation(decision))
         return
     order = with_stdin(order_of(options, cluster))._replace(manifests=named if options.images_of else None)

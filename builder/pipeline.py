@@ -9,8 +9,7 @@ import tempfile
 from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from builder import extras, onto
-from builder.cluster import preflight
-from builder.cluster.choice import Decision, decide
+from builder.cluster.decision import Decision, Needs, decide
 from builder.commands import STDOUT, Section, commands, steps
 from builder.finding.missing_images import check_named_images
 from builder.intake import read
@@ -80,9 +79,9 @@ def build(order: Order, stdout: BinaryIO, progress: Progress, commit: Callable[[
         served, clashes = addresses(images)
         for_nodes = [image for image in images if not image.is_chart]  # what a manifest may name
         registry = extras.chosen_registry(order.registry, images)
-        decision = decide(order.site, order.cluster, [platform for image in images for platform in image.platforms])
-        decision = preflight.check(decision, order.cluster, order.registry is not None,
-                                   [reference for image in for_nodes for reference in image.references])
+        decision = decide(order.site, order.cluster, Needs(
+            [platform for image in images for platform in image.platforms],
+            [reference for image in for_nodes for reference in image.references], order.registry is not None))
         site, runner = decision.site, decision.runners[0]
         if order.manifests:
             pulled_as = {reference: pull_name(site.node_port, address) for reference, address in served.items()}

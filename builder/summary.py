@@ -2,7 +2,7 @@
 import collections
 from typing import Any, Dict, List, Sequence
 
-from builder.cluster.choice import Decision
+from builder.cluster.decision import Decision
 from builder.commands import STDOUT, Section, brief, commands, deletions_of, steps
 from builder.kubernetes import persistent_registry
 from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED, pull_name

@@ -1,8 +1,8 @@
-"""What the operator left open -> a Decision, with the sentence that explains each part of it. Pure.
+"""A site with options that were not given -> a Choice of image, interpreter, nodes, exposure and user, with the reason
+for each. Pure.
 
-In:  a Site, a Cluster if there is one, the platforms of the images. Out: image, interpreter, nodes, exposure, user; and
-every node and image that was looked at (nodes.py, candidates.py), with why it was chosen or not. Preflight then holds
-the Decision against the cluster. Where nothing fits, BuildError says why in one line, and what to change.
+In:  a Site, a Cluster if there is one, the platforms of the images. Out: also every node and image that was looked at
+(nodes.py, candidates.py), with why it was chosen or not. Where nothing fits, one line says why, and what to change.
 """
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -23,30 +23,26 @@ NO_IMAGE = ("--image: which image runs the injector? name one with Python that i
             "it (kubectl get pods -A -o wide), or let --cluster FILE choose: see --help")
 
 
-class Decision(NamedTuple):
-    """Nothing is left open."""
+class Choice(NamedTuple):
+    """The site with every option resolved, unless it is refused. `nodes`: the name of each, and why it does not fit, or
+    ""."""
     site: Site
     runners: Tuple[Runner, ...]
     reasons: Tuple[str, ...] = ()
     warnings: Tuple[str, ...] = ()
     candidates: Tuple[Candidate, ...] = ()
-    nodes: Tuple[Tuple[str, str], ...] = ()  # name, and why it does not fit, or ""
+    nodes: Tuple[Tuple[str, str], ...] = ()
+    refusal: str = ""  # why nothing fits, and what to change
 
     @property
     def profile(self) -> str:
+        """The strictest Pod Security profile that allows its Pods."""
         return profile(self.site, self.runners)
 
 
-class Refused(BuildError):
-    """The cluster would refuse it, or nothing there fits. `errors`: one line each; the decision is what it came to."""
-
-    def __init__(self, errors: Sequence[str], decision: Decision) -> None:
-        super().__init__("; and ".join(errors))
-        self.errors, self.decision = errors, decision
-
-
-def decide(site: Site, cluster: Optional[Cluster], platforms: Iterable[str]) -> Decision:
-    """`platforms` ("linux/amd64") of the images that are to run; none: they run nowhere, so any node does."""
+def choose(site: Site, cluster: Optional[Cluster], platforms: Iterable[str]) -> Choice:
+    """Return the choice. `platforms` ("linux/amd64"): of the images; none: they run nowhere, so any node does. BuildError
+    for options that cannot be."""
     architectures = runnable_on(platforms)
     if cluster is None:
         return _without_cluster(site, architectures)
@@ -59,13 +55,12 @@ def decide(site: Site, cluster: Optional[Cluster], platforms: Iterable[str]) -> 
     try:
         chosen, runners, reason = _runners(site, architectures, cluster, found, candidates)
     except BuildError as refusal:
-        so_far = Decision(site, (), tuple(reasons), tuple(warnings), judged(candidates, [], texts, site),
-                          tuple(texts.items()))
-        raise Refused([str(refusal)], so_far) from None
+        return Choice(site, (), tuple(reasons), tuple(warnings), judged(candidates, [], texts, site),
+                      tuple(texts.items()), str(refusal))
     site, more = _with_user(site, cluster, profile(site, runners))
     warnings += _left_out(site, cluster, runners, texts) + _other_architectures(cluster, architectures)
-    return Decision(site, tuple(runners), tuple(reason + reasons + more), tuple(warnings),
-                    judged(candidates, chosen, texts, site), tuple(texts.items()))
+    return Choice(site, tuple(runners), tuple(reason + reasons + more), tuple(warnings),
+                  judged(candidates, chosen, texts, site), tuple(texts.items()))
 
 
 def runnable_on(platforms: Iterable[str]) -> Tuple[str, ...]:
@@ -74,11 +69,11 @@ def runnable_on(platforms: Iterable[str]) -> Tuple[str, ...]:
     return tuple(sorted(own | {ALSO_RUNS_ON[name] for name in own if name in ALSO_RUNS_ON}))
 
 
-Choice = Tuple[List[Candidate], List[Runner], List[str]]  # what was chosen, what to run, why
+Runs = Tuple[List[Candidate], List[Runner], List[str]]  # the images that run it, how, and the reasons
 
 
 def _runners(site: Site, architectures: Sequence[str], cluster: Cluster, found: Mapping[str, Obstacles],
-             candidates: Sequence[Candidate]) -> Choice:
+             candidates: Sequence[Candidate]) -> Runs:
     fitting = [node for node in cluster.nodes if not found[node.name]]
     if not fitting:
         raise BuildError("--cluster: no node fits: %s%s" % (
@@ -90,16 +85,16 @@ def _runners(site: Site, architectures: Sequence[str], cluster: Cluster, found: 
     return _known_images(site, cluster, fitting, candidates)
 
 
-def _without_cluster(site: Site, architectures: Sequence[str]) -> Decision:
+def _without_cluster(site: Site, architectures: Sequence[str]) -> Choice:
     if not site.image:
         raise BuildError("--try: needs --cluster FILE, to know which images there are" if site.tries > 1 else NO_IMAGE)
     site = site._replace(expose=site.exposure.name)
     reference = parsed(site.image)
     if site.host_python is None:
         _check_python(site, known_image(reference) if reference else None)
-        return Decision(site, (Runner(site.image, site.interpreter or INTERPRETER),))
+        return Choice(site, (Runner(site.image, site.interpreter or INTERPRETER),))
     likely = [name for name in COMMON if name in architectures] + list(architectures or COMMON)
-    return Decision(site, (Runner(site.image, site.host_python or HOST_PYTHON, True, likely[0]),))
+    return Choice(site, (Runner(site.image, site.host_python or HOST_PYTHON, True, likely[0]),))
 
 
 # --- exposure and user
@@ -183,7 +178,7 @@ def _other_architectures(cluster: Cluster, architectures: Sequence[str]) -> List
 
 # --- images
 
-def _known_images(site: Site, cluster: Cluster, fitting: Sequence[Node], candidates: Sequence[Candidate]) -> Choice:
+def _known_images(site: Site, cluster: Cluster, fitting: Sequence[Node], candidates: Sequence[Candidate]) -> Runs:
     """The best one that is known to contain Python; with --try, several, and others whose content is unknown."""
     usable = [candidate for candidate in candidates if candidate.nodes and candidate.python == HAS_PYTHON]
     chosen = spread(candidates, site.tries) if site.tries > 1 else usable[:1]
@@ -198,7 +193,7 @@ def _known_images(site: Site, cluster: Cluster, fitting: Sequence[Node], candida
 
 
 def _given_image(site: Site, architectures: Sequence[str], cluster: Cluster, candidates: Sequence[Candidate]) \
-        -> Choice:
+        -> Runs:
     reference = parsed(site.image)
     same = [candidate for candidate in candidates if reference and parsed(candidate.image) == reference]
     known = same[0].known if same else known_image(reference) if reference else None
@@ -222,7 +217,7 @@ def _check_python(site: Site, known: Optional[Known]) -> None:
         raise BuildError("--image %s: has no Python (%s): name another, or add --host-python" % (site.image, known.why))
 
 
-def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candidate]) -> Choice:
+def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candidate]) -> Runs:
     """The nodes that have a Python of their own, the most that have it at the same path, and an image that is there."""
     groups: Dict[Tuple[str, str], List[Node]] = {}
     for node in fitting:

@@ -1,16 +1,16 @@
 """`--names` held against the cluster: what it refuses, where nodes keep containerd's configuration, what would work.
 
-Pure. In: a decision, a cluster, the references of the seed. Out: lines for people, and the folder.
+Pure. In: a choice, a cluster, the references of the seed. Out: lines for people, and the folder.
 """
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
-from builder.cluster.choice import Decision
+from builder.cluster.choice import Choice
 from builder.cluster.known import known_system
 from builder.cluster.nodes import some
 from builder.cluster.objects import Cluster, Node
 from builder.kubernetes.names import CONTAINERD, registries_conf
 from builder.kubernetes.policy import OLDEST_MINOR
-from builder.kubernetes.site import MIRROR, POLICY, SERVED
+from builder.kubernetes.site import MIRROR, POLICY, SERVED, Site
 
 CONTAINERD_RUNTIME, CRI_O, DOCKER = "containerd", "cri-o", "docker"
 NO_HOSTS_TOML = {  # runtimes that do not read it, and what does the same there
@@ -34,25 +34,25 @@ FOLDERS = (
 )
 
 
-def errors(decision: Decision, cluster: Cluster) -> List[str]:
+def errors(choice: Choice, cluster: Cluster) -> List[str]:
     """What will not work, a line each."""
-    way = decision.site.names
-    return _policy_errors(cluster) if way == POLICY else _mirror_errors(decision, cluster) if way == MIRROR else []
+    way = choice.site.names
+    return _policy_errors(cluster) if way == POLICY else _mirror_errors(choice, cluster) if way == MIRROR else []
 
 
-def settled(decision: Decision, cluster: Cluster) -> Decision:
-    """The same, with the nodes' folder where the operator left it open."""
+def with_containerd_config(choice: Choice, cluster: Cluster) -> Choice:
+    """Return the choice with the folder of containerd's configuration, if it was not given."""
     folders = _folders(cluster)
-    if decision.site.names != MIRROR or decision.site.containerd_config or len(folders) != 1:
-        return decision
-    return decision._replace(site=decision.site._replace(containerd_config=next(iter(folders))))
+    if choice.site.names != MIRROR or choice.site.containerd_config or len(folders) != 1:
+        return choice
+    return choice._replace(site=choice.site._replace(containerd_config=next(iter(folders))))
 
 
-def warnings(decision: Decision, cluster: Cluster, references: Sequence[str]) -> List[str]:
+def warnings(choice: Choice, cluster: Cluster, references: Sequence[str]) -> List[str]:
     """What may not work, and what the owner of a CRI-O node can do."""
-    site = decision.site
-    if site.names == MIRROR and not decision.runners[0].host_python:
-        image = decision.runners[0].image
+    site = choice.site
+    if site.names == MIRROR and not choice.runners[0].host_python:
+        image = choice.runners[0].image
         without = [node.name for node in _linux(cluster) if not any(image in names for names in node.images)]
         if without:
             return ["--names %s: %s is not listed on %s: containerd is not told of the seed there"
@@ -66,15 +66,17 @@ def warnings(decision: Decision, cluster: Cluster, references: Sequence[str]) ->
                          % some(crio)] + lines)]
 
 
-def advice(cluster: Cluster) -> str:
-    """The way by which manifests could keep the names of their images on this cluster; "": none is known."""
+def advice(site: Site, cluster: Cluster) -> List[str]:
+    """Return how manifests could keep the names of their images on this cluster, if a way is known."""
+    if site.names != SERVED:
+        return []
     if _newest_minor(cluster) >= OLDEST_MINOR:
-        return "manifests could keep the names of their images by --names %s: Kubernetes is 1.%d or newer" % (
-            POLICY, OLDEST_MINOR)
+        return ["manifests could keep the names of their images by --names %s: Kubernetes is 1.%d or newer" % (
+            POLICY, OLDEST_MINOR)]
     nodes = _linux(cluster)
     if nodes and all(node.runtime_name == CONTAINERD_RUNTIME for node in nodes) and len(_folders(cluster)) == 1:
-        return "manifests could keep the names of their images by --names %s: every node runs containerd" % MIRROR
-    return ""
+        return ["manifests could keep the names of their images by --names %s: every node runs containerd" % MIRROR]
+    return []
 
 
 def _policy_errors(cluster: Cluster) -> List[str]:
@@ -85,7 +87,7 @@ def _policy_errors(cluster: Cluster) -> List[str]:
             "containerd" % (POLICY, OLDEST_MINOR, newest, MIRROR)]
 
 
-def _mirror_errors(decision: Decision, cluster: Cluster) -> List[str]:
+def _mirror_errors(choice: Choice, cluster: Cluster) -> List[str]:
     found, by_policy = [], ""
     if _newest_minor(cluster) >= OLDEST_MINOR:
         by_policy = "use --names %s, or " % POLICY
@@ -94,14 +96,14 @@ def _mirror_errors(decision: Decision, cluster: Cluster) -> List[str]:
         if nodes:
             found.append("--names %s: %s on %s does not read hosts.toml: %s%s"
                          % (MIRROR, runtime, some(nodes), by_policy, remedy))
-    if decision.runners[0].host_python:
+    if choice.runners[0].host_python:
         known = {node.name: known_system(node) for node in _linux(cluster)}
         without = [name for name, system in known.items() if system and not system.interpreter]
         if without:
             found.append("--names %s: %s has no Python of its own: %sname an image with Python by --image"
                          % (MIRROR, some(without), by_policy))
     folders = _folders(cluster)
-    if len(folders) > 1 and not decision.site.containerd_config:
+    if len(folders) > 1 and not choice.site.containerd_config:
         found.append("--names %s: the nodes keep containerd's configuration in several folders (%s): choose by "
                      "--containerd-config" % (MIRROR, "; ".join("%s: %s" % (path, some(names))
                                                                for path, names in folders.items())))

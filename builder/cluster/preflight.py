@@ -1,11 +1,10 @@
-"""A Decision held against the cluster: what will not work (errors), what may not (warnings). Pure.
+"""A Choice held against the cluster: what will not work (errors), what may not (warnings). Pure.
 
 Each finding is one line that says what to change. What the chooser could avoid, it has avoided already (choice.py).
 """
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple
 
-from builder.cluster import names
-from builder.cluster.choice import Decision, Refused, is_openshift, loopback_problem
+from builder.cluster.choice import Choice, is_openshift, loopback_problem
 from builder.cluster.names import CRI_O
 from builder.cluster.nodes import some
 from builder.cluster.objects import Cluster
@@ -13,7 +12,7 @@ from builder.kubernetes import ports
 from builder.kubernetes.exposure import FALLBACK, PRIVILEGED, RESTRICTED
 from builder.kubernetes.persistent_registry import REGISTRY
 from builder.kubernetes.security import ENFORCE, PROFILES
-from builder.kubernetes.site import NAME, SERVED, Site
+from builder.kubernetes.site import NAME, Site
 
 CRIO_STRICT = (1, 35)  # from here on CRI-O takes plain HTTP on loopback only from registries it is configured for
 SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it
@@ -40,25 +39,18 @@ class PortUser(NamedTuple):
         return "%s %s/%s" % self
 
 
-def check(decision: Decision, cluster: Optional[Cluster], with_registry: bool = False,
-          references: Sequence[str] = ()) -> Decision:
-    """The same with its warnings; raises Refused, with a line for each error. Without a cluster, options alone.
-    `references`: of the images that are to be served."""
-    cluster = cluster or Cluster()
-    decision = names.settled(decision, cluster)
-    site = decision.site
-    errors = _port_errors(site, cluster) + _namespace_errors(decision, cluster) + names.errors(decision, cluster)
-    if with_registry:
-        errors += _registry_errors(site, cluster)
-    warnings = (_port_warnings(site) + _namespace_warnings(decision, cluster) + _runtime_warnings(site, cluster)
-                + _pull_warnings(decision, cluster) + _network_warnings(site, cluster)
-                + _constraint_warnings(decision, cluster) + names.warnings(decision, cluster, references)
-                + (_registry_warnings(site, cluster) if with_registry else []))
-    reasons = decision.reasons + tuple(filter(None, [names.advice(cluster) if site.names == SERVED else ""]))
-    decision = decision._replace(reasons=reasons, warnings=decision.warnings + tuple(warnings))
-    if errors:
-        raise Refused(errors, decision)
-    return decision
+def errors(choice: Choice, cluster: Cluster, has_registry: bool) -> List[str]:
+    """Return what will not work, a line each. An empty cluster: what the options alone tell."""
+    return (_port_errors(choice.site, cluster) + _namespace_errors(choice, cluster)
+            + (_registry_errors(choice.site, cluster) if has_registry else []))
+
+
+def warnings(choice: Choice, cluster: Cluster, has_registry: bool) -> List[str]:
+    """Return what may not work, a line each."""
+    site = choice.site
+    return (_port_warnings(site) + _namespace_warnings(choice, cluster) + _runtime_warnings(site, cluster)
+            + _pull_warnings(choice, cluster) + _network_warnings(site, cluster)
+            + _constraint_warnings(choice, cluster) + (_registry_warnings(site, cluster) if has_registry else []))
 
 
 def _port_errors(site: Site, cluster: Cluster) -> List[str]:
@@ -112,9 +104,9 @@ def _port_warnings(site: Site) -> List[str]:
             % (site.node_port, ports.NODE_PORTS[0], ports.NODE_PORTS[-1])]
 
 
-def _namespace_errors(decision: Decision, cluster: Cluster) -> List[str]:
+def _namespace_errors(choice: Choice, cluster: Cluster) -> List[str]:
     """A namespace that is missing, is being deleted, or refuses the Pod. One that is emitted gets the right label."""
-    name, emitted, wanted = decision.site.namespace, decision.site.emits_namespace, decision.profile
+    name, emitted, wanted = choice.site.namespace, choice.site.emits_namespace, choice.profile
     found = {namespace.name: namespace for namespace in cluster.namespaces}
     if not found or emitted and name not in found:
         return []
@@ -130,15 +122,15 @@ def _namespace_errors(decision: Decision, cluster: Cluster) -> List[str]:
             % (name, enforced, wanted, name, ENFORCE, wanted)]
 
 
-def _namespace_warnings(decision: Decision, cluster: Cluster) -> List[str]:
-    site = decision.site
+def _namespace_warnings(choice: Choice, cluster: Cluster) -> List[str]:
+    site = choice.site
     for namespace in cluster.namespaces:
         if namespace.name != site.namespace:
             continue
         if site.create_namespace and not namespace.ours:
             return ["--create-namespace: namespace %s is there already, and kubectl delete -f OUT would delete it with "
                     "all that it holds: leave it out" % site.namespace]
-        if not site.emits_namespace and ENFORCE not in namespace.labels and decision.profile == PRIVILEGED:
+        if not site.emits_namespace and ENFORCE not in namespace.labels and choice.profile == PRIVILEGED:
             return ["--namespace %s: enforces no Pod Security of its own: if the cluster's default refuses the Pod, "
                     "kubectl label namespace %s %s=%s" % (site.namespace, site.namespace, ENFORCE, PRIVILEGED)]
     return []
@@ -154,23 +146,23 @@ def _runtime_warnings(site: Site, cluster: Cluster) -> List[str]:
     return [text.format(nodes=some(strict), port=site.node_port)]
 
 
-def _constraint_warnings(decision: Decision, cluster: Cluster) -> List[str]:
+def _constraint_warnings(choice: Choice, cluster: Cluster) -> List[str]:
     """OpenShift's own admission, beside Pod Security."""
-    if decision.profile == RESTRICTED or not is_openshift(cluster):
+    if choice.profile == RESTRICTED or not is_openshift(cluster):
         return []
     return ["OpenShift's security context constraints refuse paths, ports and the network of a node: oc adm policy "
-            "add-scc-to-user privileged -z default -n %s" % decision.site.namespace]
+            "add-scc-to-user privileged -z default -n %s" % choice.site.namespace]
 
 
-def _pull_warnings(decision: Decision, cluster: Cluster) -> List[str]:
+def _pull_warnings(choice: Choice, cluster: Cluster) -> List[str]:
     """Who may use an image that is there already."""
     warnings = []
-    secret = [candidate.image for candidate in decision.candidates if candidate.chosen and candidate.pull_secret]
+    secret = [candidate.image for candidate in choice.candidates if candidate.chosen and candidate.pull_secret]
     newest = max((node.kubelet_version for node in cluster.nodes), default=(0, 0))
-    if secret and newest >= SECRETS_CHECKED and not decision.site.pull_secrets and not is_openshift(cluster):
+    if secret and newest >= SECRETS_CHECKED and not choice.site.pull_secrets and not is_openshift(cluster):
         warnings.append("%s: all its Pods have a pull secret, and kubelets since 1.33 may keep it from others: if so, "
                         "copy the secret into namespace %s and add --pull-secret NAME"
-                        % (some(secret), decision.site.namespace))
+                        % (some(secret), choice.site.namespace))
     if cluster.always_pull:
         warnings.append("the API server runs the admission plug-in AlwaysPullImages: the node must be able to pull the "
                         "injector's image, even though it has it")

@@ -4,9 +4,8 @@ import json
 import pytest
 
 from builder.kubernetes import site
-from builder.cluster.choice import decide
+from builder.cluster.decision import Needs, decide
 from builder.reading.errors import BuildError
-from builder.cluster.preflight import check
 from builder.kubernetes.site import Site
 from tests.support import dumps
 
@@ -24,7 +23,7 @@ LOOPBACK = "which serves no node port at 127.0.0.1"
 def decided(name, **options):
     """The Decision for a dump, held against it."""
     cluster = dumps.dump(name)
-    return check(decide(Site(**options), cluster, ("linux/amd64",)), cluster)
+    return decide(Site(**options), cluster, Needs(("linux/amd64",)))
 
 
 # (dump, options, image, interpreter, nodes, exposure, sentences among reasons and warnings)
@@ -179,7 +178,7 @@ def test_a_dump_that_lacks_something_still_leads_to_a_decision_or_to_one_line(pa
         cluster = dumps.cluster(*part)
         for options in OPTIONS:
             try:
-                decision = check(decide(Site(**options), cluster, ("linux/amd64",)), cluster)
+                decision = decide(Site(**options), cluster, Needs(("linux/amd64",)))
             except BuildError as refusal:
                 assert "\n" not in str(refusal)
             else:

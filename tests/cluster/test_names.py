@@ -1,9 +1,10 @@
 """builder/cluster/names: --names against what a cluster runs."""
+from typing import NamedTuple
+
 import pytest
 
 from builder.cluster import names
-from builder.cluster.choice import Decision, Refused
-from builder.cluster.preflight import check
+from builder.cluster.choice import Choice
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import MIRROR, POLICY, SERVED, Site
 from tests.support import dumps
@@ -13,18 +14,28 @@ REFERENCES = ["docker.io/library/nginx:1", "quay.io/a/b:2"]
 CRIO = "cri-o://1.34.1"
 
 
-def decision(way, runner=Runner("python:3"), **options):
-    return Decision(Site(names=way, **options), (runner,))
+class Found(NamedTuple):
+    site: Site
+    errors: list
+    warnings: list
+    advice: list
 
 
-def checked(way, *nodes, runner=Runner("python:3"), **options):
-    return check(decision(way, runner, **options), cluster(*nodes), references=REFERENCES)
+def found_of(way, *nodes, runner=Runner("python:3"), **options):
+    there = cluster(*nodes)
+    choice = names.with_containerd_config(Choice(Site(names=way, **options), (runner,)), there)
+    return Found(choice.site, names.errors(choice, there), names.warnings(choice, there, REFERENCES),
+                 names.advice(choice.site, there))
+
+
+def checked(way, *nodes, **more):
+    found = found_of(way, *nodes, **more)
+    assert found.errors == []
+    return found
 
 
 def refused(way, *nodes, **more):
-    with pytest.raises(Refused) as error:
-        checked(way, *nodes, **more)
-    return error.value.errors
+    return found_of(way, *nodes, **more).errors
 
 
 def test_the_policy_needs_an_api_server_that_knows_it():
@@ -95,16 +106,16 @@ def test_cri_o_gets_the_lines_for_all_hosts_of_the_seed():
     ([node(kubelet="v1.36.1")], POLICY), ([node()], MIRROR), ([node(runtime=CRIO)], None),
     ([node(), node("n2", kubelet="v1.33.1+k3s1")], None), ([node(kubelet="strange")], MIRROR)])
 def test_a_way_that_the_cluster_allows_is_recommended(nodes, way):
-    found = names.advice(cluster(*nodes))
-    assert ("--names %s" % way in found) if way else found == ""
+    found = names.advice(Site(), cluster(*nodes))
+    assert ("--names %s" % way in found[0]) if way else found == []
 
 
 def test_nothing_is_recommended_to_those_who_have_chosen():
-    assert not [reason for reason in checked(POLICY, node(kubelet="v1.36.0")).reasons if "--names" in reason]
+    assert checked(POLICY, node(kubelet="v1.36.0")).advice == []
 
 
 def test_every_cluster_of_the_dumps_gets_an_answer():
     for path in sorted(dumps.FOLDER.glob("*.json")):
         found = dumps.dump(path.stem)
         for way in (SERVED, POLICY, MIRROR):
-            assert all("\n" not in line for line in names.errors(decision(way), found))
+            assert all("\n" not in line for line in names.errors(Choice(Site(names=way), (Runner("python:3"),)), found))

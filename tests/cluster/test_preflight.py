@@ -1,7 +1,6 @@
 import pytest
 
-from builder.cluster.choice import Refused, decide
-from builder.cluster.preflight import check
+from builder.cluster.decision import Needs, Refused, decide
 from builder.kubernetes.site import Site
 from tests.support import dumps
 
@@ -13,7 +12,7 @@ NODE = dumps.node(images=[PYTHON])
 
 def checked(asked, *objects):
     cluster = dumps.cluster(*objects or (NODE,))
-    return check(decide(asked, cluster, ()), cluster)
+    return decide(asked, cluster, Needs())
 
 
 def warnings(asked, *objects):
@@ -154,8 +153,8 @@ def test_a_host_port_is_doubtful_with_cri_o():
 
 
 def test_without_a_cluster_only_the_options_are_looked_at():
-    assert check(decide(Site("x"), None, ()), None).warnings == ()
-    assert "is outside 30000 to 32767" in check(decide(Site("x", node_port=5000), None, ()), None).warnings[0]
+    assert decide(Site("x"), None, Needs()).warnings == ()
+    assert "is outside 30000 to 32767" in decide(Site("x", node_port=5000), None, Needs()).warnings[0]
 
 
 def test_on_openshift_what_needs_the_node_needs_a_constraint_as_well():
@@ -177,7 +176,7 @@ def test_all_errors_are_reported_with_the_warnings():
 
 def with_registry(*objects, expose=""):
     cluster = dumps.cluster(*objects)
-    return check(decide(Site(node_port=31998, expose=expose), cluster, ()), cluster, True)
+    return decide(Site(node_port=31998, expose=expose), cluster, Needs(has_registry=True))
 
 
 def test_the_registry_that_stays_needs_its_own_port():
@@ -204,8 +203,8 @@ def test_whoever_exposes_the_injector_without_node_ports_is_warned_that_the_regi
 
 def test_without_a_cluster_the_registrys_node_port_is_a_warning_too():
     site = Site(image=PYTHON, node_port=31998)
-    assert check(decide(site, None, ()), None, True).warnings == ()
-    assert len(check(decide(site._replace(expose="hostnetwork"), None, ()), None, True).warnings) == 1
+    assert decide(site, None, Needs(has_registry=True)).warnings == ()
+    assert len(decide(site._replace(expose="hostnetwork"), None, Needs(has_registry=True)).warnings) == 1
 
 
 def test_where_node_ports_may_not_lead_to_the_registry_that_stays_there_is_a_warning():

@@ -1,0 +1,63 @@
+"""A site, a cluster and what the images need -> the Decision, complete when it is made. Pure.
+
+A build decides with the needs of its images, `explain` with those of no image. What is not given is chosen first
+(choice.py, names.py), then all of it is held against the cluster (preflight.py, names.py).
+"""
+from typing import NamedTuple, Optional, Sequence, Tuple
+
+from builder.cluster import names, preflight
+from builder.cluster.candidates import Candidate
+from builder.cluster.choice import choose
+from builder.cluster.objects import Cluster
+from builder.kubernetes.runner import Runner
+from builder.kubernetes.security import profile
+from builder.kubernetes.site import Site
+from builder.reading.errors import BuildError
+
+
+class Needs(NamedTuple):
+    """What the images need of a cluster."""
+    platforms: Sequence[str] = ()  # "linux/amd64", of all images; none: they run nowhere, so any node does
+    references: Sequence[str] = ()  # full references that nodes pull
+    has_registry: bool = False  # whether a persistent registry is among the objects
+
+
+class Decision(NamedTuple):
+    """All that a build writes for its site, and why. `nodes`: the name of each, and why it does not fit, or ""."""
+    site: Site
+    runners: Tuple[Runner, ...]
+    reasons: Tuple[str, ...] = ()
+    warnings: Tuple[str, ...] = ()
+    candidates: Tuple[Candidate, ...] = ()
+    nodes: Tuple[Tuple[str, str], ...] = ()
+
+    @property
+    def profile(self) -> str:
+        """The strictest Pod Security profile that allows its Pods."""
+        return profile(self.site, self.runners)
+
+
+class Refused(BuildError):
+    """The cluster would refuse the objects, or no node fits. `errors`: one line each."""
+
+    def __init__(self, errors: Sequence[str], decision: Decision) -> None:
+        super().__init__("; and ".join(errors))
+        self.errors, self.decision = errors, decision
+
+
+def decide(site: Site, cluster: Optional[Cluster], needs: Needs) -> Decision:
+    """Return the decision. BuildError for options that cannot be; Refused, with the decision as far as it came, for what
+    the cluster would refuse."""
+    choice = choose(site, cluster, needs.platforms)
+    errors, warnings, reasons = [choice.refusal], list(choice.warnings), list(choice.reasons)
+    if not choice.refusal:
+        cluster = cluster or Cluster()
+        choice = names.with_containerd_config(choice, cluster)
+        errors = preflight.errors(choice, cluster, needs.has_registry) + names.errors(choice, cluster)
+        warnings += preflight.warnings(choice, cluster, needs.has_registry)
+        warnings += names.warnings(choice, cluster, needs.references)
+        reasons += names.advice(choice.site, cluster)
+    decision = Decision(choice.site, choice.runners, tuple(reasons), tuple(warnings), choice.candidates, choice.nodes)
+    if errors:
+        raise Refused(errors, decision)
+    return decision
