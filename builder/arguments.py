@@ -10,16 +10,17 @@ import re
 import shlex
 import shutil
 from functools import partial
-from typing import AbstractSet, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
+from typing import AbstractSet, BinaryIO, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
 from builder import VERSION, completion
 from builder.cluster.objects import COMMAND, Cluster
 from builder.commands import STDOUT
-from builder.intake import STDIN
+from builder.finding.named_images import NamedImages
 from builder.kubernetes import ports, site, persistent_registry
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES
-from builder.order import Order
 from builder.payload import compression
+from builder.pipeline import Request
+from builder.loading import STDIN, Sources
 from builder.reading.errors import BuildError
 from builder.reading.reference import ARCHIVE_SUFFIX, parse
 from builder.rewriting.platforms import checked_platform
@@ -300,19 +301,25 @@ def size(text: str) -> int:
     return int(match.group(1)) * UNITS[match.group(2).lower()]
 
 
-def order_of(options: argparse.Namespace, cluster: Optional[Cluster]) -> Order:
-    """What is to be built. Raises BuildError."""
+def sources_of(options: argparse.Namespace, stdin: Optional[BinaryIO]) -> Sources:
+    """Return the archives, and how to read them. `stdin`: for the archive `-`. Raises BuildError."""
     if not options.archives:
         raise BuildError("no archive: name at least one, or try --demo: %s" % HELP)
-    if options.sign and options.out == STDOUT:
-        raise BuildError("--sign: a stream has no SHA256SUMS to sign: name a folder with -o")
     registry = registry_of(options)
     archives = [named_archive(text) for text in options.archives]
     if ([path for _, path in archives] + options.cluster + options.images_of).count(STDIN) > 1:
         raise BuildError("-: standard input can be read only once: write all but one to files")
-    return Order(archives, site_of(options), options.out, options.compression,
-                 options.chunk_size, [checked_platform(text) for text in options.platform], options.squeeze,
-                 cluster, registry=registry, key=options.sign, not_images=options.not_image, onto=options.onto)
+    return Sources(archives, options.onto, [checked_platform(text) for text in options.platform], options.squeeze,
+                   options.compression, stdin, registry)
+
+
+def request_of(options: argparse.Namespace, stdin: Optional[BinaryIO], cluster: Optional[Cluster],
+               manifests: Optional[NamedImages]) -> Request:
+    """Return the request. Raises BuildError."""
+    if options.sign and options.out == STDOUT:
+        raise BuildError("--sign: a stream has no SHA256SUMS to sign: name a folder with -o")
+    return Request(sources_of(options, stdin), site_of(options), options.out, options.chunk_size, cluster, manifests,
+                   options.not_image, options.sign, options.dry_run)
 
 
 def site_of(options: argparse.Namespace) -> site.Site:

@@ -13,26 +13,22 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tuple
 
 from builder import arguments, completion, split
-from builder.arguments import order_of, site_of
+from builder.arguments import request_of, site_of, sources_of
 from builder.cluster.decision import Decision, Needs, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse
 from builder.commands import STDOUT
 from builder.finding.missing_images import MissingImages
 from builder.finding.named_images import NamedImages, combined, find_images, notes_on
-from builder.intake import STDIN, STDIN_NAME
 from builder.kubernetes.file_names import SUMS
-from builder.order import Order
+from builder.loading import STDIN, STDIN_NAME
 from builder.output import signature
 from builder.output.reader import verify
 from builder.output.single_file import write_file
-from builder.output.target import Target
-from builder.output.writer import MARK
 from builder.pipeline import build
 from builder.reading.errors import BuildError, shown
 from builder.reading.progress import Progress
@@ -192,10 +188,10 @@ def run_verify(options: argparse.Namespace) -> None:
 
 
 def run_split(options: argparse.Namespace) -> None:
-    order = with_stdin(order_of(options, None))
+    request = split.Request(sources_of(options, standard_input()), options.out)
     with progress_of(options) as progress:
-        parts, notes = split.split(order, progress, ignore_signals)
-    found = {"out": order.out, "archives": [part._asdict() for part in parts], "notes": notes}
+        parts, notes = split.split(request, progress, ignore_signals)
+    found = {"out": request.out, "archives": [part._asdict() for part in parts], "notes": notes}
     report_written(options, found, split.table(parts, notes))
 
 
@@ -210,15 +206,13 @@ def run_build(options: argparse.Namespace) -> None:
         decision = decide(site_of(options), cluster, Needs([checked_platform(text) for text in options.platform]))
         report(options, dict(decided(decision), **explained(decision)), full_explanation(decision))
         return
-    order = with_stdin(order_of(options, cluster))._replace(manifests=named if options.images_of else None)
-    with progress_of(options) as progress, contextlib.ExitStack() as stack:
-        made = elsewhere(order, stack) if options.dry_run else order
-        result = build(made, sys.stdout.buffer, progress, ignore_signals)
-    found, page = facts(order, result), ""
+    request = request_of(options, standard_input(), cluster, named if options.images_of else None)
+    with progress_of(options) as progress:
+        result = build(request, sys.stdout.buffer, progress, ignore_signals)
+    found, page = facts(request, result), ""
     if options.explain:
         page = explanation(result.decision) + "\n\n"
         found.update(explained(result.decision))
-    found["dry_run"] = options.dry_run
     report_written(options, found, page + summary(found))
 
 
@@ -231,14 +225,6 @@ def list_images(options: argparse.Namespace, named: NamedImages) -> None:
         say(shown(text), sys.stdout)
     for note in notes_on(named):
         say("note: " + shown(note), sys.stderr)
-
-
-def elsewhere(order: Order, stack: contextlib.ExitStack) -> Order:
-    """The same order, once it is clear that OUT could be written, into a folder that vanishes with the stack."""
-    if order.out != STDOUT:
-        Target(order.out, MARK).check()
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-"))
-    return order._replace(out=os.path.join(folder, "out"))
 
 
 def full_explanation(decision: Decision) -> str:
@@ -280,9 +266,9 @@ def read_manifests(paths: Sequence[str]) -> NamedImages:
     return combined(parts)
 
 
-def with_stdin(order: Order) -> Order:
-    """The order with the process's own standard input, which has no bytes where a test put text in its place."""
-    return order._replace(stdin=getattr(sys.stdin, "buffer", None))
+def standard_input() -> Optional[BinaryIO]:
+    """Return the process's own standard input, which has no bytes where a test put text in its place."""
+    return getattr(sys.stdin, "buffer", None)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from typing import Iterator, List
 from builder import pipeline
 from builder.kubernetes.file_names import PYZ
 from builder.kubernetes.site import Site
-from builder.order import Order
+from builder.loading import Sources
 from builder.output import reader
 from builder.payload.contents import FILE, digest_of
 from builder.reading.errors import BuildError
@@ -42,7 +42,7 @@ def demo(program: str) -> None:
         with step("made    a tiny image, as crane pull would save it: %s" % REFERENCE):
             write_archive(archive)
         with step("built   manifests from it (hello.tar --image ... -o out):"):
-            result = pipeline.build(Order([("", archive)], Site("example.com/python:3"), out),
+            result = pipeline.build(pipeline.Request(Sources([("", archive)]), Site("example.com/python:3"), out),
                                     sys.stdout.buffer, lambda *_: None)
         for name in sorted(os.listdir(out)):
             shown_name = name if len(name) <= 26 else name[:23] + "..."
@@ -56,7 +56,7 @@ def demo(program: str) -> None:
             with step("got     an answer to a TLS ClientHello, so that containerd falls back to HTTP"):
                 check_client_hello(port)
             with step("pulled  every byte back over HTTP and checked each digest:"):
-                pulled = pull(port, result.addresses[REFERENCE])
+                pulled = pull(port, result.images.addresses[REFERENCE])
             for line in pulled:
                 print("          " + line)
         print("done    nothing is left of it; next: %s ARCHIVE --image NODE_IMAGE -o seedpod" % program)

@@ -1,143 +1,252 @@
-"""Archives and options -> OUT: the whole way in one function, without a word to the user.
+"""Archives and options -> OUT. Print nothing.
 
-The command line and the demo call `build`; all that they report is in the Result. Raises BuildError for what the user
-can mend and OSError for what the machine could not do; either way nothing half written stays.
+A build is five values, each made of those above it: the base, the images, the decision, the payload, the files. What is
+not a value (open archives, scratch files, OUT in the making) is in the workspace.
+
+Raises BuildError for what the user can fix and OSError for what the machine could not do; either way nothing half
+written stays.
 """
-import contextlib
 import os
-import tempfile
-from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
 
-from builder import extras, onto
-from builder.cluster.decision import Decision, Needs, decide
+from builder.cluster.decision import Decision, decide
+from builder.cluster.objects import Cluster
 from builder.commands import STDOUT, Section, commands, steps
 from builder.finding.missing_images import check_named_images
-from builder.intake import read
-from builder.kubernetes import file_names, names, persistent_registry, sizes, workloads
+from builder.finding.named_images import NamedImages
+from builder.kubernetes import file_names, files, names, persistent_registry, sizes, workloads
 from builder.kubernetes.exposure import pull_name
-from builder.order import Order, check, node_platforms
-from builder.output import signature, writer
-from builder.output.chunk_writer import ChunkWriter
-from builder.output.folder import Folder
+from builder.kubernetes.site import SERVED, Site
+from builder.loading import Images, Replaced, Sources, load, open_base
+from builder.output.target import DryRun, FolderTarget, StreamTarget, Target, sums_of
+from builder.output.workspace import File, Workspace, file_of
 from builder.payload import chunks
-from builder.payload.addresses import addresses
+from builder.payload.compression import AUTO, XZ
 from builder.payload.contents import Contents, Segment, index_of, to_text
-from builder.payload.packing import cut, outline, pack
+from builder.payload.packing import outline, pack, segment_of
 from builder.payload.segments import last_segment, layer_segments
-from builder.reading.oci import Image
+from builder.reading.errors import BuildError
 from builder.reading.progress import Progress
 from builder.zipapp import pyz
 
 
+class Request(NamedTuple):
+    """A build request."""
+    sources: Sources
+    site: Site
+    out: str  # folder, or STDOUT
+    chunk_bytes: int = 0  # of each chunk; 0: chosen
+    cluster: Optional[Cluster] = None  # to choose by, and to hold the choice against
+    manifests: Optional[NamedImages] = None  # images that must be in the seed
+    not_images: Sequence[str] = ()  # of those, the ones that the cluster has already
+    key: str = ""  # file of the private key to sign with; "": not signed
+    dry_run: bool = False
+
+
+class Payload(NamedTuple):
+    """The bytes that are carried into the cluster."""
+    contents: Contents
+    chunk_bytes: int  # of all but the last chunk of each segment
+    injector: bytes  # the program
+    spooler: bytes = b""  # of a persistent registry
+    files: Sequence[File] = ()  # of the chunks that OUT holds
+    chunk_sizes: Sequence[int] = ()  # bytes of each chunk, those of the base included
+    new_sizes: Sequence[int] = ()  # of the chunks that the base does not hold
+
+
 class Update(NamedTuple):
-    """What is new since the seed that was added to."""
+    """What is new since the base."""
     base: str  # its folder
-    replaced: Sequence[onto.Replaced]
+    replaced: Sequence[Replaced]
     new_chunks: int
     new_bytes: int  # of these chunks
     carried_bytes: int  # of all files
 
 
 class Result(NamedTuple):
-    """What was built."""
-    images: Sequence[Image]
-    addresses: Dict[str, str]  # reference -> name and tag to pull it by, without the registry's host
-    contents: Contents
-    chunk_size: int  # bytes, of all but the last of each segment
+    """A build, for its summary."""
+    images: Images
     decision: Decision
-    plan: workloads.Plan
-    pyz_bytes: int
-    annotation_bytes: int  # of the largest object, after plain `kubectl apply`
-    stored: sizes.StoredBytes  # by etcd, of the whole seed
+    payload: Payload
     notes: Sequence[str]
-    other_bytes: int  # of the payload with --squeeze, or without it if that was asked for, estimated; 0: no difference
     update: Optional[Update] = None
 
     @property
-    def plain_apply(self) -> bool:
-        """Whether plain `kubectl apply` takes every object."""
-        return self.annotation_bytes <= chunks.ANNOTATION_LIMIT_BYTES
+    def plan(self) -> workloads.Plan:
+        """The objects, but for the chunks."""
+        return plan_of(self.decision, self.payload)
 
 
-def build(order: Order, stdout: BinaryIO, progress: Progress, commit: Callable[[], None] = lambda: None) -> Result:
-    """Read, pack, cut, write to `order.out`, or to `stdout` if that is `-`. `commit`: as Folder.keep calls it."""
-    check(order)
-    if order.key:
-        signature.check_key(order.key)
-    with contextlib.ExitStack() as stack:
-        out = order.out
-        if out == STDOUT:
-            out = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(prefix="seedpod-")), "out")
-        folder = stack.enter_context(Folder(out, progress=progress))
-        base = onto.open_base(order.onto, order.site, stack)
-        images, notes, other_bytes = read(order, stack, folder.scratch, progress)
-        replaced: Sequence[onto.Replaced] = ()
-        kept: List[Segment] = []
-        if base:
-            images, replaced = onto.merged(base.images, images)
-            kept = onto.kept_segments(base.seed.contents, images)
-        served, clashes = addresses(images)
-        for_nodes = [image for image in images if not image.is_chart]  # what a manifest may name
-        registry = extras.chosen_registry(order.registry, images)
-        decision = decide(order.site, order.cluster, Needs(
-            [platform for image in images for platform in image.platforms],
-            [reference for image in for_nodes for reference in image.references], order.registry is not None))
-        site, runner = decision.site, decision.runners[0]
-        if order.manifests:
-            pulled_as = {reference: pull_name(site.node_port, address) for reference, address in served.items()}
-            notes += check_named_images(order.manifests, for_nodes, pulled_as, order.not_images, node_platforms(order))
-        notes += names.notes(site) + clashes
-        code = pyz.injector()
-
-        def contents_of(new: Sequence[Segment]) -> Contents:
-            return Contents(index_of(images), (*kept, *new))
-
-        def outlined(size: int) -> workloads.Plan:
-            return _planned(decision, contents_of(outline(packed, size)), code)
-
-        known = {digest for segment in kept for digest, _ in segment.blobs}
-        packed = pack(layer_segments(images, known) + [last_segment(images)], folder.scratch, order.compression,
-                      progress)
-        base_chunk_size = onto.chunk_bytes(base) if base else 0
-        chunk_size = order.chunk_size
-        if not chunk_size:
-            chunk_size = base_chunk_size or sizes.chunk_bytes_for(
-                site, lambda size: sum(chunks.count_of(one.size, size) for one in packed))
-        sizes.check_objects(outlined(chunk_size))
-        written = ChunkWriter(folder, site, progress, sum(one.size for one in packed),
-                              set(base.seed.contents.chunks) if base else set())
-        new = cut(packed[:-1], chunk_size, written.write_new) + cut(packed[-1:], chunk_size, written.write)
-        contents = contents_of(new)
-        plan = _planned(decision, contents, code)
-        chunk_sizes = [size for one in contents.segments for size in chunks.sizes_of(
-            one.size, base_chunk_size if one in kept else chunk_size)]
-        result = Result(images, served, contents, chunk_size, decision, plan, len(code),
-                        sizes.largest_annotation_bytes(plan, max(chunk_sizes)),
-                        sizes.stored_bytes(plan, chunk_sizes), notes, other_bytes)
-        there = base and base.seed.injector == plan.injector
-        folder.write(writer.documents(plan, decision.profile, b"" if there else code))
-        folder.write(extras.of_registry(registry, plan, runner, served))
-        folder.write(extras.of_names(registry, plan, runner, for_nodes))
-        if order.out == STDOUT:
-            folder.stream(stdout)
-            commit()
-        else:
-            needed = file_names.shared(plan.injector, contents.chunks)
-            elsewhere = [name for name, file in needed.items() if file not in folder.sums]
-            more = persistent_registry.commands(plan, runner) if registry else {}
-            text = steps(commands(plan, "THIS_FOLDER", bool(base)), site.tries,
-                         [Section(purpose, [command]) for purpose, command in more.items()],
-                         "" if base or not site.emits_namespace else site.namespace)
-            folder.write(writer.companions(code, needed, elsewhere, text, site, served))
-            folder.keep(order.key, commit)
-        if base:
-            result = result._replace(update=Update(base.seed.folder, replaced, len(written.new), written.new_bytes,
-                                                   folder.bytes))
-    return result
+def build(request: Request, stdout: BinaryIO, progress: Progress, commit: Callable[[], None] = lambda: None) -> Result:
+    """Run a build. `stdout`: for a stream; `commit`: see FolderTarget."""
+    target = target_of(request, stdout, progress, commit)
+    check(request)
+    target.check()
+    with target.workspace() as work:
+        base = open_base(request.sources.onto, request.site, work)
+        images = load(request.sources, base, work, progress)
+        decision = decide(request.site, request.cluster, images.needs)
+        notes = [*images.notes, *check_manifests(request, images, decision), *names.notes(decision.site)]
+        payload = packed(request, images, decision, work, progress)
+        made = files_of(images, decision, payload)
+        target.write(made, work)
+    return Result(images, decision, payload, notes, update_of(images, payload, made))
 
 
-def _planned(decision: Decision, contents: Contents, code: bytes) -> workloads.Plan:
-    """The build's objects, but for the chunks."""
-    text, blobs = to_text(contents), contents.blob_sizes.values()
-    return workloads.plan_of(decision.site, decision.runners, text, contents.chunks, code, sum(blobs) + max(blobs),
-                             contents.size + len(text))
+def target_of(request: Request, stdout: BinaryIO, progress: Progress, commit: Callable[[], None]) -> Target:
+    """Return where the build goes."""
+    target: Union[FolderTarget, StreamTarget]
+    if request.out == STDOUT:
+        target = StreamTarget(stdout, commit)
+    else:
+        target = FolderTarget(request.out, files.MARK, progress, request.key, commit)
+    return DryRun(target) if request.dry_run else target
+
+
+def check(request: Request) -> None:
+    """BuildError if options of the request exclude each other."""
+    sources = request.sources
+    if sources.squeeze and sources.compression not in (AUTO, XZ):
+        raise BuildError("--squeeze: needs xz to pack what it unpacks: leave out --compression %s"
+                         % sources.compression)
+    if request.chunk_bytes and not 0 < request.chunk_bytes <= chunks.LARGEST_CHUNK_BYTES:
+        raise BuildError("--chunk-size %d: a ConfigMap holds at most %dKiB: choose less"
+                         % (request.chunk_bytes, chunks.LARGEST_CHUNK_BYTES >> 10))
+    check_onto(sources.onto, request.out)
+
+
+def check_onto(onto: Sequence[str], out: str) -> None:
+    """BuildError if OUT would replace a folder that it is added to, or cannot describe how it is applied."""
+    if onto and out == STDOUT:
+        raise BuildError("--onto: an update is applied in several steps: name a folder with -o")
+    for folder in onto:
+        if os.path.realpath(folder) == os.path.realpath(out):
+            raise BuildError("--onto %s: is also where the update goes, and would be lost: name another with -o"
+                             % folder)
+
+
+def check_manifests(request: Request, images: Images, decision: Decision) -> List[str]:
+    """Return notes on the images that Kubernetes manifests need; MissingImages if some are not there."""
+    if not request.manifests:
+        return []
+    pulled_as = {reference: pull_name(decision.site.node_port, address)
+                 for reference, address in images.addresses.items()}
+    return check_named_images(request.manifests, images.for_nodes, pulled_as, request.not_images,
+                              node_platforms(request))
+
+
+def node_platforms(request: Request) -> List[str]:
+    """Return the platforms of the nodes ("linux/arm64") as far as they are known, Windows left out."""
+    found = {"%s/%s" % (node.system.lower(), node.architecture) for node in request.cluster.nodes} \
+        if request.cluster else set(request.sources.platforms)
+    return sorted(one for one in found if not one.startswith("windows/"))
+
+
+def packed(request: Request, images: Images, decision: Decision, work: Workspace, progress: Progress) -> Payload:
+    """Compress the images' blobs, and cut them into chunks, whose files are made in the workspace. Chunks of the base
+    are left out, but those of the last segment are made again: another update is added to this folder only."""
+    known = {digest for segment in images.kept for digest, _ in segment.blobs}
+    parts = pack(layer_segments(images.images, known) + [last_segment(images.images)], work.folder,
+                 request.sources.compression, progress)
+    base_chunk_bytes = images.base.chunk_bytes if images.base else 0
+    chunk_bytes = request.chunk_bytes or base_chunk_bytes or sizes.chunk_bytes_for(
+        decision.site, [one.size for one in parts])
+    draft = Payload(contents_of(images, outline(parts, chunk_bytes)), chunk_bytes, pyz.injector())
+    sizes.check_objects(plan_of(decision, draft))
+    in_base = set(images.base.seed.contents.chunks) if images.base else set()
+    segments: List[Segment] = []
+    made: Dict[str, File] = {}
+    new_sizes: Dict[str, int] = {}
+    total = sum(one.size for one in parts)
+    for one in parts:
+        chunk_names = []
+        for name, data in chunks.cut(one.parts(), chunk_bytes):
+            progress("writing", len(data), total)
+            chunk_names.append(name)
+            if name not in in_base:
+                new_sizes[name] = len(data)
+            if name not in made and (name in new_sizes or one is parts[-1]):
+                made[name] = work.write(*files.chunk_file(decision.site, name, data))
+        segments.append(segment_of(one, chunk_names))
+    contents = contents_of(images, segments)
+    chunk_sizes = [size for one in contents.segments for size in chunks.sizes_of(
+        one.size, base_chunk_bytes if one in images.kept else chunk_bytes)]
+    return draft._replace(contents=contents, spooler=pyz.spooler() if images.registry else b"",
+                          files=list(made.values()), chunk_sizes=chunk_sizes, new_sizes=list(new_sizes.values()))
+
+
+def contents_of(images: Images, new: Sequence[Segment]) -> Contents:
+    """Return what contents.json lists: segments of the base, then new ones."""
+    return Contents(index_of(images.images), (*images.kept, *new))
+
+
+def plan_of(decision: Decision, payload: Payload) -> workloads.Plan:
+    """Return the objects of a build, but for the chunks."""
+    contents, text = payload.contents, to_text(payload.contents)
+    blobs = contents.blob_sizes.values()
+    return workloads.plan_of(decision.site, decision.runners, text, contents.chunks, payload.injector,
+                             sum(blobs) + max(blobs), contents.size + len(text))
+
+
+def files_of(images: Images, decision: Decision, payload: Payload) -> List[File]:
+    """Return every file of OUT but SHA256SUMS and its signature."""
+    plan = plan_of(decision, payload)
+    in_base = images.base is not None and images.base.seed.injector == plan.injector
+    found = [*payload.files, *_made(files.documents(plan, decision.profile, b"" if in_base else payload.injector))]
+    found += _made(_registry_files(images, decision, payload, plan))
+    found += _made(_names_files(images, decision, plan))
+    needed = file_names.shared(plan.injector, payload.contents.chunks)
+    names_there = {file.name for file in found}
+    elsewhere = [name for name, file in needed.items() if file not in names_there]
+    return found + _made(files.companions(
+        payload.injector, needed, elsewhere, steps_of(images, decision, plan), decision.site, images.addresses))
+
+
+def steps_of(images: Images, decision: Decision, plan: workloads.Plan) -> List[str]:
+    """Return every command for OUT's README.txt."""
+    site, is_update = decision.site, images.base is not None
+    return steps(commands(plan, "THIS_FOLDER", is_update), site.tries, registry_sections(images, decision, plan),
+                 site.namespace if site.emits_namespace and not is_update else "")
+
+
+def registry_sections(images: Images, decision: Decision, plan: workloads.Plan) -> List[Section]:
+    """Return the commands of the persistent registry, if there is one."""
+    if not images.registry:
+        return []
+    found = persistent_registry.commands(plan, decision.runners[0])
+    return [Section(purpose, [command]) for purpose, command in found.items()]
+
+
+def _registry_files(images: Images, decision: Decision, payload: Payload, plan: workloads.Plan) -> files.Files:
+    """Return the objects of the persistent registry, if there is one."""
+    if not images.registry:
+        return iter(())
+    image = pull_name(decision.site.node_port, images.addresses[images.registry.reference])
+    return files.with_code(persistent_registry.objects(plan, decision.runners[0], images.registry, image,
+                                                       payload.spooler, files.DATA), payload.spooler)
+
+
+def _names_files(images: Images, decision: Decision, plan: workloads.Plan) -> files.Files:
+    """Return the objects by which manifests keep the names of their images. They lead to the persistent registry, where
+    there is one."""
+    site = decision.site
+    if site.names == SERVED or not images.for_nodes:
+        return iter(())
+    whose = persistent_registry.names_owner(site) if images.registry else names.owner(site, plan.seed)
+    references = [reference for image in images.for_nodes for reference in image.references]
+    digests = {reference: image.root.digest for image in images.for_nodes if not image.rebuilt
+               for reference in image.references}
+    found = names.objects(site, whose, decision.runners[0], references, digests, pyz.read_mirror())
+    return files.with_code(found, b"")
+
+
+def _made(found: files.Files) -> List[File]:
+    return [file_of(name, b"".join(parts)) for name, parts in found]
+
+
+def update_of(images: Images, payload: Payload, made: Sequence[File]) -> Optional[Update]:
+    """Return what is new since the base, if there is one."""
+    if not images.base:
+        return None
+    return Update(images.base.seed.folder, images.replaced, len(payload.new_sizes), sum(payload.new_sizes),
+                  sum(file.size for file in [*made, sums_of(made)]))

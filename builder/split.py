@@ -1,6 +1,6 @@
 """Archives -> one clean OCI archive for each image, ready to be copied or streamed into a registry by the spooler.
 
-In: an Order, of which the archives, the platforms and OUT count; out: the folder OUT, and what lies in it. Each archive
+In: the sources of a request; out: the folder OUT, and its archives. Each archive
 holds one image with all its names and what refers to it (signatures), every blob once. Raises BuildError and OSError;
 either way nothing half written stays.
 
@@ -10,20 +10,20 @@ Rules:
 - With --onto, archives are thin: they lack the layers that a seed or an earlier split carried, which the spooler finds
   in the registry. BLOBS lists what all of them carried, so that the newest folder is enough to go on from.
 """
-import contextlib
 import os
 import re
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 from builder.commands import STDOUT
-from builder.intake import read
 from builder.kubernetes.file_names import README, SUMS
-from builder.order import Order, check_onto
+from builder.loading import Sources, read_archives
 from builder.output import reader
-from builder.output.folder import Folder
-from builder.output.target import marked
+from builder.output.old_folder import marked
+from builder.output.target import FolderTarget
+from builder.output.workspace import file_of
 from builder.payload.addresses import addresses
 from builder.payload.oci_archive import members, tar
+from builder.pipeline import check_onto
 from builder.reading.errors import BuildError
 from builder.reading.images import homes_of
 from builder.reading.oci import Image, is_digest
@@ -57,30 +57,39 @@ class Part(NamedTuple):
     left_out: int = 0  # layers that were carried before
 
 
-def split(order: Order, progress: Progress, commit: Callable[[], None] = lambda: None) -> Tuple[List[Part], List[str]]:
-    """Write OUT; -> its archives, and what the user should know. `commit`: as Folder.keep calls it."""
-    if order.out == STDOUT:
+class Request(NamedTuple):
+    """A split request."""
+    sources: Sources
+    out: str
+
+
+def split(request: Request, progress: Progress, commit: Callable[[], None] = lambda: None) \
+        -> Tuple[List[Part], List[str]]:
+    """Write OUT; return its archives, and notes. `commit`: see FolderTarget."""
+    onto = request.sources.onto
+    if request.out == STDOUT:
         raise BuildError("--split: writes several files: name a folder with -o")
-    check_onto(order)
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(Folder(order.out, MARK, progress))
-        images, notes, _ = read(order, stack, folder.scratch, progress)
+    check_onto(onto, request.out)
+    target = FolderTarget(request.out, MARK, progress, commit=commit)
+    target.check()
+    with target.workspace() as work:
+        images, notes, _ = read_archives(request.sources, work, progress)
         served, clashes = addresses(images)
         groups = grouped([served_by_path(image, served) for image in images])
-        known = carried(order.onto)
+        known = carried(onto)
         archives = [members([thin(image, known) for image in group]) for group in groups]
         total = sum(blob.size for found in archives for _, blob in found)
-        parts = []
+        parts, files = [], []
         for group, file, found in zip(groups, file_names(groups), archives):
-            folder.write([(file, tar(found, lambda count: progress("writing", count, total)))])
+            files.append(work.write(file, tar(found, lambda count: progress("writing", count, total))))
             parts.append(Part(file, names_of(group), sum(blob.size for _, blob in found),
                               len({blob.digest for image in group for blob in image.layers} & known)))
         known.update(blob.digest for image in images for blob in image.manifests + image.configs + image.layers)
         text = FOLDER_TEXT.format(mark=MARK, sums=SUMS, blobs=BLOBS, table=table(parts, ()),
-                                  readers=THIN if order.onto else WHOLE)
-        folder.write([(BLOBS, ["".join(digest + "\n" for digest in sorted(known)).encode()]),
-                      (README, [text.encode()])])
-        folder.keep(commit=commit)
+                                  readers=THIN if onto else WHOLE)
+        files += [file_of(BLOBS, "".join(digest + "\n" for digest in sorted(known)).encode()),
+                  file_of(README, text.encode())]
+        target.write(files, work)
     return parts, notes + clashes
 
 

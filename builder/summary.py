@@ -1,18 +1,17 @@
 """What was built -> facts (for programs) -> the summary that a person reads. Pure."""
 import collections
-from typing import Any, Dict, List, Sequence
+from typing import Any, Counter, Dict, List, Sequence
 
 from builder.cluster.decision import Decision
 from builder.commands import STDOUT, Section, brief, commands, deletions_of, steps
-from builder.kubernetes import persistent_registry
+from builder.kubernetes import sizes
 from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED, pull_name
 from builder.kubernetes.workloads import workloads
-from builder.order import Order
-from builder.payload.chunks import ANNOTATION_LIMIT_BYTES, CHUNK_BYTES
+from builder.payload.chunks import ANNOTATION_LIMIT_BYTES, CHUNK_BYTES, count_of
 from builder.payload.compression import NONE, WORTH
 from builder.payload.contents import Contents, bytes_of, digest_of
 from builder.payload.human import human
-from builder.pipeline import Result
+from builder.pipeline import Request, Result, registry_sections
 from builder.reading.errors import shown
 from builder.zipapp.pyz import BUDGET_BYTES
 
@@ -22,52 +21,57 @@ BAR_CHARACTERS = 24
 NEAR = .98  # of a limit: from there on it is shown; a chunk of the usual size takes a little less
 
 
-def facts(order: Order, result: Result) -> Facts:
-    """Everything that the summary says, under names that stay: `--json` prints it."""
-    site = result.plan.site
+def facts(request: Request, result: Result) -> Facts:
+    """Return all that the summary shows, under names that stay: `--json` prints it."""
+    plan, images, payload = result.plan, result.images, result.payload
+    site, contents = plan.site, payload.contents
+    annotation_bytes = sizes.largest_annotation_bytes(plan, max(payload.chunk_sizes))
+    stored_bytes = sizes.stored_bytes(plan, payload.chunk_sizes)
     return {
         "images": [{
             "reference": reference,
-            "pull": pull_name(site.node_port, result.addresses[reference]),
+            "pull": pull_name(site.node_port, images.addresses[reference]),
             "is_chart": image.is_chart,
             "digest": image.root.digest,
             "media_type": image.root.media_type,
             "platforms": list(image.platforms),
             "bytes": bytes_of(image),
             "missing": [descriptor.digest for descriptor in image.missing],
-        } for image in result.images for reference in image.references],
-        "payload": {"digest": digest_of(result.plan.contents), "bytes": result.contents.size,
-                    "blob_bytes": sum(result.contents.blob_sizes.values()),
-                    "compression": compression_of(result.contents)},
-        "chunks": {"count": len(result.contents.chunks), "bytes": result.chunk_size},
-        "squeeze": {"done": order.squeeze, "other_bytes_estimated": result.other_bytes,
-                    "other_chunks_estimated": -(-result.other_bytes // result.chunk_size)},
-        "injector": {"bytes": result.pyz_bytes, "budget_bytes": BUDGET_BYTES},
-        "annotation": {"bytes": result.annotation_bytes, "limit_bytes": ANNOTATION_LIMIT_BYTES},
-        "plain_apply": result.plain_apply,
-        "etcd": {"server_side_bytes": result.stored.server_side, "plain_bytes": result.stored.plain},
-        "seed": result.plan.seed,
+        } for image in images.images for reference in image.references],
+        "payload": {"digest": digest_of(plan.contents), "bytes": contents.size,
+                    "blob_bytes": sum(contents.blob_sizes.values()),
+                    "compression": compression_of(contents)},
+        "chunks": {"count": len(contents.chunks), "bytes": payload.chunk_bytes},
+        "squeeze": {"done": request.sources.squeeze, "other_bytes_estimated": images.other_bytes,
+                    "other_chunks_estimated": count_of(images.other_bytes, payload.chunk_bytes)},
+        "injector": {"bytes": len(payload.injector), "budget_bytes": BUDGET_BYTES},
+        "annotation": {"bytes": annotation_bytes, "limit_bytes": ANNOTATION_LIMIT_BYTES},
+        "plain_apply": annotation_bytes <= ANNOTATION_LIMIT_BYTES,
+        "etcd": {"server_side_bytes": stored_bytes.server_side, "plain_bytes": stored_bytes.plain},
+        "seed": plan.seed,
         "workloads": [{"kind": manifest["kind"], "name": manifest["metadata"]["name"]}
-                      for manifest in workloads(result.plan)],
+                      for manifest in workloads(plan)],
         "namespace": site.namespace,
         "creates_namespace": site.emits_namespace,
-        "out": order.out,
+        "out": request.out,
+        "dry_run": request.dry_run,
         "notes": list(result.notes),
         "update": dict(result.update._asdict(), replaced=[one._asdict() for one in result.update.replaced])
                   if result.update else {},
-        "deletions": sorted(deletions_of(result.plan, order.registry is not None)),
-        "commands": commands(result.plan, order.out, result.update is not None),
-        "registry": persistent_registry.commands(result.plan, result.decision.runners[0]) if order.registry else {},
+        "deletions": sorted(deletions_of(plan, images.registry is not None)),
+        "commands": commands(plan, request.out, result.update is not None),
+        "registry": {section.purpose: section.commands[0]
+                     for section in registry_sections(images, result.decision, plan)},
         **decided(result.decision),
     }
 
 
 def compression_of(contents: Contents) -> str:
     """How most of the payload's bytes are compressed."""
-    sizes = collections.Counter()
+    totals: Counter[str] = collections.Counter()
     for segment in contents.segments:
-        sizes[segment.compression] += segment.size
-    return sizes.most_common(1)[0][0] or NONE
+        totals[segment.compression] += segment.size
+    return totals.most_common(1)[0][0] or NONE
 
 
 def decided(decision: Decision) -> Facts:
@@ -134,7 +138,7 @@ def summary(found: Facts) -> str:
               *stored(found["etcd"]),
               *limits(found["annotation"], chunks["bytes"])]
     lines += labelled("note", list(found["notes"]) + placed(found)) + reasons(found)
-    end = ["dry run: nothing was written"] if found.get("dry_run") else next_steps(found)
+    end = ["dry run: nothing was written"] if found["dry_run"] else next_steps(found)
     return "\n".join(lines + [""] + end).lstrip("\n")
 
 

@@ -34,16 +34,15 @@ from tests.support import samples  # noqa: E402
 from tests.support.sent import Sent  # noqa: E402
 import server  # noqa: E402
 import unpack  # noqa: E402
-from builder import cli, pipeline  # noqa: E402
-from builder.intake import read  # noqa: E402
-from builder.order import Order  # noqa: E402
+from builder import cli  # noqa: E402
+from builder.loading import Sources, read_archives  # noqa: E402
+from builder.output.workspace import Workspace  # noqa: E402
 from builder.payload.addresses import addresses  # noqa: E402
 from builder.reading import oci  # noqa: E402
 from builder.payload import compression  # noqa: E402
 from builder.payload.chunks import CHUNK_BYTES  # noqa: E402
 from builder.payload.contents import FILE  # noqa: E402
 from builder.reading.errors import LINE_CHARACTERS, BuildError  # noqa: E402
-from builder.kubernetes.site import Site  # noqa: E402
 
 CPU_SECONDS = 20  # for one case; usual ones take a hundredth
 MEMORY_BYTES = 512 << 20  # of addresses, beyond what there was before
@@ -337,22 +336,22 @@ class Finding(Exception):
 def attempt(rng, folder):
     """Build from the archive in the folder; -> "refused" or "served"; raises Finding, or whatever a bug raises."""
     path = os.path.join(folder, ARCHIVE)
-    order = Order([("", path)], Site("example.com/python:3"), os.path.join(folder, "out"),
-                           rng.choice([compression.NONE] * 8 + [compression.GZIP]))
+    sources = Sources([("", path)], compression=rng.choice([compression.NONE] * 8 + [compression.GZIP]))
     if rng.random() < .3:
-        order = order._replace(squeeze=True, compression=compression.AUTO)
+        sources = sources._replace(squeeze=True, compression=compression.AUTO)
     if rng.random() < .2:
-        order = order._replace(platforms=[rng.choice(["linux/amd64", "linux/arm"])])
+        sources = sources._replace(platforms=[rng.choice(["linux/amd64", "linux/arm"])])
+    out = os.path.join(folder, "out")
     try:
-        serve(order, folder)
+        serve(sources, out, folder)
     except BuildError as error:
         if not str(error).isprintable() or len(str(error)) > LINE_CHARACTERS:
             raise Finding("not one line for people: %r" % str(error))
         outcome = "refused"
     else:
         outcome = "served"
-    if rng.random() < .005 and order.compression == compression.NONE and not order.platforms:
-        by_cli = by_command_line(path, order.out)
+    if rng.random() < .005 and sources.compression == compression.NONE and not sources.platforms:
+        by_cli = by_command_line(path, out)
         if by_cli != outcome:
             raise Finding("%s, but by the command line %s" % (outcome, by_cli))
     if not set(os.listdir(folder)) <= {ARCHIVE, "seed"}:
@@ -380,12 +379,11 @@ def by_command_line(path, out):
     return "served"
 
 
-def serve(order, folder):
+def serve(sources, out, folder):
     """Read and pack, then unpack and load as in the cluster; everything must be there."""
-    with contextlib.ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
-        images, notes, _ = read(order, stack, scratch, lambda *done: None)
-        sent = Sent(scratch, images, order.compression, CHUNK_BYTES)
+    with Workspace(out) as work:
+        images, notes, _ = read_archives(sources, work, lambda *done: None)
+        sent = Sent(work.folder, images, sources.compression, CHUNK_BYTES)
         for note in notes:
             if not note.isprintable() or len(note) > LINE_CHARACTERS:
                 raise Finding("not one line for people: %r" % note)

@@ -14,8 +14,6 @@ from builder.kubernetes.labels import PART, SEED, SHARED
 from builder.kubernetes.manifest import DELETIONS, OBJECTS, POLICIES
 from builder.kubernetes.persistent_registry import EMPTY_DIR, NEW_CLAIM, Storage, Wanted
 from builder.kubernetes.site import MIRROR, POLICY, SERVED, Site
-from builder.order import Order
-from builder.payload.compression import NONE
 from builder.summary import facts
 from tests.support import builds, samples
 from tests.support.model_cluster import Cluster, Failure, Item, documents
@@ -74,15 +72,15 @@ def make(tmp_path_factory):
         site = Site(builds.IMAGE, namespace=build.namespace, expose=build.expose, replicas=build.replicas,
                     names=build.names)
         wanted = Wanted("library/registry", Storage(build.storage)) if build.storage else None
-        order = Order([("", paths[number]) for number in build.images], site, str(folder / str(len(made))), NONE,
-                      registry=wanted, onto=[build.base] if build.base else [])
-        result = pipeline.build(order, None, lambda *_: None)
-        found = facts(order, result)
-        objects = {key[1:]: item.labels for key, item, _ in documents(order.out) if key[1] != "namespace"}
+        request = builds.request(folder, str(len(made)), site, [paths[number] for number in build.images],
+                                 registry=wanted, onto=[build.base] if build.base else [])
+        result = pipeline.build(request, None, lambda *_: None)
+        found = facts(request, result)
+        objects = {key[1:]: item.labels for key, item, _ in documents(request.out) if key[1] != "namespace"}
         return Built(
-            order.out, build, found["commands"], brief(found["commands"], found["deletions"], bool(wanted)),
+            request.out, build, found["commands"], brief(found["commands"], found["deletions"], bool(wanted)),
             result.plan.seed, frozenset(name for name, own in objects.items() if SEED in own),
-            frozenset(tuple(line.split("/")) for line in (folder / order.out / "CHUNKS").read_text().split()),
+            frozenset(tuple(line.split("/")) for line in (folder / request.out / "CHUNKS").read_text().split()),
             frozenset(name for name, own in objects.items() if SEED not in own and own[PART] not in SHARED))
 
     def once(build):

@@ -8,9 +8,7 @@ from builder import cli, split
 from builder.finding.missing_images import MissingImages
 from builder.finding.named_images import find_images
 from builder.kubernetes.site import MIRROR, POLICY, Site
-from builder.order import Order
 from builder.output import reader
-from builder.payload.compression import NONE
 from builder.pipeline import build
 from builder.reading import oci
 from builder.reading.errors import BuildError
@@ -30,8 +28,8 @@ def chart(tmp_path):
 
 
 def order(folder, *archives, out="out", site=Site(builds.IMAGE), **options):
-    return Order([archive if isinstance(archive, tuple) else ("", archive) for archive in archives], site,
-                 str(folder / out), **dict({"compression": NONE}, **options))
+    return builds.request(folder, out, site, archives, **options)
+
 
 
 def built(*words, **options):
@@ -56,37 +54,37 @@ def test_a_seed_of_charts_alone_is_built_and_verified(chart, tmp_path):
 
 def test_an_image_keeps_its_name_to_pull_beside_a_chart(chart, tmp_path):
     result = built(tmp_path, chart, builds.archive(tmp_path))
-    assert result.addresses == {samples.CHART_NAME: ADDRESS, samples.NAME: "library/sample:1"}
+    assert result.images.addresses == {samples.CHART_NAME: ADDRESS, samples.NAME: "library/sample:1"}
 
 
 @pytest.mark.parametrize("name, reference", (
     ("team/app", "docker.io/team/app:1.2.3_build.5"), ("team/app:latest", "docker.io/team/app:1.2.3_build.5"),
     ("registry.example.com/app:2", "registry.example.com/app:2")))
 def test_a_chart_under_another_name_has_its_version_as_tag_unless_one_is_given(name, reference, chart, tmp_path):
-    (image,) = built(tmp_path, (name, chart)).images
+    (image,) = built(tmp_path, (name, chart)).images.images
     assert image.references == (reference,)
 
 
 def test_a_seed_with_a_chart_is_an_archive_and_keeps_its_digest(chart, tmp_path):
     built(tmp_path, chart, out="first")
     result = built(tmp_path, str(tmp_path / "first"), builds.archive(tmp_path), out="second")
-    assert [image.is_chart for image in result.images] == [True, False]
-    assert result.images[0].root.digest == digest_of_chart(chart)
+    assert [image.is_chart for image in result.images.images] == [True, False]
+    assert result.images.images[0].root.digest == digest_of_chart(chart)
 
 
 def test_a_chart_is_added_to_a_seed_and_only_it_is_carried(chart, tmp_path):
     built(tmp_path, builds.archive(tmp_path), out="first")
     result = built(tmp_path, chart, out="update", onto=[str(tmp_path / "first")])
-    assert len(result.images) == 2 and not result.update.replaced
+    assert len(result.images.images) == 2 and not result.update.replaced
     found = reader.verify(str(tmp_path / "update"), [str(tmp_path / "first")])
     assert [image["is_chart"] for image in found["images"]] == [False, True]
 
 
 @pytest.mark.parametrize("platforms", (["linux/amd64"], ["linux/arm64", "linux/amd64"]))
 def test_platform_keeps_charts(platforms, chart, tmp_path):
-    (image,) = built(tmp_path, chart, platforms=platforms).images
+    (image,) = built(tmp_path, chart, platforms=platforms).images.images
     assert image.is_chart
-    assert len(built(tmp_path, chart, builds.archive(tmp_path), platforms=platforms, out="both").images) == 2
+    assert len(built(tmp_path, chart, builds.archive(tmp_path), platforms=platforms, out="both").images.images) == 2
 
 
 def test_platform_still_refuses_an_image_for_another_one_beside_a_chart(chart, tmp_path):
@@ -96,11 +94,11 @@ def test_platform_still_refuses_an_image_for_another_one_beside_a_chart(chart, t
 
 def test_squeeze_leaves_charts_as_they_are(chart, tmp_path):
     result = built(tmp_path, chart, builds.archive(tmp_path), squeeze=True, compression="xz")
-    assert result.images[0].root.digest == digest_of_chart(chart)
+    assert result.images.images[0].root.digest == digest_of_chart(chart)
 
 
 def test_split_writes_a_chart_as_an_archive_of_its_own(chart, tmp_path):
-    parts, _ = split.split(order(tmp_path, chart, builds.archive(tmp_path)), lambda *_: None)
+    parts, _ = split.split(split.Request(order(tmp_path, chart, builds.archive(tmp_path)).sources, str(tmp_path / "out")), lambda *_: None)
     assert [part.names for part in parts] == [(ADDRESS,), ("library/sample:1",)]
     (image,) = read(tmp_path / "out" / parts[0].file)
     assert (image.is_chart, image.root.digest) == (True, digest_of_chart(chart))
@@ -125,7 +123,7 @@ def test_nodes_never_ask_for_a_chart_so_its_name_is_not_kept(names, chart, tmp_p
 def test_the_provenance_beside_a_chart_comes_along(chart, tmp_path):
     digest = digest_of_chart(chart)
     (tmp_path / "chart.tgz.prov").write_text("files:\n  demo.tgz: %s\n" % oci.digest_of(samples.chart()))
-    (image,) = built(tmp_path, chart).images
+    (image,) = built(tmp_path, chart).images.images
     assert len(image.layers) == 2 and image.root.digest != digest
     assert len(reader.verify(str(tmp_path / "out"))["images"]) == 1
 
@@ -142,12 +140,12 @@ def test_a_file_that_cannot_be_the_provenance_is_refused(provenance, what, chart
 def test_what_lies_beside_an_image_is_not_read(tmp_path):
     path = builds.archive(tmp_path)
     (tmp_path / "a.tar.prov").write_bytes(b"#" * ((1 << 20) + 1))
-    assert len(built(tmp_path, path).images) == 1
+    assert len(built(tmp_path, path).images.images) == 1
 
 
 def test_a_chart_comes_through_a_pipe_under_its_own_name(chart, tmp_path):
     with open(chart, "rb") as pipe:
-        (image,) = built(tmp_path, "-", stdin=pipe).images
+        (image,) = built(tmp_path, "-", stdin=pipe).images.images
     assert (image.references, image.root.digest) == ((samples.CHART_NAME,), digest_of_chart(chart))
 
 
@@ -155,7 +153,7 @@ def test_two_versions_of_a_chart_are_two_tags_and_two_charts_of_one_version_are_
     newer, other = tmp_path / "newer.tgz", tmp_path / "other.tgz"
     newer.write_bytes(samples.chart(samples.CHART_YAML.replace(b"1.2.3", b"1.2.4")))
     other.write_bytes(samples.chart(samples.CHART_YAML.replace(b"tests", b"others")))
-    assert sorted(built(tmp_path, chart, str(newer)).addresses.values()) == [ADDRESS, ADDRESS.replace("1.2.3", "1.2.4")]
+    assert sorted(built(tmp_path, chart, str(newer)).images.addresses.values()) == [ADDRESS, ADDRESS.replace("1.2.3", "1.2.4")]
     with pytest.raises(BuildError, match="is also in"):
         built(tmp_path, chart, str(other), out="clash")
 

@@ -13,7 +13,8 @@ import zipfile
 import pytest
 
 from builder import cli
-from builder.output.folder import Folder
+from builder.output import target
+from builder.output.workspace import Workspace
 from builder.zipapp.pyz import BUDGET_BYTES
 from tests.support import at_once, builds, dumps
 from tests.support.forked import BUILD, run
@@ -229,17 +230,17 @@ HELD_UP = """
 import signal, sys
 sys.path.insert(0, {top!r})
 from builder import cli
-from builder.output.folder import Folder
+from builder.output.workspace import Workspace
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it starts in the background
 
-def write(folder, files):
-    with open(folder.path + "/half", "wb"):
+def write(work, name, parts):
+    with open(work.new + "/half", "wb"):
         print("writing", flush=True)
         while True:
             signal.pause()
 
-Folder.write = write
+Workspace.write = write
 sys.exit(cli.main())
 """
 ON_A_SMALL_DISK = """
@@ -426,7 +427,7 @@ def test_a_second_signal_does_not_interrupt_the_clean_up(tmp_path, archive, monk
     def interrupted(*_):
         os.unlink = unlink_late
         signal.raise_signal(signal.SIGTERM)
-    monkeypatch.setattr(Folder, "write", interrupted)
+    monkeypatch.setattr(Workspace, "write", interrupted)
     result = run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
     assert result == (128 + signal.SIGTERM, "", "error: interrupted: nothing was written\n")
     assert os.listdir(tmp_path) == ["a.tar"]
@@ -434,12 +435,12 @@ def test_a_second_signal_does_not_interrupt_the_clean_up(tmp_path, archive, monk
 
 def test_a_signal_that_is_ignored_from_the_start_stays_ignored(tmp_path, archive, monkeypatch):
     """As nohup has it."""
-    write = Folder.write
+    write = Workspace.write
 
-    def write_and_hang_up(folder, files):
+    def write_and_hang_up(*arguments):
         signal.raise_signal(signal.SIGHUP)
-        write(folder, files)
-    monkeypatch.setattr(Folder, "write", write_and_hang_up)
+        return write(*arguments)
+    monkeypatch.setattr(Workspace, "write", write_and_hang_up)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     assert run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")[0] == 0
 
@@ -453,10 +454,7 @@ def test_a_signal_after_the_folder_is_in_place_does_not_end_the_report(tmp_path,
 
 
 def test_an_interrupted_stream_is_called_incomplete(archive, monkeypatch):
-    def half(folder, target):
-        target.write(b"---\n")
-        signal.raise_signal(signal.SIGTERM)
-    monkeypatch.setattr(Folder, "stream", half)
+    monkeypatch.setattr(target.shutil, "copyfileobj", lambda *_: signal.raise_signal(signal.SIGTERM))
     status, _, errors = run(archive, "--image", builds.IMAGE, "-o", "-")
     assert (status, errors) == (128 + signal.SIGTERM, "error: interrupted: the stream may be incomplete\n")
 

@@ -5,12 +5,11 @@ import subprocess
 
 import pytest
 
-from builder import commands, onto, pipeline
+from builder import commands, loading, pipeline
 from builder.kubernetes.site import POLICY, Site
-from builder.order import Order
 from builder.output import reader
 from builder.payload.chunks import CHUNK_BYTES, LARGEST_CHUNK_BYTES
-from builder.payload.compression import AUTO, NONE
+from builder.payload.compression import AUTO
 from builder.payload.contents import FILE
 from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
@@ -33,8 +32,7 @@ def archive(folder, name, image, *references):
 
 
 def order(folder, out, *archives, bases=(), site=SITE, **options):
-    return Order([("", path) for path in archives], site, str(folder / out), onto=[
-        str(folder / base) for base in bases], **dict({"compression": NONE}, **options))
+    return builds.request(folder, out, site, archives, onto=[str(folder / base) for base in bases], **options)
 
 
 def build(*arguments, **options):
@@ -59,8 +57,8 @@ def chunk_names(folder):
 
 def test_an_update_of_one_layer_carries_that_layer_and_what_changes_with_every_image(release, tmp_path):
     seed, update = release
-    *layers, last = update.contents.segments
-    (changed,) = [segment for segment in layers if segment not in seed.contents.segments]
+    *layers, last = update.payload.contents.segments
+    (changed,) = [segment for segment in layers if segment not in seed.payload.contents.segments]
     assert [size for _, size in changed.blobs] == [len(CHANGED)] and len(layers) == 16
     assert chunk_names(tmp_path / "update") == set(changed.chunks) | set(last.chunks)
     assert sorted(name for name in files(tmp_path / "update") if not name.startswith("10-chunk-")) == [
@@ -89,7 +87,7 @@ def test_the_list_of_chunks_is_that_of_all_and_the_program(release, tmp_path):
     lines = (tmp_path / "update" / "CHUNKS").read_text().splitlines()
     seed, update = release
     assert lines[0] == "configmap/" + update.plan.injector
-    assert lines[1:] == ["configmap/seedpod-" + name for name in update.contents.chunks]
+    assert lines[1:] == ["configmap/seedpod-" + name for name in update.payload.contents.chunks]
     assert seed.plan.injector == update.plan.injector
 
 
@@ -103,7 +101,7 @@ def test_an_update_is_verified_with_its_base_and_alone_as_far_as_it_goes(release
     update = str(tmp_path / "update")
     whole = reader.verify(update, [str(tmp_path / "seed")])
     alone = reader.verify(update)
-    count = len(release[1].contents.chunks)
+    count = len(release[1].payload.contents.chunks)
     assert whole["chunks"] == {"count": count, "elsewhere": 0}
     assert alone == dict(whole, chunks={"count": count, "elsewhere": count - release[1].update.new_chunks})
     assert [image["reference"] for image in whole["images"]] == ["docker.io/library/app:1", "docker.io/library/app:2"]
@@ -112,7 +110,7 @@ def test_an_update_is_verified_with_its_base_and_alone_as_far_as_it_goes(release
 @pytest.mark.parametrize("bases", [[], ["seed"]])
 def test_an_update_that_lost_a_chunk_of_its_own_is_not_whole_even_where_the_sums_agree(release, tmp_path, bases):
     update = tmp_path / "update"
-    own = "10-chunk-%s.yaml" % release[1].contents.segments[-2].chunks[0]
+    own = "10-chunk-%s.yaml" % release[1].payload.contents.segments[-2].chunks[0]
     (update / own).rename(tmp_path / "seed" / own if bases else tmp_path / own)
     sums = (update / "SHA256SUMS").read_text().splitlines(True)
     (update / "SHA256SUMS").write_text("".join(line for line in sums if own not in line))
@@ -129,7 +127,7 @@ def test_what_an_update_lists_as_elsewhere_is_what_it_needs_and_does_not_hold(re
 
 
 def test_a_damaged_chunk_of_the_base_is_found(release, tmp_path):
-    name = release[0].contents.segments[0].chunks[0]
+    name = release[0].payload.contents.segments[0].chunks[0]
     path = tmp_path / "seed" / ("10-chunk-%s.yaml" % name)
     path.write_bytes(path.read_bytes().replace(b'": "A', b'": "B').replace(b'": "c', b'": "d')[:-9] + b'AAAAAAA"\n')
     with pytest.raises(BuildError, match="seed: 10-chunk-%s.yaml: " % name):
@@ -139,15 +137,15 @@ def test_a_damaged_chunk_of_the_base_is_found(release, tmp_path):
 def test_a_seed_is_an_archive_like_any_other(release, tmp_path):
     result = build(tmp_path, "both", str(tmp_path / "seed"), archive(tmp_path, "next", NEXT, "docker.io/library/app:2"))
     assert result.update is None and reader.verify(str(tmp_path / "both"))["chunks"]["elsewhere"] == 0
-    assert set(release[0].contents.segments[:-1]) < set(result.contents.segments)
-    assert {image.root.digest for image in result.images} == {image.root.digest for image in release[1].images}
+    assert set(release[0].payload.contents.segments[:-1]) < set(result.payload.contents.segments)
+    assert {image.root.digest for image in result.images.images} == {image.root.digest for image in release[1].images.images}
 
 
 def test_an_update_is_an_archive_where_its_base_is_named(release, tmp_path):
     with pytest.raises(BuildError, match="update: chunk [0-9a-f]{64}: is not there: name the folder that holds it"):
         build(tmp_path, "whole", str(tmp_path / "update"))
     result = build(tmp_path, "again", str(tmp_path / "update"), bases=["seed"])
-    assert result.contents.chunks == release[1].contents.chunks
+    assert result.payload.contents.chunks == release[1].payload.contents.chunks
     assert chunk_names(tmp_path / "again") == chunk_names(tmp_path / "update")
 
 
@@ -155,7 +153,7 @@ def test_an_update_of_an_update_needs_the_newest_folder_alone(release, tmp_path)
     os.rename(tmp_path / "seed", tmp_path / "far away")
     more = archive(tmp_path, "c", samples.sample("c"), "docker.io/library/c:1")
     third = build(tmp_path, "third", more, bases=["update"])
-    assert len(third.images) == 3 and set(release[1].contents.segments[:-1]) < set(third.contents.segments)
+    assert len(third.images.images) == 3 and set(release[1].payload.contents.segments[:-1]) < set(third.payload.contents.segments)
     folders = [str(tmp_path / name) for name in ("update", "far away")]
     assert reader.verify(str(tmp_path / "third"), folders)["chunks"]["elsewhere"] == 0
 
@@ -163,20 +161,20 @@ def test_an_update_of_an_update_needs_the_newest_folder_alone(release, tmp_path)
 def test_nothing_new_carries_the_last_segment_and_what_names_it(release, tmp_path):
     result = build(tmp_path, "same", str(tmp_path / "first.tar"), bases=["seed"])
     assert (result.update.new_chunks, result.update.replaced) == (0, [])
-    assert result.contents == release[0].contents and result.plan == release[0].plan
-    assert chunk_names(tmp_path / "same") == set(result.contents.segments[-1].chunks)
+    assert result.payload.contents == release[0].payload.contents and result.plan == release[0].plan
+    assert chunk_names(tmp_path / "same") == set(result.payload.contents.segments[-1].chunks)
 
 
 def test_a_moved_tag_leads_to_the_new_image_and_is_listed(release, tmp_path):
     moved = archive(tmp_path, "moved", samples.with_layers(LAYERS[:3]), "docker.io/library/app:1")
     asked = order(tmp_path, "moved", moved, bases=["update"])
     result = pipeline.build(asked, None, lambda *step: None)
-    old, new = release[0].images[0].root.digest, result.images[-1].root.digest
-    assert result.update.replaced == [onto.Replaced("docker.io/library/app:1", old, new)]
+    old, new = release[0].images.images[0].root.digest, result.images.images[-1].root.digest
+    assert result.update.replaced == [loading.Replaced("docker.io/library/app:1", old, new)]
     assert "replaced  docker.io/library/app:1: was %s, is now %s\n" % (old, new) in summary(facts(asked, result))
-    assert old not in {image.root.digest for image in result.images}
-    assert samples.oci.digest_of(LAYERS[7]) not in result.contents.blob_sizes  # no image has that layer any more
-    assert len(result.contents.segments) == 16
+    assert old not in {image.root.digest for image in result.images.images}
+    assert samples.oci.digest_of(LAYERS[7]) not in result.payload.contents.blob_sizes  # no image has that layer any more
+    assert len(result.payload.contents.segments) == 16
 
 
 def test_layers_are_squeezed_first_and_then_compared(tmp_path):
@@ -185,7 +183,7 @@ def test_layers_are_squeezed_first_and_then_compared(tmp_path):
     again = samples.write(tmp_path / "b.tar", samples.docker_save_old(text, "docker.io/library/b:1"))
     build(tmp_path, "seed", first, compression=AUTO, squeeze=True)
     update = build(tmp_path, "update", again, bases=["seed"], compression=AUTO, squeeze=True)
-    assert chunk_names(tmp_path / "update") == set(update.contents.segments[-1].chunks)
+    assert chunk_names(tmp_path / "update") == set(update.payload.contents.segments[-1].chunks)
 
 
 @pytest.mark.parametrize("change, words", [
@@ -218,13 +216,13 @@ OLD, NEW = image("old", "a:1", "a:latest"), image("new", "a:latest")
 
 
 def test_an_image_keeps_the_names_that_nobody_else_takes():
-    found, replaced = onto.merged([OLD], [NEW])
+    found, replaced = loading.merged([OLD], [NEW])
     assert [one.references for one in found] == [("a:1",), ("a:latest",)]
     assert replaced == [("a:latest", OLD.root.digest, NEW.root.digest)]
 
 
 def test_an_image_of_both_has_the_names_of_both():
-    found, replaced = onto.merged([OLD], [OLD._replace(references=("a:2", "a:1"))])
+    found, replaced = loading.merged([OLD], [OLD._replace(references=("a:2", "a:1"))])
     assert [one.references for one in found] == [("a:1", "a:latest", "a:2")] and replaced == []
 
 
@@ -232,10 +230,10 @@ def test_what_refers_to_an_image_that_goes_goes_with_it():
     signature = image("signature", subject=OLD.root.digest)
     of_signature = image("signature of the signature", subject=signature.root.digest)
     named = image("named", "a:sig", subject=OLD.root.digest)
-    assert onto.merged([OLD, signature, of_signature], [NEW])[0] == [
+    assert loading.merged([OLD, signature, of_signature], [NEW])[0] == [
         OLD._replace(references=("a:1",)), signature, of_signature, NEW]
     both = [NEW._replace(references=("a:1", "a:latest"))]
-    assert onto.merged([OLD, signature, of_signature, named], both)[0] == [named] + both
+    assert loading.merged([OLD, signature, of_signature, named], both)[0] == [named] + both
 
 
 # --- the printed steps
@@ -285,7 +283,7 @@ def test_the_first_step_names_the_chunks_that_are_missing(release, tmp_path):
     result = pipeline.build(asked, None, lambda *step: None)
     found = facts(asked, result)["commands"]
     kubectl = Cluster().install(tmp_path)
-    needed = set(result.contents.chunks)
+    needed = set(result.payload.contents.chunks)
     lost = next(name for name in sorted(chunk_names(tmp_path / "seed")) if name in needed)
     kubectl.run("kubectl apply --server-side -f %s" % (tmp_path / "seed"))
     kubectl.run("kubectl -n seedpod delete configmap/seedpod-" + lost)
@@ -331,8 +329,8 @@ def test_an_update_keeps_the_chunk_size_of_its_base(tmp_path, chunk_size):
     first, after = (archive(tmp_path, "app-%d" % number, samples.with_layers([samples.tar_of([
         ("layer", samples.noise((4 << 20) + number, number))])]), "docker.io/library/app:%d" % number)
         for number in (1, 2))
-    build(tmp_path, "seed", first, chunk_size=chunk_size)
-    assert build(tmp_path, "update", after, bases=["seed"]).chunk_size == chunk_size
+    build(tmp_path, "seed", first, chunk_bytes=chunk_size)
+    assert build(tmp_path, "update", after, bases=["seed"]).payload.chunk_bytes == chunk_size
 
 
 def test_of_the_base_only_the_last_segment_is_read_and_one_chunk_for_its_size(release, tmp_path, monkeypatch):
@@ -340,7 +338,7 @@ def test_of_the_base_only_the_last_segment_is_read_and_one_chunk_for_its_size(re
     chunk_of = reader.chunk_of
     monkeypatch.setattr(reader, "chunk_of", lambda seed, name: opened.append(name) or chunk_of(seed, name))
     build(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
-    first, *_, last = release[0].contents.segments
+    first, *_, last = release[0].payload.contents.segments
     assert opened == list(last.chunks) + [first.chunks[0]]
 
 
@@ -351,5 +349,5 @@ def test_the_command_line_builds_and_verifies_updates(release, tmp_path):
         return json.loads(page)
     found = run("next.tar", "--onto", "seed", "--image", builds.IMAGE, "--compression", "none", "-o", "again")
     assert found["update"]["base"] == "seed" and found["update"]["new_chunks"] == 4
-    assert run("--verify", "again", "--onto", "seed")["chunks"] == {"count": len(release[1].contents.chunks),
+    assert run("--verify", "again", "--onto", "seed")["chunks"] == {"count": len(release[1].payload.contents.chunks),
                                                                     "elsewhere": 0}

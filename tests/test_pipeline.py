@@ -21,12 +21,11 @@ from tests.support import builds, dumps, samples
 
 
 def build_of(tmp_path, *archives, **options):
-    order = builds.order(tmp_path, **options)._replace(archives=archives)
-    return pipeline.build(order, sys.stdout.buffer, lambda *_: None)
+    return pipeline.build(builds.request(tmp_path, archives=archives, **options), sys.stdout.buffer, lambda *_: None)
 
 
 def references(result):
-    return [reference for image in result.images for reference in image.references]
+    return [reference for image in result.images.images for reference in image.references]
 
 
 def test_the_folders_readme_says_how_to_fill_the_registry_that_stays(tmp_path):
@@ -46,7 +45,7 @@ def test_two_builds_in_other_folders_at_other_times_are_equal_byte_for_byte(tmp_
         os.utime(builds.archive(folder), (now, now))
         os.umask(0o077 if now else 0o022)
         result, _ = builds.build(folder)
-        built.append((builds.content(folder / "out"), result.contents, result.plan))
+        built.append((builds.content(folder / "out"), result.payload.contents, result.plan))
     os.umask(0o022)
     assert built[0] == built[1]
 
@@ -59,7 +58,7 @@ def test_the_stream_holds_the_documents_of_the_folder(tmp_path):
 
 
 def test_what_others_need_comes_before_them(tmp_path):
-    builds.build(tmp_path, chunk_size=1024)
+    builds.build(tmp_path, chunk_bytes=1024)
     kinds = [path.name.split("-")[1].split(".")[0] for path in sorted((tmp_path / "out").glob("*.yaml"))]
     assert list(dict.fromkeys(kinds)) == ["namespace", "chunk", "contents", "injector", "service", "pod"]
     assert kinds.count("chunk") > 1
@@ -70,15 +69,15 @@ def test_another_image_or_option_gives_other_names_and_the_same_one_the_same(tmp
         return build_of(tmp_path, ("", builds.archive(tmp_path)), **options).plan.seed
     first = seed()
     assert seed() == first
-    others = {seed(chunk_size=1024), seed(site=builds.Site("example.com/other:1")),
+    others = {seed(chunk_bytes=1024), seed(site=builds.Site("example.com/other:1")),
               build_of(tmp_path, ("", builds.archive(tmp_path, "b"))).plan.seed}
     assert len(others | {first}) == 4
 
 
 def test_the_payload_is_cut_into_chunks_of_the_size_that_is_asked_for(tmp_path):
-    result, _ = builds.build(tmp_path, chunk_size=1024)
+    result, _ = builds.build(tmp_path, chunk_bytes=1024)
     files = reader.mounted_files(str(tmp_path / "out"))
-    for segment in result.contents.segments:
+    for segment in result.payload.contents.segments:
         sizes_of_chunks = [len(files[name]) for name in segment.chunks]
         assert set(sizes_of_chunks[:-1]) <= {1024} and sum(sizes_of_chunks) == segment.size
 
@@ -87,7 +86,7 @@ def test_the_payload_is_cut_into_chunks_of_the_size_that_is_asked_for(tmp_path):
 def test_a_chunk_that_no_config_map_holds_is_refused(tmp_path, size):
     with pytest.raises(BuildError,
                        match="--chunk-size -?%d: a ConfigMap holds at most 1023KiB: choose less" % abs(size)):
-        builds.build(tmp_path, chunk_size=size)
+        builds.build(tmp_path, chunk_bytes=size)
     assert not (tmp_path / "out").exists()
 
 
@@ -95,14 +94,18 @@ def test_chunks_too_large_for_plain_apply_are_applied_by_the_server(tmp_path):
     blob = os.urandom(600 << 10)
     archive = samples.write(tmp_path / "large.tar", samples.crane(samples.with_layers([
         samples.tar_of([("random", blob)])]), samples.NAME))
-    result = build_of(tmp_path, ("", archive), chunk_size=512 << 10)
-    assert not result.plain_apply
-    assert build_of(tmp_path, ("", archive)).plain_apply
+    result = build_of(tmp_path, ("", archive), chunk_bytes=512 << 10)
+    assert annotation_bytes(result) > chunks.ANNOTATION_LIMIT_BYTES
+    assert annotation_bytes(build_of(tmp_path, ("", archive))) <= chunks.ANNOTATION_LIMIT_BYTES
+
+
+def annotation_bytes(result):
+    return sizes.largest_annotation_bytes(result.plan, max(result.payload.chunk_sizes))
 
 
 @pytest.mark.parametrize("count, size", [(256, chunks.CHUNK_BYTES), (257, chunks.LARGEST_CHUNK_BYTES)])
 def test_more_chunks_than_a_kubelet_fetches_quickly_are_as_large_as_can_be(count, size):
-    assert sizes.chunk_bytes_for(builds.Site(builds.IMAGE), lambda size: -(-count * chunks.CHUNK_BYTES // size)) == size
+    assert sizes.chunk_bytes_for(builds.Site(builds.IMAGE), [count * chunks.CHUNK_BYTES]) == size
 
 
 def test_contents_and_pod_of_2500_chunks_stay_under_the_limit_of_plain_apply(tmp_path):
@@ -122,14 +125,14 @@ def test_labels_and_annotations_that_leave_no_room_for_a_chunk_are_refused_with_
                                              "or --chunk-size 128KiB"):
             builds.build(tmp_path, site=site)
         assert not (tmp_path / "out").exists()
-    result, _ = builds.build(tmp_path, site=site, chunk_size=128 << 10 if refused else 0)
-    assert result.plain_apply
+    result, _ = builds.build(tmp_path, site=site, chunk_bytes=128 << 10 if refused else 0)
+    assert annotation_bytes(result) <= chunks.ANNOTATION_LIMIT_BYTES
 
 
 def test_an_image_takes_the_name_that_the_user_gives(tmp_path):
     result = build_of(tmp_path, ("quay.io/a/b:1", builds.archive(tmp_path)))
     assert references(result) == ["quay.io/a/b:1"]
-    assert result.addresses == {"quay.io/a/b:1": "a/b:1"}
+    assert result.images.addresses == {"quay.io/a/b:1": "a/b:1"}
 
 
 def test_an_image_without_a_name_is_named_after_its_file(tmp_path):
@@ -141,9 +144,9 @@ def test_a_name_for_a_signed_image_is_not_given_to_its_signature(tmp_path):
     archive = samples.write(tmp_path / "signed.tar", samples.cosign_save(samples.sample(), "hello-world:latest"))
     for name, served in (("", "library/hello-world:latest"), ("quay.io/a/b:1", "a/b:1")):
         result = build_of(tmp_path, (name, archive))
-        image, signature = result.images
+        image, signature = result.images.images
         tag = image.root.digest.replace(":", "-") + ".sig"
-        assert list(result.addresses.values()) == [served, served.rpartition(":")[0] + ":" + tag]
+        assert list(result.images.addresses.values()) == [served, served.rpartition(":")[0] + ":" + tag]
         assert signature.subject == image.root.digest and image.platforms and not signature.platforms
 
 
@@ -173,7 +176,7 @@ def test_an_image_of_which_each_archive_holds_one_platform_has_both(tmp_path):
     both = samples.sample(platform="linux/amd64"), samples.sample("b", platform="linux/arm64")
     archives = [("", samples.write(tmp_path / name, samples.multi_platform(both, samples.NAME, left_out)))
                 for name, left_out in (("one.tar", [1]), ("other.tar", [0]))]
-    (image,) = build_of(tmp_path, *archives).images
+    (image,) = build_of(tmp_path, *archives).images.images
     assert (image.platforms, image.missing) == (("linux/amd64", "linux/arm64"), ())
     assert len(image.manifests) == 3 and len(image.configs) == 2
 
@@ -181,7 +184,7 @@ def test_an_image_of_which_each_archive_holds_one_platform_has_both(tmp_path):
 def test_a_short_name_goes_to_the_first_and_the_user_is_told(tmp_path):
     result = build_of(tmp_path, ("a.example/x:1", builds.archive(tmp_path, "a")),
                       ("b.example/x:1", builds.archive(tmp_path, "b")))
-    assert result.addresses == {"a.example/x:1": "x:1", "b.example/x:1": "b.example/x:1"}
+    assert result.images.addresses == {"a.example/x:1": "x:1", "b.example/x:1": "b.example/x:1"}
     assert result.notes == ["b.example/x:1: x:1 already leads to a.example/x:1: pull this one by its full name"]
 
 
@@ -189,7 +192,7 @@ def test_the_same_image_under_two_hosts_shares_an_address_without_a_note(tmp_pat
     archive = samples.write(tmp_path / "hosts.tar", samples.crane(
         samples.sample(), "docker.io/team/app:1", "registry.local:5000/team/app:1", "quay.io/team/app:1"))
     result = build_of(tmp_path, ("", archive))
-    assert set(result.addresses.values()) == {"team/app:1"} and len(result.addresses) == 3
+    assert set(result.images.addresses.values()) == {"team/app:1"} and len(result.images.addresses) == 3
     assert result.notes == []
 
 
@@ -205,7 +208,7 @@ def test_two_images_that_only_a_host_with_a_port_tells_apart_are_refused_before_
 
 def test_progress_adds_up_to_the_whole(tmp_path):
     told = []
-    pipeline.build(builds.order(tmp_path), sys.stdout.buffer, lambda *step: told.append(step))
+    pipeline.build(builds.request(tmp_path), sys.stdout.buffer, lambda *step: told.append(step))
     packed = [(count, total) for stage, count, total in told if stage == "writing"]
     assert sum(count for count, _ in packed) == packed[0][1] > 0
 
@@ -221,7 +224,7 @@ def test_what_was_there_stays_when_an_archive_is_no_good(tmp_path):
 
 
 def test_the_emitted_injector_unpacks_the_emitted_chunks(tmp_path):
-    result, _ = builds.build(tmp_path, chunk_size=1024)
+    result, _ = builds.build(tmp_path, chunk_bytes=1024)
     chunk_folder = tmp_path / "chunks"
     chunk_folder.mkdir()
     for name, data in reader.mounted_files(str(tmp_path / "out")).items():
@@ -230,7 +233,7 @@ def test_the_emitted_injector_unpacks_the_emitted_chunks(tmp_path):
                str(chunk_folder), "--contents", str(chunk_folder / "contents.json"), "--digest",
                contents_digest(result.plan.contents), "--seed", str(tmp_path / "seed")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    for image in result.images:
+    for image in result.images.images:
         for blob in image.manifests + image.configs + image.layers:
             data = (tmp_path / "seed" / "blobs" / blob.digest.replace(":", "/")).read_bytes()
             assert digest_of(data) == blob.digest
@@ -240,10 +243,10 @@ def test_a_pod_that_would_name_too_many_chunks_is_refused_with_advice(tmp_path, 
     monkeypatch.setattr(sizes, "OBJECT_LIMIT_BYTES", 3000)
     with pytest.raises(BuildError, match="--chunk-size: there are so many chunks that the Pod takes .* make chunks larger, "
                                          "up to 1023KiB"):
-        builds.build(tmp_path, chunk_size=512)
+        builds.build(tmp_path, chunk_bytes=512)
     assert not (tmp_path / "out").exists()
     monkeypatch.undo()
-    builds.build(tmp_path, chunk_size=512)
+    builds.build(tmp_path, chunk_bytes=512)
 
 
 def test_what_the_cluster_refuses_leaves_nothing_behind(tmp_path):
@@ -259,7 +262,7 @@ def test_what_the_cluster_refuses_leaves_nothing_behind(tmp_path):
                                             (samples.crane(samples.sample("a"), samples.NAME), False)])
 def test_the_policy_knows_an_image_by_digest_only_where_that_is_the_published_one(tmp_path, members, known):
     archive = samples.write(tmp_path / "mine.tar", members)
-    order = builds.order(tmp_path, site=Site(builds.IMAGE, names=POLICY))._replace(archives=[("", archive)])
-    result = pipeline.build(order, io.BytesIO(), lambda *_: None)
+    request = builds.request(tmp_path, site=Site(builds.IMAGE, names=POLICY), archives=[archive])
+    result = pipeline.build(request, io.BytesIO(), lambda *_: None)
     text = (tmp_path / "out" / "70-policy-1.yaml").read_text(encoding="utf-8")
-    assert ('"sample@%s": ' % result.images[0].root.digest in text) is known
+    assert ('"sample@%s": ' % result.images.images[0].root.digest in text) is known

@@ -7,9 +7,9 @@ import pytest
 from builder import cli, split
 from builder.commands import STDOUT
 from builder.kubernetes.site import Site
-from builder.order import Order
+from builder.loading import Sources
 from builder.payload import compression
-from builder.pipeline import build
+from builder.pipeline import Request, build
 from builder.reading import archive, oci
 from builder.reading.errors import BuildError
 from builder.reading.images import read_images
@@ -23,7 +23,7 @@ ONE, OTHER = samples.sample("a"), samples.sample("b", platform="linux/arm64")
 def split_up(folder, *members, out="out", **options):
     paths = [("", samples.write(folder / ("%d.tar" % number), some)) for number, some in enumerate(members)]
     target = out if out == STDOUT else str(folder / out)
-    return split.split(Order(paths, Site(), target, **options), lambda *_: None)
+    return split.split(split.Request(Sources(paths, **options), target), lambda *_: None)
 
 
 def test_each_image_becomes_an_archive_of_its_own(tmp_path):
@@ -178,7 +178,7 @@ def test_a_thin_archive_lacks_the_layers_that_were_carried_before(tmp_path, make
     members = samples.crane(ONE, "docker.io/library/one:1")
     if make_base == "seed":
         path = samples.write(tmp_path / "one.tar", members)
-        build(Order([("", path)], Site("x"), str(tmp_path / "base")), None, lambda *step: None)
+        build(Request(Sources([("", path)]), Site("x"), str(tmp_path / "base")), None, lambda *step: None)
     else:
         split_up(tmp_path, members, out="base")
     (part,), notes = split_up(tmp_path, samples.crane(SHARED, "docker.io/library/shared:1"),

@@ -3,7 +3,7 @@ import pytest
 
 from builder import pipeline
 from builder.kubernetes.site import Site
-from builder.order import Order
+from builder.payload import compression
 from builder.payload.chunks import CHUNK_BYTES
 from tests.support import builds, samples
 
@@ -41,9 +41,9 @@ def chunks(tmp_path_factory):
         folder = tmp_path_factory.mktemp("built")
         archives = [("", samples.write(folder / (one + ".tar"), samples.podman_save(
             NAMES[one], "docker.io/library/%s:1" % one))) for one in images]
-        result = pipeline.build(Order(archives, site, str(folder / "out")), None, lambda *step: None)
+        result = pipeline.build(builds.request(folder, "out", site, archives, compression=compression.AUTO), None, lambda *step: None)
         found[name] = {segment.blobs[0][0]: (segment.compression, segment.chunks)
-                       for segment in result.contents.segments if len(segment.blobs) == 1}
+                       for segment in result.payload.contents.segments if len(segment.blobs) == 1}
     return found
 
 

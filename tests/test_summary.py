@@ -13,9 +13,9 @@ from tests.support import builds, dumps, samples
 
 
 def facts_of(tmp_path, out="out", asked=None, **options):
-    order = builds.order(tmp_path, out, asked or Site(builds.IMAGE, expose="nodeport"), **options)
-    result = builds.pipeline.build(order, io.BytesIO(), lambda *_: None)
-    return summary.facts(order, result), result
+    request = builds.request(tmp_path, out, asked or Site(builds.IMAGE, expose="nodeport"), **options)
+    result = builds.pipeline.build(request, io.BytesIO(), lambda *_: None)
+    return summary.facts(request, result), result
 
 
 def test_the_facts_can_be_read_by_programs(tmp_path):
@@ -23,7 +23,7 @@ def test_the_facts_can_be_read_by_programs(tmp_path):
     assert json.loads(json.dumps(found)) == found
     (image,) = found["images"]
     assert image["reference"] == samples.NAME and image["pull"] == "127.0.0.1:31999/library/sample:1"
-    assert image["digest"] == result.images[0].root.digest and image["platforms"] == ["linux/amd64"]
+    assert image["digest"] == result.images.images[0].root.digest and image["platforms"] == ["linux/amd64"]
     assert found["workloads"] == [{"kind": "Pod", "name": "seedpod-" + found["seed"]}]
     assert (found["errors"], found["warnings"], found["reasons"], found["expose"]) == ([], [], [], "nodeport")
     assert found["pod_security"] == "restricted" and found["tries"] == 1
@@ -32,8 +32,8 @@ def test_the_facts_can_be_read_by_programs(tmp_path):
 def test_the_summary_shows_image_payload_chunks_limits_and_what_to_do_next(tmp_path):
     found, result = facts_of(tmp_path)
     page = summary.summary(found)
-    for part in (samples.NAME, result.images[0].root.digest, "linux/amd64", "127.0.0.1:31999/library/sample:1",
-                 found["payload"]["digest"], "chunks    2 of ", "injector  %s" % summary.human(result.pyz_bytes), *[
+    for part in (samples.NAME, result.images.images[0].root.digest, "linux/amd64", "127.0.0.1:31999/library/sample:1",
+                 found["payload"]["digest"], "chunks    2 of ", "injector  %s" % summary.human(len(result.payload.injector)), *[
                      found["commands"][name] for name in ("apply", "wait", "heal", "prune", "prune_chunks", "uninstall")]):
         assert part in page
     assert not page.startswith("\n") and "\n\n\n" not in page
@@ -80,8 +80,8 @@ def test_the_summary_deletes_the_kinds_of_this_seed_and_readme_txt_all(tmp_path,
     wanted = Wanted() if registry else None
     image = samples.with_layers([b"layer" * 100], command=["registry", "serve"])
     archive = samples.write(tmp_path / "registry.tar", samples.podman_save(image, "docker.io/library/registry:2"))
-    order = builds.order(tmp_path, site=asked, registry=wanted)._replace(archives=[("", archive)])
-    found = summary.facts(order, builds.pipeline.build(order, None, lambda *_: None))
+    request = builds.request(tmp_path, site=asked, archives=[archive], registry=wanted)
+    found = summary.facts(request, builds.pipeline.build(request, None, lambda *_: None))
     deletions = {key: command for key, command in found["commands"].items()
                  if key.startswith(("prune", "remove", "uninstall"))}
     page = summary.summary(found)
@@ -104,12 +104,12 @@ def test_what_heals_itself_needs_no_command(tmp_path):
 
 
 def test_a_daemon_set_shows_what_it_costs_the_api_server(tmp_path):
-    found, result = facts_of(tmp_path, asked=Site("x", expose="hostport"), chunk_size=1024)
+    found, result = facts_of(tmp_path, asked=Site("x", expose="hostport"), chunk_bytes=1024)
     assert "note      every node reads all %d chunks from the API server: %s each\n" % (
-        len(result.contents.chunks), summary.human(result.contents.size)) in summary.summary(found)
+        len(result.payload.contents.chunks), summary.human(result.payload.contents.size)) in summary.summary(found)
     cluster = dumps.cluster(*[dumps.node(name, images=["python:3"]) for name in ("a", "b", "c")])
     found, result = facts_of(tmp_path, asked=Site(expose="hostport"), cluster=cluster)
-    assert "each, %s for 3 nodes" % summary.human(3 * result.contents.size) in summary.summary(found)
+    assert "each, %s for 3 nodes" % summary.human(3 * result.payload.contents.size) in summary.summary(found)
 
 
 def test_an_open_node_port_is_noted_with_the_way_to_close_it(tmp_path):
@@ -189,8 +189,8 @@ def test_what_plain_apply_does_not_take_is_said_with_the_remedy(tmp_path, chunk_
 def test_the_bytes_in_etcd_are_those_of_either_apply(tmp_path):
     noise = samples.with_layers([samples.tar_of([("noise", samples.noise(4 << 20, 1))])])
     archive = samples.write(tmp_path / "noise.tar", samples.podman_save(noise, samples.NAME))
-    order = builds.order(tmp_path, site=Site("x", expose="nodeport"))._replace(archives=[("", archive)])
-    found = summary.facts(order, builds.pipeline.build(order, None, lambda *_: None))
+    request = builds.request(tmp_path, site=Site("x", expose="nodeport"), archives=[archive])
+    found = summary.facts(request, builds.pipeline.build(request, None, lambda *_: None))
     etcd, payload = found["etcd"], found["payload"]["bytes"]
     assert payload < etcd["server_side_bytes"] < 1.01 * payload
     assert 2.33 * payload < etcd["plain_bytes"] < 2.37 * payload  # measured on a real cluster: 2.34
@@ -241,6 +241,6 @@ def test_progress_shows_how_far_how_fast_and_how_long(done, total, seconds, line
 def test_what_an_index_names_and_the_archive_lacks_is_reported(tmp_path):
     images = [samples.sample("a"), samples.sample("b", platform="linux/arm64")]
     archive = samples.write(tmp_path / "multi.tar", samples.multi_platform(images, samples.NAME, left_out=[1]))
-    order = builds.order(tmp_path, site=Site("x", expose="nodeport"))._replace(archives=[("", archive)])
-    page = summary.summary(summary.facts(order, builds.pipeline.build(order, None, lambda *_: None)))
+    request = builds.request(tmp_path, site=Site("x", expose="nodeport"), archives=[archive])
+    page = summary.summary(summary.facts(request, builds.pipeline.build(request, None, lambda *_: None)))
     assert re.search(r"size +\d.*, without 1 manifests or blobs that its index names and the archive lacks", page)

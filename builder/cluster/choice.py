@@ -41,8 +41,8 @@ class Choice(NamedTuple):
 
 
 def choose(site: Site, cluster: Optional[Cluster], platforms: Iterable[str]) -> Choice:
-    """Return the choice. `platforms` ("linux/amd64"): of the images; none: they run nowhere, so any node does. BuildError
-    for options that cannot be."""
+    """Return the choice. `platforms` ("linux/amd64"): of the images; none: they run nowhere, so any node does.
+    BuildError for options that cannot be."""
     architectures = runnable_on(platforms)
     if cluster is None:
         return _without_cluster(site, architectures)

@@ -46,8 +46,8 @@ class Refused(BuildError):
 
 
 def decide(site: Site, cluster: Optional[Cluster], needs: Needs) -> Decision:
-    """Return the decision. BuildError for options that cannot be; Refused, with the decision as far as it came, for what
-    the cluster would refuse."""
+    """Return the decision. BuildError for options that cannot be; Refused, with the decision as far as it came, for
+    what the cluster would refuse."""
     choice = choose(site, cluster, needs.platforms)
     errors, warnings, reasons = [choice.refusal], list(choice.warnings), list(choice.reasons)
     if not choice.refusal:

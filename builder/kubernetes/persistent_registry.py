@@ -17,7 +17,7 @@ Rules for editors:
 https://distribution.github.io/distribution/about/configuration/ (its options as variables)
 """
 import re
-from typing import Dict, List, Mapping, NamedTuple, Sequence
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from builder.kubernetes import file_names, ports
 from builder.kubernetes.config_maps import file_config_map, program_object_name
@@ -99,6 +99,21 @@ def storage(text: str) -> Storage:
                      % (text, EMPTY_DIR, CLAIM, NEW_CLAIM, NEW_CLAIM, DATA_SIZE))
 
 
+class Registry(NamedTuple):
+    """The persistent registry: its image, the command of that, and the storage."""
+    reference: str
+    command: Sequence[str]
+    storage: Storage
+
+
+def chosen_registry(wanted: Optional[Wanted], images: Sequence[Image]) -> Optional[Registry]:
+    """Return the one of the images that is to be the registry, if one is wanted. BuildError if none can be."""
+    if not wanted:
+        return None
+    reference = image_of(wanted, images)
+    return Registry(reference, command_of(reference, images), wanted.storage)
+
+
 def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
     """The reference of the registry's image among those of the payload."""
     references = [reference for image in images if not image.subject for reference in image.references]
@@ -137,10 +152,10 @@ def _checked(command: List[str], reference: str) -> List[str]:
                      % (reference, " ".join(command)))
 
 
-def objects(plan: Plan, runner: Runner, image: str, command: Sequence[str], place: Storage, code: bytes, data: str) \
-        -> Dict[str, Object]:
-    """File name -> object, in the order in which they are to be applied. `image`: where nodes pull the registry,
-    `command`: what it runs; `data`: what stands for the spooler, `code`, in base64."""
+def objects(plan: Plan, runner: Runner, registry: Registry, image: str, code: bytes, data: str) -> Dict[str, Object]:
+    """Return file name -> object, in the order in which they are to be applied. `image`: where nodes pull the registry;
+    `data`: what stands for the spooler, `code`, in base64."""
+    command, place = registry.command, registry.storage
     name = program_object_name(SPOOLER, code)
     found = {}
     if place.kind == NEW_CLAIM:

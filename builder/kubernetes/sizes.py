@@ -1,14 +1,14 @@
 """How long objects are where limits count: on the wire, and in the annotation of plain `kubectl apply`. Pure."""
 import json
 import re
-from typing import Callable, Iterable, List, NamedTuple
+from typing import Iterable, List, NamedTuple, Sequence
 
 from builder.kubernetes import config_maps
 from builder.kubernetes.manifest import Object
 from builder.kubernetes.site import Site
 from builder.kubernetes.workloads import Plan, workloads
 from builder.payload.chunks import (ANNOTATION_LIMIT_BYTES, CHUNK_BYTES, CONFIG_MAP_LIMIT_BYTES, LARGEST_CHUNK_BYTES,
-                                    MOST_SMALL_CHUNKS, NAME_CHARACTERS, base64_bytes)
+                                    MOST_SMALL_CHUNKS, NAME_CHARACTERS, base64_bytes, count_of)
 from builder.payload.contents import FILE
 from builder.reading.errors import BuildError
 
@@ -50,10 +50,10 @@ def stored_bytes(plan: Plan, chunk_sizes: Iterable[int]) -> StoredBytes:
         beside + base64_bytes(size) for size in sizes))
 
 
-def chunk_bytes_for(site: Site, count_of: Callable[[int], int]) -> int:
-    """Return the size of chunks. `count_of`: how many chunks of a size there would be. BuildError if labels and
-    annotations leave no room for a chunk under plain `kubectl apply`."""
-    if count_of(CHUNK_BYTES) > MOST_SMALL_CHUNKS:
+def chunk_bytes_for(site: Site, segment_sizes: Sequence[int]) -> int:
+    """Return the size of chunks for segments of these sizes. BuildError if labels and annotations leave no room for a
+    chunk under plain `kubectl apply`."""
+    if sum(count_of(size, CHUNK_BYTES) for size in segment_sizes) > MOST_SMALL_CHUNKS:
         return LARGEST_CHUNK_BYTES
     room, taken = ANNOTATION_LIMIT_BYTES - base64_bytes(CHUNK_BYTES), _beside_data(site)
     if taken > room:

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Se
 from builder.kubernetes.exposure import pull_name
 from builder.kubernetes.file_names import (CHUNK, CHUNKS, CONTENTS, ELSEWHERE, INJECTOR, PYZ, README, SIGNATURE, SUMS,
                                            WORKLOAD, is_one, shared)
-from builder.output.target import marked
-from builder.output.writer import MARK
+from builder.output.old_folder import marked
+from builder.kubernetes.files import MARK
 from builder.payload.addresses import addresses
 from builder.payload.chunks import name_of
 from builder.payload.contents import FILE, Contents, Segment, digest_of, parse

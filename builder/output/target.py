@@ -1,98 +1,94 @@
-"""The folder OUT: whether it may be replaced.
+"""Files -> the folder OUT, one stream, or nothing: where a build goes.
 
-It may if it is not there, or empty, or if Seedpod wrote it and all that it holds. That is proven by SHA256SUMS and not
-by names: each file is listed with its digest, and README.txt, which is listed too, begins with the mark of its kind of
-folder. A folder of another program may well have a SHA256SUMS of its own.
+OUT is written aside and moved into place, so that a build that fails leaves what was there. Only what Seedpod wrote is
+replaced (old_folder.py).
 """
-import hashlib
 import os
-import re
-from typing import IO, Dict, List, Set, Tuple
+import shutil
+from typing import BinaryIO, Callable, Sequence, Union
 
-from builder.kubernetes.file_names import README, SIGNATURE, SUMS
-from builder.output.regular_file import open_regular
-from builder.reading.errors import BuildError
+from builder.kubernetes.file_names import SUMS
+from builder.output import signature
+from builder.output.old_folder import OldFolder
+from builder.output.workspace import File, Workspace, file_of
 from builder.reading.progress import Progress
 
-REMEDY = "move it away, or choose another folder"
-MAX_SUMS_BYTES = 64 << 20  # some 400,000 files; Kubernetes could not store what is in them
-BLOCK_BYTES = 1 << 20
-_SUM_LINE = re.compile(rb"([0-9a-f]{64})  ([^/\n]+)\n")
 
+class FolderTarget:
+    """The folder OUT. `mark`: the beginning of its README.txt; `key`: a private key to sign with, "" for none;
+    `commit`: called when all is ready: from then on the run is done, and is not to be interrupted."""
 
-class Target:
-    """OUT. `mark`: how the README.txt of its kind of folder begins."""
-
-    def __init__(self, out: str, mark: str, progress: Progress = lambda stage, count, total: None) -> None:
-        self.path = os.path.abspath(out)  # "" is a folder, too, and "link/" is a link
-        self.mark = mark
-        self._progress = progress
-        self._unchanged: Set[Tuple] = set()  # files that had the digest that is listed
+    def __init__(self, out: str, mark: str, progress: Progress, key: str = "",
+                 commit: Callable[[], None] = lambda: None) -> None:
+        self._out, self._key, self._commit = out, key, commit
+        self._old = OldFolder(out, mark, progress)
 
     def check(self) -> None:
-        """BuildError unless it may be replaced. A second call reads only files that changed since the first."""
-        if not self.path.isprintable():  # it would be part of the commands to type next
-            raise BuildError("%s: has characters in its name that cannot be shown: name another folder with -o"
-                             % self.path)
-        if not os.path.lexists(self.path):
-            return
-        if not os.path.isdir(self.path) or os.path.islink(self.path):
-            raise BuildError("%s: exists and is not a folder: name another folder with -o, or remove it" % self.path)
-        names = sorted(os.listdir(self.path))
-        if names:
-            self._check_files(names)
-        if os.path.samefile(self.path, os.curdir):  # it would be moved away, and the shell left in a removed folder
-            raise BuildError("%s: is the current folder: name another with -o" % self.path)
+        """BuildError unless OUT may be replaced, and the key can sign."""
+        self._old.check()
+        if self._key:
+            signature.check_key(self._key)
 
-    def _check_files(self, names: List[str]) -> None:
-        listed = self._listed()
-        if README not in listed or not marked(os.path.join(self.path, README), self.mark):
-            raise BuildError("%s: not a folder that Seedpod wrote (it holds %s): %s" % (self.path, names[0], REMEDY))
-        total = sum(os.lstat(os.path.join(self.path, name)).st_size for name in names)
-        for name in names:
-            path = os.path.join(self.path, name)
-            wanted = listed.get(name, "")
-            file = open_regular(path) if wanted or name in (SUMS, SIGNATURE) else None
-            if not file:
-                raise BuildError("%s: not written by Seedpod: %s" % (path, REMEDY))
-            with file:
-                found = os.fstat(file.fileno())
-                state = (name, wanted, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-                if wanted and state not in self._unchanged:
-                    if self._digest(file, total) != wanted:
-                        raise BuildError("%s: changed since Seedpod wrote it: %s" % (path, REMEDY))
-                    self._unchanged.add(state)
+    def workspace(self) -> Workspace:
+        """Return the workspace for its files."""
+        return Workspace(self._out)
 
-    def _digest(self, file: IO[bytes], total: int) -> str:
-        digest = hashlib.sha256()
-        for block in iter(lambda: file.read(BLOCK_BYTES), b""):
-            digest.update(block)
-            self._progress("checking", len(block), total)
-        return digest.hexdigest()
-
-    def _listed(self) -> Dict[str, str]:
-        """The files of its SHA256SUMS, each with its digest; none if that is missing or not as Seedpod writes it."""
-        file = open_regular(os.path.join(self.path, SUMS))
-        if not file:
-            return {}
-        with file:
-            if os.fstat(file.fileno()).st_size > MAX_SUMS_BYTES:
-                return {}
-            found = {}
-            for line in file:
-                match = _SUM_LINE.fullmatch(line)
-                if not match:
-                    return {}
-                found[match.group(2).decode("utf-8", "surrogateescape")] = match.group(1).decode()
-            return found
+    def write(self, files: Sequence[File], work: Workspace) -> None:
+        """Add SHA256SUMS, sign it if there is a key, and put all in the place of OUT."""
+        for file in [*files, sums_of(files)]:
+            if file.data is not None:
+                with open(os.path.join(work.new, file.name), "wb") as opened:
+                    opened.write(file.data)
+        if self._key:
+            signature.sign(os.path.join(work.new, SUMS), self._key)
+        self._old.check()  # a build takes time, in which someone may have put a file there
+        self._commit()
+        work.swap()
 
 
-def marked(path: str, mark: str) -> bool:
-    """Return whether a file begins with the mark."""
-    try:
-        if not os.path.isfile(path):  # opening a fifo would block
-            return False
-        with open(path, "rb") as file:
-            return file.read(len(mark)) == mark.encode()
-    except OSError:
-        return False
+class StreamTarget:
+    """One YAML stream, as `kubectl apply -f -` reads it. `commit`: called once it is written."""
+
+    def __init__(self, stream: BinaryIO, commit: Callable[[], None] = lambda: None) -> None:
+        self._stream, self._commit = stream, commit
+
+    def check(self) -> None:
+        """A stream can always be written."""
+
+    def workspace(self) -> Workspace:
+        """Return the workspace for its files."""
+        return Workspace()
+
+    def write(self, files: Sequence[File], work: Workspace) -> None:
+        """Write the YAML files in the order of their names."""
+        for file in sorted(file for file in files if file.name.endswith(".yaml")):
+            self._stream.write(b"---\n")
+            if file.data is not None:
+                self._stream.write(file.data)
+            else:
+                with open(file.path, "rb") as opened:
+                    shutil.copyfileobj(opened, self._stream)
+        self._stream.flush()
+        self._commit()
+
+
+class DryRun:
+    """Nothing is written; the check is that of the real target."""
+
+    def __init__(self, target: Union[FolderTarget, StreamTarget]) -> None:
+        self.check = target.check
+
+    def workspace(self) -> Workspace:
+        """Return a workspace that keeps no file."""
+        return Workspace(is_dry=True)
+
+    def write(self, files: Sequence[File], work: Workspace) -> None:
+        """Write nothing."""
+
+
+Target = Union[FolderTarget, StreamTarget, DryRun]
+
+
+def sums_of(files: Sequence[File]) -> File:
+    """Return the SHA256SUMS of the files."""
+    return file_of(SUMS, "".join("%s  %s\n" % (file.sha256, file.name) for file in sorted(files)).encode())

@@ -60,26 +60,15 @@ def pack(segments: Sequence[Tuple[Blob, ...]], folder: str, wanted: str, progres
     return found
 
 
-def cut(packed: Iterable[Packed], chunk_size: int, keep: Callable[[str, bytes], None]) -> List[Segment]:
-    """Give each chunk, by name, to `keep`; -> the segments, complete."""
-    found = []
-    for one in packed:
-        names = []
-        for name, data in chunks.cut(one.parts(), chunk_size):
-            keep(name, data)
-            names.append(name)
-        found.append(_segment(one, names))
-    return found
-
-
 def outline(packed: Iterable[Packed], chunk_size: int) -> List[Segment]:
     """The segments as `cut` would make them, but for the names of the chunks, which stand for any of their length."""
     numbers = itertools.count()
-    return [_segment(one, ["%0*x" % (chunks.NAME_CHARACTERS, next(numbers))
+    return [segment_of(one, ["%0*x" % (chunks.NAME_CHARACTERS, next(numbers))
                            for _ in range(chunks.count_of(one.size, chunk_size))]) for one in packed]
 
 
-def _segment(packed: Packed, names: Sequence[str]) -> Segment:
+def segment_of(packed: Packed, names: Sequence[str]) -> Segment:
+    """Return the segment whose chunks have these names."""
     return Segment(packed.compression, tuple((blob.digest, blob.size) for blob in packed.blobs), tuple(names),
                    packed.size)
 

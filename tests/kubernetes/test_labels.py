@@ -6,12 +6,13 @@ import pytest
 
 from builder.kubernetes import labels, names, persistent_registry, security, workloads
 from builder.kubernetes.labels import PART, RECOMMENDED, SEED
-from builder.kubernetes.persistent_registry import Storage
+from builder.kubernetes.persistent_registry import Registry, Storage
 from builder.kubernetes.site import MIRROR, POLICY, Site
 from tests.kubernetes.test_manifests import FULL, MODES, PYTHON, chunk_config_map, injector_config_map, objects, plan_of
 
 NO_SEED = {labels.NAMESPACE_PART, labels.CHUNK, labels.PROGRAM, labels.REGISTRY, labels.SPOOLER}
 REFERENCES = ["docker.io/library/nginx:1"]
+REGISTRY = Registry("docker.io/library/registry:2", ["registry"], Storage("new"))
 
 
 def every_object(mode):
@@ -20,7 +21,7 @@ def every_object(mode):
     site = site._replace(limits={})  # of the injector's memory, too low for a registry
     plan = plan_of(site, runners)
     found = objects(mode)
-    found += persistent_registry.objects(plan, runners[0], "a:1", ["registry"], Storage("new"), b"", "").values()
+    found += persistent_registry.objects(plan, runners[0], REGISTRY, "a:1", b"", "").values()
     for way in (POLICY, MIRROR):
         for whose in (names.owner(site, plan.seed), persistent_registry.names_owner(site)):
             found += names.objects(site._replace(names=way), whose, runners[0], REFERENCES, {}, "").values()
@@ -61,7 +62,7 @@ def test_every_object_has_a_part_and_what_is_of_one_build_its_seed(mode):
 def test_nothing_of_a_persistent_registry_is_of_a_seed():
     site = Site(expose="nodeport", names=POLICY)
     plan = plan_of(site, [PYTHON])
-    found = [*persistent_registry.objects(plan, PYTHON, "a:1", ["registry"], Storage("new"), b"", "").values(),
+    found = [*persistent_registry.objects(plan, PYTHON, REGISTRY, "a:1", b"", "").values(),
              *names.objects(site, persistent_registry.names_owner(site), PYTHON, REFERENCES, {}, "").values()]
     assert {item["metadata"]["labels"][PART] for item in found} == {labels.REGISTRY, labels.SPOOLER, labels.POLICY}
     assert not any(SEED in item["metadata"]["labels"] for item in found)

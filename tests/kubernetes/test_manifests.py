@@ -9,8 +9,7 @@ import subprocess
 import pytest
 
 from builder.payload import chunks
-from builder.kubernetes import config_maps, security, site, sizes, workloads
-from builder.output import writer
+from builder.kubernetes import config_maps, files as kubernetes_files, security, site, sizes, workloads
 from builder.reading.errors import BuildError
 from builder.kubernetes.labels import CHUNK, PART, PROGRAM
 from builder.kubernetes.runner import Runner
@@ -61,8 +60,8 @@ def plan_of(asked, runners, pyz=PYZ, payload_bytes=len(PAYLOAD)):
 def files(mode):
     """All that is emitted: (file name, parts of YAML)."""
     asked, runners = MODES[mode]
-    found = list(writer.documents(plan_of(asked, runners), security.profile(asked, runners), PYZ))
-    chunk_files = sorted(writer.chunk_file(asked, name, data) for name, data in parts())
+    found = list(kubernetes_files.documents(plan_of(asked, runners), security.profile(asked, runners), PYZ))
+    chunk_files = sorted(kubernetes_files.chunk_file(asked, name, data) for name, data in parts())
     return found[:asked.emits_namespace] + chunk_files + found[asked.emits_namespace:]
 
 

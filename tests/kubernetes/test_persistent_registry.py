@@ -4,7 +4,6 @@ import json
 import pytest
 
 from builder.kubernetes import persistent_registry
-from builder.kubernetes.manifest import labels as labels_of
 from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
 from builder.reading.images import name_images, read_images
@@ -24,7 +23,9 @@ RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
 
 
 def objects(plan=PLAN, runner=PYTHON, place=Storage(), code=CODE):
-    return persistent_registry.objects(plan, runner, IMAGE, ["/entrypoint.sh", "serve"], place, code, DATA)
+    return persistent_registry.objects(
+        plan, runner, persistent_registry.Registry("docker.io/library/registry:2", ["/entrypoint.sh", "serve"], place), IMAGE, code,
+        DATA)
 
 
 def pod_of(found):

@@ -14,7 +14,7 @@ from tests.support import builds, samples
 @pytest.fixture
 def out(tmp_path):
     """A build of several chunks."""
-    builds.build(tmp_path, chunk_size=1024)
+    builds.build(tmp_path, chunk_bytes=1024)
     return tmp_path / "out"
 
 
@@ -50,16 +50,16 @@ def damaged(path, pattern, replacement):
 
 def test_a_whole_folder_tells_what_it_would_serve(out, tmp_path):
     told = reader.verify(str(out))
-    result, _ = builds.build(tmp_path, "again", chunk_size=1024)
+    result, _ = builds.build(tmp_path, "again", chunk_bytes=1024)
     assert told == {
-        "out": str(out), "payload": {"digest": digest_of(result.plan.contents), "bytes": result.contents.size},
-        "chunks": {"count": len(result.contents.chunks), "elsewhere": 0},
+        "out": str(out), "payload": {"digest": digest_of(result.plan.contents), "bytes": result.payload.contents.size},
+        "chunks": {"count": len(result.payload.contents.chunks), "elsewhere": 0},
         "images": [{"reference": samples.NAME, "pull": "127.0.0.1:31999/library/sample:1",
-                    "digest": result.images[0].root.digest, "platforms": ["linux/amd64"],
+                    "digest": result.images.images[0].root.digest, "platforms": ["linux/amd64"],
                     "is_chart": False}]}
 
 
-@pytest.mark.parametrize("options", [{"compression": "gzip"}, {"compression": "xz"}, {"chunk_size": 600},
+@pytest.mark.parametrize("options", [{"compression": "gzip"}, {"compression": "xz"}, {"chunk_bytes": 600},
                                      {"site": builds.Site("x", host_python="", expose="hostport", node_port=30123)},
                                      {"site": builds.Site("x@sha256:" + "0" * 64, expose="nodeport", replicas=2)},
                                      {"site": builds.Site("x", expose="nodeport", namespace="other")}])
@@ -157,8 +157,8 @@ def test_a_chunk_under_the_name_of_another_is_named(out):
 
 
 def test_contents_of_another_build_are_found(out, tmp_path):
-    order = builds.order(tmp_path, "other", chunk_size=1024)._replace(archives=[("", builds.archive(tmp_path, "b"))])
-    builds.pipeline.build(order, None, lambda *_: None)
+    request = builds.request(tmp_path, "other", archives=[builds.archive(tmp_path, "b")], chunk_bytes=1024)
+    builds.pipeline.build(request, None, lambda *_: None)
     (out / "20-contents.yaml").write_bytes((tmp_path / "other" / "20-contents.yaml").read_bytes())
     renew_sums(out)
     assert ": contents.json is sha256:" in refused(out) and ", the Pod wants sha256:" in refused(out)

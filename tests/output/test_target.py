@@ -1,207 +1,152 @@
 import hashlib
+import io
 import os
 
 import pytest
 
-from builder.output import target
-from builder.output.target import Target
+from builder.kubernetes import file_names
+from builder.kubernetes.files import MARK
+from builder.output.target import DryRun, FolderTarget, StreamTarget
+from builder.output.workspace import file_of
 from builder.reading.errors import BuildError
 
-MARK = "Written by this test."
-FILES = {"00-namespace.yaml": b"kind: Namespace\n", "README.txt": MARK.encode() + b"\n"}
+FILES = [("00-namespace.yaml", [b"kind: Namespace\n"]), (file_names.README, [MARK.encode(), b"\n"])]
+CONTENT = {name: b"".join(parts) for name, parts in FILES}
+OLD = ("10-chunk-a.yaml", [b"old"])
 
 
-def sums(files):
-    return "".join("%s  %s\n" % (hashlib.sha256(data).hexdigest(), name) for name, data in files.items()).encode()
+def target_of(out, key="", commit=lambda: None):
+    return FolderTarget(str(out), MARK, lambda *_: None, key, commit)
 
 
-@pytest.fixture
-def out(tmp_path):
-    """A folder of ours."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    for name, data in dict(FILES, SHA256SUMS=sums(FILES)).items():
-        (folder / name).write_bytes(data)
-    return folder
+def write(out, files=tuple(FILES), commit=lambda: None):
+    """Write OUT as a build does."""
+    target = target_of(out, commit=commit)
+    target.check()
+    with target.workspace() as work:
+        target.write([work.write(*file) for file in files], work)
 
 
-def check(folder, mark=MARK):
-    Target(str(folder), mark).check()
+def content(folder):
+    """File name -> bytes, but for the sums of the files."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != file_names.SUMS}
 
 
-def refused(folder, line):
-    with pytest.raises(BuildError) as refusal:
-        check(folder)
-    assert str(refusal.value) == "%s: move it away, or choose another folder" % (line % folder)
+def test_the_sums_are_those_of_every_other_file(tmp_path):
+    write(tmp_path / "out")
+    assert (tmp_path / "out" / "SHA256SUMS").read_text() == "".join(
+        "%s  %s\n" % (hashlib.sha256(data).hexdigest(), name) for name, data in sorted(CONTENT.items()))
 
 
-def test_what_is_not_there_and_what_is_empty_may_be_replaced(tmp_path):
-    check(tmp_path)
-    check(tmp_path / "out")
+def test_a_new_folder_appears_with_all_its_files(tmp_path):
+    write(tmp_path / "out")
+    assert content(tmp_path / "out") == CONTENT
+    assert os.listdir(tmp_path) == ["out"]
 
 
-def test_a_folder_whose_files_are_listed_and_unchanged_may_be_replaced(out):
-    check(out)
+def test_an_older_build_of_ours_is_replaced_as_a_whole(tmp_path):
+    write(tmp_path / "out", FILES + [OLD])
+    write(tmp_path / "out")
+    assert content(tmp_path / "out") == CONTENT
+    assert os.listdir(tmp_path) == ["out"]
 
 
-def test_a_signature_of_the_list_is_ours(out):
-    (out / "SHA256SUMS.sig").write_bytes(b"-----BEGIN SSH SIGNATURE-----")
-    check(out)
-
-
-def test_a_file_that_is_listed_and_missing_may_be_missing(out):
-    (out / "00-namespace.yaml").unlink()
-    check(out)
-
-
-@pytest.mark.parametrize("name", ["40-my-netpol.yaml", "70-policy-mine.yaml", "10-chunk-mine.yaml", ".hidden", "z.txt",
-                                  "SHA256SUMS.old", "CHUNKS"])
-def test_a_file_that_is_not_listed_is_refused_whatever_its_name(out, name):
-    (out / name).write_bytes(b"mine")
-    refused(out, "%%s/%s: not written by Seedpod" % name)
-
-
-@pytest.mark.parametrize("name", ["70-policy-mine.yaml", "00-namespace.yaml", "SHA256SUMS.sig"])
-@pytest.mark.parametrize("make", [
-    lambda path: path.mkdir(), lambda path: path.symlink_to("README.txt"), lambda path: os.mkfifo(path)])
-def test_what_is_no_regular_file_is_refused_even_if_its_name_is_listed(out, name, make):
-    if (out / name).exists():
-        (out / name).unlink()
-    make(out / name)
-    refused(out, "%%s/%s: not written by Seedpod" % name)
-
-
-def test_a_link_to_an_unchanged_file_is_refused(out, tmp_path):
-    os.rename(out / "00-namespace.yaml", tmp_path / "kept")
-    (out / "00-namespace.yaml").symlink_to(tmp_path / "kept")
-    refused(out, "%s/00-namespace.yaml: not written by Seedpod")
-
-
-@pytest.mark.parametrize("name, data", [
-    ("00-namespace.yaml", b"kind: namespace\n"), ("00-namespace.yaml", b""), ("README.txt", MARK.encode() + b" mine")])
-def test_a_file_that_was_edited_is_refused(out, name, data):
-    (out / name).write_bytes(data)
-    refused(out, "%%s/%s: changed since Seedpod wrote it" % name)
-
-
-@pytest.mark.parametrize("files", [
-    {"notes.txt": b"mine"},
-    {"README.txt": b"Read me!"},
-    {"README.txt": FILES["README.txt"]},
-    {"00-namespace.yaml": b"with the name of one of our files"},
-    {"injector.pyz": b""},
-])
-@pytest.mark.parametrize("is_listed", [False, True])
-def test_a_folder_without_our_list_and_our_mark_is_refused(tmp_path, files, is_listed):
-    """A release folder of another program has a SHA256SUMS, too; and without one a folder proves nothing."""
-    for name, data in dict(files, **({"SHA256SUMS": sums(files)} if is_listed else {})).items():
-        (tmp_path / name).write_bytes(data)
-    if is_listed and files.get("README.txt") == FILES["README.txt"]:
-        check(tmp_path)
-    else:
-        first = min([*files, "SHA256SUMS"] if is_listed else files)
-        refused(tmp_path, "%%s: not a folder that Seedpod wrote (it holds %s)" % first)
-
-
-def test_a_mark_that_is_not_listed_proves_nothing(out):
-    listed = {"00-namespace.yaml": FILES["00-namespace.yaml"]}
-    (out / "SHA256SUMS").write_bytes(sums(listed))
-    refused(out, "%s: not a folder that Seedpod wrote (it holds 00-namespace.yaml)")
-
-
-def test_a_folder_of_another_mark_is_refused(out):
+def test_a_folder_that_may_not_be_replaced_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_bytes(b"mine")
     with pytest.raises(BuildError, match="not a folder that Seedpod wrote"):
-        check(out, "Written by another test.")
+        target_of(tmp_path / "out").check()
+    assert content(tmp_path / "out") == {"mine": b"mine"} and os.listdir(tmp_path) == ["out"]
 
 
-DIGEST = b"0" * 64
+def test_a_file_that_appears_in_the_folder_during_the_build_is_kept(tmp_path):
+    write(tmp_path / "out")
+    with pytest.raises(BuildError, match="out/40-mine.yaml: not written by Seedpod: move it away, or choose another"):
+        target = target_of(tmp_path / "out")
+        with target.workspace() as work:
+            (tmp_path / "out" / "40-mine.yaml").write_bytes(b"mine")
+            target.write([work.write(*OLD)], work)
+    assert content(tmp_path / "out") == {"40-mine.yaml": b"mine", **CONTENT} and os.listdir(tmp_path) == ["out"]
 
 
-@pytest.mark.parametrize("line", [
-    b"", b"\n", DIGEST + b"  ../README.txt\n", DIGEST + b"  /etc/passwd\n", DIGEST + b"  a/b\n", DIGEST + b" *a\n",
-    DIGEST + b"  a", DIGEST.replace(b"0", b"A") + b"  a\n", b"\xff" * 1000, b"x" * 100000, DIGEST + b"  \n"])
-def test_a_list_that_is_not_as_we_write_it_proves_nothing(out, line):
-    (out / "SHA256SUMS").write_bytes(sums(FILES) + line if line else b"")
-    refused(out, "%s: not a folder that Seedpod wrote (it holds 00-namespace.yaml)")
+def test_a_folder_in_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(BuildError, match="its parent folder does not exist"):
+        write(tmp_path / "a" / "out")
+    assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", [b"\xff", b"..", b"a" * 300, b"\x1b[2J"])
-def test_a_listed_name_that_no_file_has_does_no_harm(out, name):
-    (out / "SHA256SUMS").write_bytes(sums(FILES) + DIGEST + b"  " + name + b"\n")
-    check(out)
+def test_a_failure_in_the_middle_leaves_the_old_folder_and_no_litter(tmp_path):
+    write(tmp_path / "out")
+
+    def files():
+        yield "00-namespace.yaml", [b"new"]
+        raise OSError("the disk is full")
+    with pytest.raises(OSError, match="the disk is full"):
+        write(tmp_path / "out", files())
+    assert content(tmp_path / "out") == CONTENT
+    assert os.listdir(tmp_path) == ["out"]
 
 
-def test_a_list_that_is_too_long_is_not_read(out, monkeypatch):
-    size = (out / "SHA256SUMS").stat().st_size
-    monkeypatch.setattr(target, "MAX_SUMS_BYTES", size)
-    check(out)
-    monkeypatch.setattr(target, "MAX_SUMS_BYTES", size - 1)
-    refused(out, "%s: not a folder that Seedpod wrote (it holds 00-namespace.yaml)")
+def test_the_build_counts_as_done_before_the_old_folder_moves(tmp_path):
+    write(tmp_path / "out", FILES + [OLD])
+    seen = []
+    write(tmp_path / "out", commit=lambda: seen.append(content(tmp_path / "out")))
+    assert seen == [{OLD[0]: b"old", **CONTENT}]
 
 
-@pytest.mark.parametrize("name", ["SHA256SUMS", "README.txt"])
-def test_a_fifo_does_not_stop_the_check(out, name):
-    (out / name).unlink()
-    os.mkfifo(out / name)
-    refused(out, "%s: not a folder that Seedpod wrote (it holds 00-namespace.yaml)")
+def test_a_build_that_is_not_signed_does_not_count_as_done(tmp_path):
+    with pytest.raises(BuildError, match="--sign none: "):
+        target = target_of(tmp_path / "out", "none", commit=lambda: pytest.fail("it counts as done"))
+        with target.workspace() as work:
+            target.write([work.write(*file) for file in FILES], work)
+    assert os.listdir(tmp_path) == []
 
 
-def test_a_name_that_is_not_utf8_is_shown_escaped(out):
-    with open(os.fsencode(out) + b"/\xff\x1b", "wb"):
-        pass
-    with pytest.raises(BuildError, match=r"out/\\udcff\\x1b: not written by Seedpod"):
-        check(out)
+def test_a_folder_that_is_not_kept_vanishes(tmp_path):
+    with target_of(tmp_path / "out").workspace() as work:
+        work.write(*OLD)
+    assert os.listdir(tmp_path) == []
 
 
-def test_the_second_check_reads_only_what_changed(out):
-    read = []
-    checked = Target(str(out), MARK, lambda stage, count, total: read.append((stage, count, total)))
-    checked.check()
-    total = sum(path.stat().st_size for path in out.iterdir())
-    assert read == [("checking", len(FILES[name]), total) for name in sorted(FILES)]
-    checked.check()
-    assert len(read) == len(FILES)
-    os.utime(out / "README.txt")
-    checked.check()
-    assert len(read) == len(FILES) + 1
+def test_other_files_of_the_build_are_no_part_of_the_folder(tmp_path):
+    target = target_of(tmp_path / "out")
+    with target.workspace() as work:
+        with open(os.path.join(work.folder, "layer-0.tar"), "wb") as file:
+            file.write(b"plain")
+        target.write([work.write(*file) for file in FILES], work)
+    assert content(tmp_path / "out") == CONTENT and os.listdir(tmp_path) == ["out"]
 
 
-@pytest.mark.parametrize("change, line", [
-    (lambda out: (out / "00-namespace.yaml").write_bytes(FILES["00-namespace.yaml"].upper()), "changed since Seedpod"),
-    (lambda out: (out / "mine").touch(), "not written by Seedpod"),
-    (lambda out: (out / "SHA256SUMS").write_bytes(sums(dict(FILES, **{"00-namespace.yaml": b""}))), "changed since")])
-def test_the_second_check_finds_what_changed(out, change, line):
-    checked = Target(str(out), MARK)
-    checked.check()
-    change(out)
-    with pytest.raises(BuildError, match=line):
-        checked.check()
+def test_a_new_folder_has_the_rights_of_any_new_folder(tmp_path):
+    write(tmp_path / "out")
+    (tmp_path / "other").mkdir()
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
-    (tmp_path / "out").write_bytes(b"mine")
-    with pytest.raises(BuildError, match="out: exists and is not a folder"):
-        check(tmp_path / "out")
+def test_a_file_is_written_from_its_bytes_or_taken_from_the_workspace(tmp_path):
+    target = target_of(tmp_path / "out")
+    with target.workspace() as work:
+        target.write([work.write(*FILES[0]), file_of(FILES[1][0], CONTENT[FILES[1][0]])], work)
+    assert content(tmp_path / "out") == CONTENT
 
 
-@pytest.mark.parametrize("name", ["elsewhere", "nowhere"])
-@pytest.mark.parametrize("slash", ["", "/"])
-def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path, name, slash):
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "out").symlink_to(tmp_path / name)
-    with pytest.raises(BuildError, match="out: exists and is not a folder"):
-        check(str(tmp_path / "out") + slash)
+def test_a_stream_holds_the_yaml_files_in_the_order_of_their_names():
+    stream, done = io.BytesIO(), []
+    target = StreamTarget(stream, lambda: done.append(stream.getvalue()))
+    with target.workspace() as work:
+        target.write([file_of("20-b.yaml", b"b: 1\n"), work.write("10-a.yaml", [b"a: ", b"1\n"]),
+                      file_of("README.txt", b"text")], work)
+    assert done == [b"---\na: 1\n---\nb: 1\n"]
 
 
-@pytest.mark.parametrize("name", ["", ".", "../out"])
-def test_the_current_folder_is_refused_however_it_is_named(out, monkeypatch, name):
-    monkeypatch.chdir(out)
-    with pytest.raises(BuildError, match="out: is the current folder: name another with -o"):
-        check(name)
-
-
-def test_an_empty_name_is_not_the_name_of_whatever_is_here(tmp_path, monkeypatch):
-    (tmp_path / "mine").write_bytes(b"mine")
-    monkeypatch.chdir(tmp_path)
+def test_a_dry_run_checks_counts_and_writes_nothing(tmp_path):
+    target = DryRun(target_of(tmp_path / "out", commit=lambda: pytest.fail("it counts as done")))
+    with target.workspace() as work:
+        file = work.write(*FILES[0])
+        assert (file.size, file.path) == (len(CONTENT[file.name]), "")
+        target.write([file], work)
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_bytes(b"mine")
     with pytest.raises(BuildError, match="not a folder that Seedpod wrote"):
-        check("")
+        target.check()

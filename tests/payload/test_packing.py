@@ -6,8 +6,9 @@ import os
 import pytest
 
 from builder.payload import packing
+from builder.payload import chunks
 from builder.payload.compression import AUTO, GZIP, NONE, SAMPLE_BYTES, XZ
-from builder.payload.packing import cut, outline, pack, sample
+from builder.payload.packing import outline, pack, sample, segment_of
 from builder.reading.errors import BuildError
 from builder.reading.oci import Blob, blob_of, digest_of
 from tests.support import samples
@@ -19,6 +20,18 @@ PLAIN = {"": bytes, GZIP: gzip.decompress, XZ: lzma.decompress}
 
 def packed(folder, wanted, progress=lambda *step: None, segments=SEGMENTS):
     return pack(segments, str(folder), wanted, progress)
+
+
+def cut(found, chunk_size, keep):
+    """Give each chunk to `keep`, by name; return the segments."""
+    segments = []
+    for one in found:
+        names = []
+        for name, data in chunks.cut(one.parts(), chunk_size):
+            keep(name, data)
+            names.append(name)
+        segments.append(segment_of(one, names))
+    return segments
 
 
 @pytest.mark.parametrize("wanted, codings", [
@@ -33,13 +46,13 @@ def test_each_segment_is_its_blobs_compressed_as_it_says(tmp_path, wanted, codin
 
 
 def test_the_same_segment_is_packed_the_same_in_any_company(tmp_path):
-    def chunks(*segments):
+    def chunks_of(*segments):
         found = {}
         cut(packed(tmp_path, AUTO, segments=segments), 1000, found.__setitem__)
         return found
-    alone = chunks(SEGMENTS[1])
+    alone = chunks_of(SEGMENTS[1])
     for company in ([SEGMENTS[0], SEGMENTS[1]], [SEGMENTS[1], SEGMENTS[3], SEGMENTS[0]], SEGMENTS[::-1]):
-        assert alone.items() <= chunks(*company).items()
+        assert alone.items() <= chunks_of(*company).items()
 
 
 @pytest.mark.parametrize("chunk_size", [1, 1000, 1 << 20])

@@ -9,17 +9,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CPU_SECONDS = 30  # after which the kernel ends it
 # Peak memory comes from the program itself: what wait4 reports includes the memory of the process that started it.
 CODE = """
-import contextlib, resource, sys, tempfile
+import resource, sys
 sys.path.insert(0, sys.argv[1])
-from builder.intake import read
-from builder.kubernetes.site import Site
-from builder.order import Order
+from builder.loading import Sources, read_archives
+from builder.output.workspace import Workspace
 from builder.reading.errors import BuildError
 line = ""
-with contextlib.ExitStack() as stack:
-    order = Order([("", sys.argv[2])], Site(), "", squeeze=bool(sys.argv[3:]), platforms=sys.argv[3:])
+with Workspace() as work:
+    sources = Sources([("", sys.argv[2])], squeeze=bool(sys.argv[3:]), platforms=sys.argv[3:])
     try:
-        read(order, stack, stack.enter_context(tempfile.TemporaryDirectory()), lambda *done: None)
+        read_archives(sources, work, lambda *done: None)
     except BuildError as error:
         line = str(error)
 usage = resource.getrusage(resource.RUSAGE_SELF)

@@ -4,8 +4,9 @@ import io
 from builder import pipeline
 from builder.commands import STDOUT
 from builder.kubernetes.site import Site
-from builder.order import Order
+from builder.loading import Sources
 from builder.payload import compression
+from builder.pipeline import Request
 from tests.support import samples
 
 IMAGE = "example.com/python:3"
@@ -16,17 +17,21 @@ def archive(folder, marker="a", name=samples.NAME):
     return samples.write(folder / (marker + ".tar"), samples.crane(samples.sample(marker), name))
 
 
-def order(folder, out="out", site=None, **options):
-    """An order of one small image, to be written to `folder`/`out`; its payload takes several chunks of 1 KiB."""
+def request(folder, out="out", site=None, archives=None, **options):
+    """A request for one small image, or for `archives` (paths), to be written to `folder`/`out`. Its payload is not
+    compressed. `options`: fields of Request and of Sources."""
     target = out if out == STDOUT else str(folder / out)
-    return Order([("", archive(folder))], site or Site(IMAGE), target,
-                          **dict({"compression": compression.NONE}, **options))
+    sources = {"compression": compression.NONE, **{
+        name: options.pop(name) for name in list(options) if name in Sources._fields}}
+    paths = [archive(folder)] if archives is None else archives
+    return Request(Sources([path if isinstance(path, tuple) else ("", path) for path in paths], **sources),
+                   site or Site(IMAGE), target, **options)
 
 
 def build(folder, out="out", site=None, **options):
     """-> the Result, and what went to stdout."""
     stdout = io.BytesIO()
-    return pipeline.build(order(folder, out, site, **options), stdout, lambda *_: None), stdout.getvalue()
+    return pipeline.build(request(folder, out, site, **options), stdout, lambda *_: None), stdout.getvalue()
 
 
 def content(folder):

@@ -1,12 +1,11 @@
 """A seed as it lies in the Pod: contents.json and chunk files, for tests of what reads them."""
 import os
 
-from builder.kubernetes import workloads
+from builder.kubernetes import files, workloads
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import Site
-from builder.output import writer
-from builder.output.folder import Folder
-from builder.payload import compression, contents, packing, segments
+from builder.output.target import FolderTarget
+from builder.payload import chunks, compression, contents, packing, segments
 from builder.reading.archive import open_archive
 from builder.reading.images import read_images
 
@@ -22,13 +21,19 @@ class Sent:
         self.images = images
         parts = segments.layer_segments(images) + [segments.last_segment(images)]
         packed = packing.pack(parts, str(folder), wanted, lambda *told: None)
-        self.describe(contents.Contents(contents.index_of(images),
-                                        tuple(packing.cut(packed, chunk_size, self.write))))
+        self.describe(contents.Contents(contents.index_of(images), tuple(self.cut(one, chunk_size) for one in packed)))
         self.blobs = {}
         for image in images:
             for blob in image.manifests + image.configs + image.layers:
                 with blob.open() as source:
                     self.blobs[blob.digest] = source.read()
+
+    def cut(self, packed, chunk_size):
+        names = []
+        for name, data in chunks.cut(packed.parts(), chunk_size):
+            self.write(name, data)
+            names.append(name)
+        return packing.segment_of(packed, names)
 
     def describe(self, value):
         """Write contents.json anew, and take its digest for the argument."""
@@ -65,11 +70,13 @@ def folder_of(found, path):
     names = sorted(name for name in os.listdir(found.folder) if name != contents.FILE)
     plan = workloads.plan_of(site, [Runner(site.image)], found.text, names, b"code", 1, 1)
     plan.specs[0]["initContainers"][0]["command"][-1] = found.digest
-    with Folder(str(path)) as folder:
+    target = FolderTarget(str(path), files.MARK, lambda *_: None)
+    with target.workspace() as work:
+        written = []
         for name in names:
             with open(found.path(name), "rb") as file:
-                folder.write([writer.chunk_file(site, name, file.read())])
-        folder.write(writer.documents(plan, "restricted", b"code"))
-        folder.write(writer.companions(b"code", [], [], "kubectl apply", site, {}))
-        folder.keep()
+                written.append(files.chunk_file(site, name, file.read()))
+        written += files.documents(plan, "restricted", b"code")
+        written += files.companions(b"code", [], [], "kubectl apply", site, {})
+        target.write([work.write(*file) for file in written], work)
     return str(path)

@@ -1,9 +1,9 @@
-"""Objects -> the files of OUT, each a name and its bytes. Pure.
+"""Objects -> the files of OUT, each a name and its bytes in parts. Pure.
 
 Files sort in the order in which they are to be applied.
 """
 import binascii
-from typing import Iterable, Iterator, List, Mapping, Tuple
+from typing import Iterable, Iterator, Mapping, Tuple
 
 from builder.kubernetes import config_maps, file_names, security, workloads
 from builder.kubernetes.exposure import pull_name
@@ -21,6 +21,7 @@ PART_BYTES = 48 << 10  # turned into base64 at once: whole groups of 3, and it s
 DATA = "="  # stands for a chunk's data while YAML is written, which then need not look at every byte of it
 
 Parts = Iterable[bytes]  # of a file, one after the other
+Files = Iterable[Tuple[str, Parts]]  # name, bytes
 
 COMMENT = """\
 The injector: it puts the images together from the chunk ConfigMaps and serves them, read-only, at
@@ -53,13 +54,13 @@ copied whole: sha256sum -c {sums}, or Seedpod with --verify THIS_FOLDER. kubectl
 
 
 def chunk_file(site: Site, name: str, data: bytes) -> Tuple[str, Parts]:
-    """(file name, YAML) of a chunk: the same in every build for this namespace with these labels."""
+    """Return file name and YAML of a chunk: the same in every build for this namespace with these labels."""
     return file_names.CHUNK.replace("*", name), with_data(to_yaml(config_maps.chunk_config_map(site, name, DATA)), data)
 
 
-def documents(plan: Plan, enforce: str, pyz: bytes) -> Iterator[Tuple[str, Parts]]:
-    """(file name, YAML) of every object but the chunks, in the order in which they are to be applied. Without the
-    program if `pyz` is empty."""
+def documents(plan: Plan, enforce: str, pyz: bytes) -> Files:
+    """Return file name and YAML of every object but the chunks, in the order in which they are to be applied. Without
+    the program if `pyz` is empty."""
     if plan.site.emits_namespace:
         yield file_names.NAMESPACE, [to_yaml(security.namespace(plan.site, enforce)).encode()]
     contents = config_maps.contents_config_map(plan.site, plan.seed, plan.contents)
@@ -75,8 +76,8 @@ def documents(plan: Plan, enforce: str, pyz: bytes) -> Iterator[Tuple[str, Parts
         yield file_names.WORKLOAD.replace("*", name), [to_yaml(manifest, comment_of(plan, manifest)).encode()]
 
 
-def with_code(objects: Mapping[str, Object], code: bytes) -> Iterator[Tuple[str, Parts]]:
-    """(file name, YAML) of each object; the data of a ConfigMap are `code`."""
+def with_code(objects: Mapping[str, Object], code: bytes) -> Files:
+    """Return file name and YAML of each object; the data of a ConfigMap are `code`."""
     for name, manifest in objects.items():
         text = to_yaml(manifest)
         yield name, with_data(text, code) if manifest["kind"] == "ConfigMap" else [text.encode()]
@@ -93,7 +94,7 @@ def comment_of(plan: Plan, manifest: Object) -> str:
 
 
 def companions(pyz: bytes, needed: Iterable[str], elsewhere: Iterable[str], steps: Iterable[str], site: Site,
-               addresses: Mapping[str, str]) -> List[Tuple[str, Parts]]:
+               addresses: Mapping[str, str]) -> Files:
     """What else OUT holds: the program, lists of the ConfigMaps that are `needed` and of those that are `elsewhere`, a
     text for whoever finds it, with the `steps` to take."""
     images = "".join("  %s\n      %s\n" % (pull_name(site.node_port, address), reference)

@@ -1,0 +1,233 @@
+"""Archives, and the seed that they are added to -> the images of a build.
+
+Archives stay open as long as the workspace. Segments of a base are taken over as they are, without being read: of its
+bytes only the last segment is decoded, which holds its manifests and configs.
+"""
+import os
+from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from builder.cluster.decision import Needs
+from builder.kubernetes.persistent_registry import Registry, Wanted, chosen_registry
+from builder.kubernetes.site import Site
+from builder.output import reader
+from builder.output.workspace import Workspace
+from builder.payload.addresses import addresses
+from builder.payload.chunks import CHUNK_BYTES, LARGEST_CHUNK_BYTES
+from builder.payload.compression import AUTO, XZ
+from builder.payload.contents import Contents, Segment
+from builder.reading.archive import Archive, open_archive, open_stream
+from builder.reading.chart import MAX_PROVENANCE_BYTES, PROVENANCE_SUFFIX, is_chart, versioned
+from builder.reading.errors import BuildError, shown
+from builder.reading.images import by_digest, name_images, read_images
+from builder.reading.oci import Image
+from builder.reading.progress import Count, Progress
+from builder.reading.reference import from_file_name, typed
+from builder.rewriting import platforms
+from builder.rewriting.squeeze import Squeezer, estimated_bytes
+
+STDIN = "-"
+STDIN_NAME = "standard input"  # in messages
+
+
+class Sources(NamedTuple):
+    """The archives of a request, and how they are read."""
+    archives: Sequence[Tuple[str, str]]  # (reference or "", path)
+    onto: Sequence[str] = ()  # the seed to add to, and more folders that hold chunks of seeds
+    platforms: Sequence[str] = ()  # to take only these; none: all
+    squeeze: bool = False  # whether layers are decompressed, so that xz compresses them better
+    compression: str = AUTO
+    stdin: Optional[BinaryIO] = None  # for the archive `-`
+    registry: Optional[Wanted] = None  # persistent
+
+
+class Base(NamedTuple):
+    """The seed that images are added to."""
+    seed: reader.Seed
+    images: List[Image]  # their layers are known by digest and size, and cannot be opened
+
+    @property
+    def chunk_bytes(self) -> int:
+        """The size of its chunks, which an update keeps: that of a first chunk, if there is one of several, else the
+        usual size that fits."""
+        segments = self.seed.contents.segments
+        for segment in segments:
+            if len(segment.chunks) > 1 and self.seed.file_of(segment.chunks[0]):
+                return len(reader.chunk_of(self.seed, segment.chunks[0]))
+        small = all(segment.size <= len(segment.chunks) * CHUNK_BYTES for segment in segments)
+        return CHUNK_BYTES if small else LARGEST_CHUNK_BYTES
+
+
+class Replaced(NamedTuple):
+    """A reference that leads to another image than in the base."""
+    reference: str
+    old: str  # digest
+    new: str  # digest
+
+
+class Images(NamedTuple):
+    """The images of a build."""
+    images: Sequence[Image]
+    addresses: Dict[str, str]  # full reference -> repository and tag to pull it by, without the registry's host
+    notes: Sequence[str]
+    registry: Optional[Registry] = None  # persistent
+    base: Optional[Base] = None
+    kept: Sequence[Segment] = ()  # segments of the base that they need
+    replaced: Sequence[Replaced] = ()
+    other_bytes: int = 0  # of the payload with --squeeze, or without it if that was given, estimated; 0: no difference
+
+    @property
+    def for_nodes(self) -> List[Image]:
+        """Those that a Kubernetes manifest may name: all but charts."""
+        return [image for image in self.images if not image.is_chart]
+
+    @property
+    def needs(self) -> Needs:
+        """What they need of a cluster."""
+        return Needs([platform for image in self.images for platform in image.platforms],
+                     [reference for image in self.for_nodes for reference in image.references],
+                     self.registry is not None)
+
+
+class _Reading:
+    """Reports the bytes that an archive is read by; silent while another caller reports them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.silent = False
+        self.total = 0  # bytes of the archive
+
+    def __call__(self, count: int) -> None:
+        if not self.silent:
+            self.progress("reading", count, self.total)
+
+
+def open_base(onto: Sequence[str], site: Site, work: Workspace) -> Optional[Base]:
+    """Return the first of the folders, None if there is none. BuildError where it does not agree with the site."""
+    if not onto:
+        return None
+    seed = reader.open_seed(onto[0])
+    if seed.namespace != site.namespace:
+        raise BuildError("--onto %s: is for namespace %s, out of which no Pod mounts its chunks: use --namespace %s"
+                         % (seed.folder, seed.namespace, seed.namespace))
+    return Base(seed, read_images(work.open(reader.open_archive(seed, layers=False))))
+
+
+def load(sources: Sources, base: Optional[Base], work: Workspace, progress: Progress) -> Images:
+    """Read all archives. BuildError for what is wrong with them."""
+    images, notes, other_bytes = read_archives(sources, work, progress)
+    kept: List[Segment] = []
+    replaced: List[Replaced] = []
+    if base:
+        images, replaced = merged(base.images, images)
+        kept = kept_segments(base.seed.contents, images)
+    served, clashes = addresses(images)
+    return Images(images, served, notes + clashes, chosen_registry(sources.registry, images), base, kept, replaced,
+                  other_bytes)
+
+
+def read_archives(sources: Sources, work: Workspace, progress: Progress) -> Tuple[List[Image], List[str], int]:
+    """Return the images of all archives, each with its names; notes; and Images.other_bytes."""
+    images: List[Image] = []
+    originals: List[Image] = []  # before they are squeezed
+    notes: List[str] = []
+    owner: Dict[str, Tuple[str, str]] = {}  # reference -> digest, archive
+    offered: List[str] = []  # platforms
+    only_charts = True
+    reading, squeezer = _Reading(progress), Squeezer(work.folder, progress)
+    for name, path in sources.archives:
+        reading.silent, reading.total = False, os.path.getsize(path) if os.path.isfile(path) else 0
+        archive = work.open(_opened(sources, path, reading))
+        found = read_images(archive, provenance=_provenance_of(path, archive))
+        reading.silent = True
+        only_charts = only_charts and all(image.is_chart for image in found)
+        if sources.platforms:
+            offered += [platform for image in found for platform in image.platforms]
+            found, dropped = platforms.select(found, sources.platforms)
+            notes += dropped
+        platforms.refuse_encrypted(found, path)
+        if name and found:
+            found = _renamed(found, name, path)
+        if path == STDIN and not all(image.references or image.subject for image in found):
+            raise BuildError("%s: holds an image without a name: give it one, NAME=-" % STDIN_NAME)
+        originals += found
+        if sources.squeeze:
+            found, dropped = squeezer.squeeze(found, archive.expansion)
+            notes += dropped
+        notes += archive.notes
+        for image in name_images(found, from_file_name(path)):
+            for reference in image.references:
+                digest, other = owner.setdefault(reference, (image.root.digest, path))
+                if digest != image.root.digest:
+                    raise BuildError("%s: its image %s is also in %s: give one another name, NAME=%s"
+                                     % (path, reference, other, path))
+            images.append(image)
+            notes += image.notes
+    images = by_digest(images)
+    if not only_charts:
+        notes += platforms.check(sources.platforms, offered)
+    notes += platforms.other_systems(images)
+    other_bytes = estimated_bytes(originals, not sources.squeeze) if sources.compression in (AUTO, XZ) else 0
+    return images, list(dict.fromkeys(map(shown, notes))), other_bytes
+
+
+def _opened(sources: Sources, path: str, progress: Count) -> Archive:
+    """Open the archive at a path, a seed folder among them, or the one that comes through a pipe."""
+    if reader.is_seed(path):
+        seed = reader.open_seed(path, list(filter(reader.is_seed, sources.onto)))
+        return reader.open_archive(seed, progress=progress)
+    if path != STDIN:
+        return open_archive(path, progress)
+    if sources.stdin is None or sources.stdin.isatty():
+        raise BuildError("%s: is not a pipe: pipe an archive into it, as docker save NAME writes it" % STDIN_NAME)
+    return open_stream(sources.stdin, STDIN_NAME, progress)
+
+
+def _provenance_of(path: str, archive: Archive) -> bytes:
+    """Return the provenance file next to a chart; b"" if there is none, or the archive is not a chart."""
+    provenance = path + PROVENANCE_SUFFIX
+    if path == STDIN or not os.path.isfile(provenance) or not is_chart(archive):
+        return b""
+    with open(provenance, "rb") as file:
+        data = file.read(MAX_PROVENANCE_BYTES + 1)
+    if len(data) > MAX_PROVENANCE_BYTES:
+        raise BuildError("%s: has more than %d bytes: is it the provenance of the chart beside it?"
+                         % (provenance, MAX_PROVENANCE_BYTES))
+    return data
+
+
+def _renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:
+    """Return the one image of an archive under the name that the user gave, and what refers to it."""
+    named = [image for image in images if not image.subject]
+    if len(named) != 1:
+        raise BuildError("%s: holds %d images, %s can name only one: leave out the name" % (path, len(named), name))
+    reference = typed(name)
+    if reference.digest not in ("", named[0].root.digest):
+        raise BuildError("%s: holds %s, which is not what %s names: leave out the digest"
+                         % (path, named[0].root.digest, name))
+    reference = reference._replace(tag=versioned(reference.tag, named[0]))
+    return [image._replace(references=(str(reference),), tags=()) if image is named[0] else image for image in images]
+
+
+def merged(old: Sequence[Image], new: Sequence[Image]) -> Tuple[List[Image], List[Replaced]]:
+    """Return the images of both, and the references of `old` that lead to another image now. An image that loses its
+    last name is left out, and what only refers to it (signatures, SBOMs) with it."""
+    owner = {reference: image.root.digest for image in new for reference in image.references}
+    replaced = [Replaced(reference, image.root.digest, owner[reference]) for image in old
+                for reference in image.references if owner.get(reference, image.root.digest) != image.root.digest]
+    lost = {(one.reference, one.old) for one in replaced}
+    kept = [image._replace(references=tuple(reference for reference in image.references
+                                            if (reference, image.root.digest) not in lost)) for image in old]
+    named = [image for image, before in zip(kept, old) if image.references or not before.references]
+    while True:
+        there = {blob.digest for image in named + list(new) for blob in image.manifests}
+        left = [image for image in named if not image.subject or image.references or image.subject in there]
+        if len(left) == len(named):
+            return by_digest(left + list(new)), replaced
+        named = left
+
+
+def kept_segments(contents: Contents, images: Sequence[Image]) -> List[Segment]:
+    """Return the base's segments of layers that hold some layer of the images."""
+    needed = {blob.digest for image in images for blob in image.layers}
+    return [segment for segment in contents.segments[:-1]
+            if any(digest in needed for digest, _ in segment.blobs)]
