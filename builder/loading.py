@@ -18,7 +18,7 @@ from builder.payload.contents import Contents, Segment
 from builder.reading.archive import Archive, open_archive, open_stream
 from builder.reading.chart import MAX_PROVENANCE_BYTES, PROVENANCE_SUFFIX, is_chart, versioned
 from builder.reading.errors import BuildError, shown
-from builder.reading.images import by_digest, name_images, read_images
+from builder.reading.images import as_one, by_digest, check_names, name_images, read_images
 from builder.reading.oci import Image
 from builder.reading.progress import Count, Progress
 from builder.reading.reference import from_file_name, typed
@@ -140,6 +140,11 @@ def read_archives(sources: Sources, work: Workspace, progress: Progress) -> Tupl
         found = read_images(archive, provenance=_provenance_of(path, archive))
         reading.silent = True
         only_charts = only_charts and all(image.is_chart for image in found)
+        where, as_named = STDIN_NAME if path == STDIN else path, "NAME=%s" % path
+        if name:
+            found = as_one(found, where, as_named)
+        else:
+            check_names(found, where, as_named)
         if sources.platforms:
             offered += [platform for image in found for platform in image.platforms]
             found, dropped = platforms.select(found, sources.platforms)

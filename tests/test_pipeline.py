@@ -16,7 +16,7 @@ from builder.payload import chunks
 from builder.payload.contents import Contents, digest_of as contents_digest, to_text
 from builder.payload.packing import Packed, outline
 from builder.reading.errors import BuildError
-from builder.reading.oci import blob_of, digest_of
+from builder.reading.oci import OCI_MANIFEST, blob_of, digest_of
 from tests.support import builds, dumps, samples
 
 
@@ -204,6 +204,58 @@ def test_two_images_that_only_a_host_with_a_port_tells_apart_are_refused_before_
                                          "already leads to docker.io/team/app:1, another image: .*NAME=ARCHIVE"):
         build_of(tmp_path, ("", archive))
     assert not (tmp_path / "out").exists()
+
+
+def nginx_and_redis(folder, second="linux/arm64"):
+    """A folder into which two images without a name were copied, as `crane pull --format oci` does."""
+    entries, blobs = [], []
+    for marker, platform in (("nginx", "linux/amd64"), ("redis", second)):
+        data, more = samples.oci_manifest(samples.sample(marker, platform=platform))
+        parts = dict(zip(("os", "architecture"), platform.split("/")))
+        entries.append(samples.descriptor(OCI_MANIFEST, data, platform=parts))
+        blobs += more
+    return samples.write_folder(folder, samples.layout_of(entries, blobs))
+
+
+@pytest.mark.parametrize("platforms", [(), ("linux/amd64",)])
+def test_two_images_without_a_name_are_not_joined_under_the_name_of_their_folder(tmp_path, platforms):
+    folder = nginx_and_redis(tmp_path / "both")
+    with pytest.raises(BuildError, match="both: holds 2 images without a name: use NAME=%s if they are one image for linux/"
+                                         "amd64 and linux/arm64, else save each in an archive of its own$" % folder):
+        build_of(tmp_path, ("", folder), platforms=platforms)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_images_without_a_name_are_one_of_two_platforms_if_the_user_names_them(tmp_path):
+    result = build_of(tmp_path, ("quay.io/a:1", nginx_and_redis(tmp_path / "both")))
+    (image,) = result.images
+    assert (image.references, image.platforms) == (("quay.io/a:1",), ("linux/amd64", "linux/arm64"))
+    assert reader.verify(str(tmp_path / "out"))["images"][0]["digest"] == image.root.digest
+
+
+def test_two_images_for_one_platform_cannot_be_named_together(tmp_path):
+    folder = nginx_and_redis(tmp_path / "both", "linux/amd64")
+    with pytest.raises(BuildError, match=r"both: holds 2 images without a name, which NAME=%s cannot join \(several are for "
+                                         r"linux/amd64\): save each in an archive of its own$" % folder):
+        build_of(tmp_path, ("quay.io/a:1", folder))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_each_of_two_images_of_one_name_below_two_hosts_is_given_out_under_its_own(tmp_path, order):
+    archives = [("harbor.local/quay.io/prom/exporter:v1", builds.archive(tmp_path, "a")),
+                ("quay.io/prom/exporter:v1", builds.archive(tmp_path, "b"))]
+    result = build_of(tmp_path, *archives[::order], site=Site(builds.IMAGE, names=POLICY))
+    assert result.addresses == {"harbor.local/quay.io/prom/exporter:v1": "harbor.local/quay.io/prom/exporter:v1",
+                                "quay.io/prom/exporter:v1": "prom/exporter:v1"}
+    told = {image["reference"]: image for image in reader.verify(str(tmp_path / "out"))["images"]}
+    for image in result.images:
+        (name,) = image.references
+        assert (told[name]["pull"], told[name]["digest"]) == (
+            "127.0.0.1:31999/" + result.addresses[name], image.root.digest)
+    policy = (tmp_path / "out" / "70-policy-1.yaml").read_text()
+    for name in told:
+        assert '"%s": "127.0.0.1:31999/%s"' % (name, name) in policy
+    assert not [note for note in result.notes if "already leads to" in note]
 
 
 def test_progress_adds_up_to_the_whole(tmp_path):

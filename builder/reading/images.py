@@ -3,6 +3,9 @@
 An Archive in, Images out, a Helm chart among them: the kind follows from what is in the archive, and what holds neither
 is refused in a line that says what it is and which command makes one. Archives that list their images twice (index.json
 and manifest.json) are read from the half that is right. `name_images` names those without a name.
+
+Rule: images without a name are one image only if the archive proves it (oci_layout.py) or the user says so (`as_one`):
+a folder may hold nginx for one platform and redis for another.
 Python 3.6 syntax and library only (it also runs in the cluster).
 """
 import json
@@ -52,32 +55,95 @@ def read_images(archive: Archive, is_thin: bool = False, provenance: bytes = b""
 
 
 def name_images(images: List[Image], fallback: Reference) -> List[Image]:
-    """The same images, each with a reference: bare tags get the repository of `fallback`, nameless ones its name.
+    """Return the images, each with a reference: bare tags get the repository of `fallback`, a nameless image its name.
 
-    A second nameless image gets a tag made of its digest, and so does one beside tagged ones: a tool left it there when
-    it moved a tag. What refers to another image of the list (a signature, an SBOM) has its tags in the repositories of
-    that image; without tags it needs no name, since it is found through that image.
+    Each of several nameless images gets a tag made of its digest, and so does one next to tagged ones: a tool left it
+    there when it moved a tag. A manifest that refers to another image (a signature, an SBOM) has its tags in the
+    repositories of that image; without tags it needs no name, since it is found through that image.
     """
     homes = homes_of(images)
     names: Dict[int, Tuple[str, ...]] = {}  # by position: of images that stand for themselves
     taken = {reference for image in images for reference in image.references}
     has_tags = any(image.tags for position, image in enumerate(images) if homes[position] == position)
+    nameless = _nameless(images)
     for position, image in enumerate(images):
         if homes[position] != position:
             continue
         references = [str(fallback._replace(tag=tag, digest="")) for tag in image.tags]
         if not image.references and not references:
             references = [str(fallback)]
-            if references[0] in taken or has_tags:
+            if nameless != [image] or references[0] in taken or has_tags:
                 references = [str(fallback._replace(tag=digest_tag(image.root.digest), digest=""))]
         names[position] = unique(image.references + tuple(references))
-        taken.update(names[position])
     for position, image in enumerate(images):
         if position not in names:
             beside = [parse(name) for name in names[homes[position]]]
             names[position] = unique(image.references + tuple(
                 str(home._replace(tag=tag, digest="")) for home in beside for tag in image.tags))
     return [image._replace(references=names[position], tags=()) for position, image in enumerate(images)]
+
+
+def check_names(images: List[Image], where: str, as_named: str) -> None:
+    """Raise BuildError for several images without a name, of which none can have the archive's.
+
+    `where`: the archive; `as_named`: how the user names what is in it.
+    """
+    nameless = _only_nameless(images)
+    if nameless:
+        _check_one(nameless, where, as_named)
+        platforms = " and ".join(image.platforms[0] for image in nameless)
+        raise BuildError("%s: holds %d images without a name: use %s if they are one image for %s, else save each in "
+                         "an archive of its own" % (where, len(nameless), as_named, platforms))
+
+
+def as_one(images: List[Image], where: str, as_named: str) -> List[Image]:
+    """Join images without names, which the user has given one name, under an index of their platforms.
+
+    The images of an archive with names stay as they are. BuildError for images that cannot be one.
+    """
+    nameless = _only_nameless(images)
+    if not nameless:
+        return images
+    _check_one(nameless, where, as_named)
+    return [_index_of(nameless)] + [image for image in images if image not in nameless]
+
+
+def _only_nameless(images: List[Image]) -> List[Image]:
+    """Return the nameless images of an archive that holds several and no others."""
+    nameless = _nameless(images)
+    has_names = any(image.references or image.tags for image in _standing(images))
+    return [] if has_names or len(nameless) < 2 else nameless
+
+
+def _nameless(images: List[Image]) -> List[Image]:
+    """Return the images without a name that refer to no other: those that run or, if there is none, data."""
+    found = [image for image in _standing(images) if not image.references and not image.tags]
+    return [image for image in found if image.platforms] or found
+
+
+def _standing(images: List[Image]) -> List[Image]:
+    """Return the images that refer to no other of the list."""
+    return [image for position, (image, home) in enumerate(zip(images, homes_of(images))) if home == position]
+
+
+def _check_one(images: List[Image], where: str, as_named: str) -> None:
+    """Raise BuildError unless images can be one image of several platforms."""
+    why = _why_not_one(images)
+    if why:
+        raise BuildError("%s: holds %d images without a name, which %s cannot join (%s): save each in an archive of "
+                         "its own" % (where, len(images), as_named, why))
+
+
+def _why_not_one(images: List[Image]) -> str:
+    """Return why images cannot be one image of several platforms, "" if they can."""
+    seen: Set[str] = set()
+    for image in images:
+        if not _is_single(image):
+            return "%s is not an image for one platform" % image.root.digest
+        if image.platforms[0] in seen:
+            return "several are for " + image.platforms[0]
+        seen.add(image.platforms[0])
+    return ""
 
 
 def homes_of(images: List[Image]) -> List[int]:
@@ -191,21 +257,25 @@ def _merged(images: List[Image]) -> Image:
 
 
 def _join_platforms(images: List[Image]) -> List[Image]:
-    """Images side by side under the same name, or none, each for another platform, become one index."""
+    """Join images under the same names, each for another platform, under an index."""
     groups: Dict[Tuple, List[Image]] = {}
     for image in images:
-        single = image.root.media_type in MANIFEST_TYPES and len(image.platforms) == 1 and not image.subject
-        key = (image.references, image.tags) if single else image.root.digest
+        is_part = _is_single(image) and (image.references or image.tags)
+        key = (image.references, image.tags) if is_part else (image.root.digest,)
         groups.setdefault(key, []).append(image)
     joined: List[Image] = []
     for group in groups.values():
-        platforms = {image.platforms for image in group}
-        joined += [_index_of(group)] if len(platforms) == len(group) > 1 else group
+        joined += group if len(group) == 1 or _why_not_one(group) else [_index_of(group)]
     return joined
 
 
+def _is_single(image: Image) -> bool:
+    """Whether it is an image for one platform."""
+    return image.root.media_type in MANIFEST_TYPES and len(image.platforms) == 1 and not image.subject
+
+
 def _index_of(images: List[Image]) -> Image:
-    """One image of several platforms, under an index that is written here."""
+    """Join images of one platform each under a new index."""
     entries = [{"mediaType": image.root.media_type, "size": image.root.size, "digest": image.root.digest,
                 "platform": _platform_entry(image.platforms[0])} for image in images]
     data = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries},

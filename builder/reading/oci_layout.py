@@ -4,6 +4,7 @@ An archive in, a `Layout` out; graph.py reads what the entries lead to.
 
 Rule: a name belongs to the entry that is an image. `cosign save` and Hauler give the same name to its signatures,
 attestations and SBOMs; those become what refers to the image, under the tag where cosign looks for them.
+index.json is itself the index of one image if an SBOM next to it names it so, as apko writes both.
 Specs: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md (tags of what is attached)
 Python 3.6 syntax and library only (it also runs in the cluster).
@@ -15,7 +16,7 @@ from builder.reading import documents
 from builder.reading.archive import Archive
 from builder.reading.errors import BuildError
 from builder.reading.graph import MAX_MANIFEST_BYTES, Graph, annotations_of, subject_of, unique
-from builder.reading.oci import REF_NAME, Image, digest_of
+from builder.reading.oci import OCI_INDEX, REF_NAME, Image, digest_of
 from builder.reading.reference import Reference, is_tag, parse, tagged
 
 INDEX = "index.json"
@@ -23,6 +24,10 @@ _LAYOUT_FILE = "oci-layout"
 _DIR_MANIFEST = "manifest.json"
 _LAYOUT_VERSION = "1.0.0"  # the only one there is
 _MAX_LAYOUT_FILE_BYTES = 1 << 16  # it holds one number
+
+# apko writes the index of an image as index.json itself, and next to it an SBOM that names its digest.
+_INDEX_SBOM = "sboms/sbom-index.spdx.json"
+_INDEX_SBOM_NAME = '"sbom-%s"'
 
 CONTAINERD_NAME = "io.containerd.image.name"
 _CONTAINERD_SOURCE = "containerd.io/distribution.source."
@@ -61,12 +66,23 @@ def read_layout(archive: Archive, is_thin: bool = False) -> Layout:
             raise archive.error(_LAYOUT_FILE, "is version %s, only %s is known: make the archive with another tool"
                                 % (ascii(version), _LAYOUT_VERSION))
     where = archive.where(INDEX)
-    index = documents.checked(archive.read_json(INDEX, MAX_MANIFEST_BYTES), dict, where)
+    data = archive.read(INDEX, MAX_MANIFEST_BYTES)
+    index = documents.parse_object(data, where)
     if "manifests" not in index and "config" in index:
         raise archive.error(INDEX, "is an image manifest, not an index: make the folder with skopeo copy")
-    graph = Graph(archive, lambda digest: ("blobs/" + digest.replace(":", "/"),), is_thin)
-    entries = [_entry(document, graph, where) for document in documents.field(index, "manifests", list, where)]
+    listed = documents.field(index, "manifests", list, where)
+    root = digest_of(data)
+    if _is_index_of_image(archive, root):
+        listed = [{"mediaType": OCI_INDEX, "digest": root, "size": len(data)}]
+    graph = Graph(archive, lambda digest: (INDEX if digest == root else "blobs/" + digest.replace(":", "/"),), is_thin)
+    entries = [_entry(document, graph, where) for document in listed]
     return Layout(_whole(_attached(entries), where), frozenset(graph.misordered))
+
+
+def _is_index_of_image(archive: Archive, digest: str) -> bool:
+    """Whether the archive names its own index.json, which has this digest, as the index of one image."""
+    return (archive.has(_INDEX_SBOM) and archive.size(_INDEX_SBOM) <= MAX_MANIFEST_BYTES
+            and (_INDEX_SBOM_NAME % digest).encode("ascii") in archive.read(_INDEX_SBOM, MAX_MANIFEST_BYTES))
 
 
 def read_dir(archive: Archive) -> Layout:

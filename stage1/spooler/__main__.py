@@ -19,13 +19,14 @@ import time
 from typing import Any, Iterable, List, Optional
 
 from builder.reading.errors import BuildError, shown
+from builder.reading.images import as_one
 from content import ARCHITECTURE, Opened
 from credentials import credentials_of
 from health import serve_health
 from names import Name, parse_name
 from protocol import RegistryError, is_url
 from pull import FORMATS, pull
-from push import named, named_by_archive, push
+from push import AS_NAMED, named, named_by_archive, push
 from registry_client import Registry
 from spool import Spool
 from transport import Tls, origin_of
@@ -92,7 +93,10 @@ def push_parts(registry: Registry, parts: Iterable[bytes], where: str, name: Opt
             raise BuildError("%s: is empty: kubectl exec needs -i, and < FILE after the command" % where)
         file.flush()
         with Opened(file, where, title, bool(title), as_layer) as content:
-            images = named(content.images, name) if name else named_by_archive(content.images, None, with_host)
+            if name:
+                images = named(as_one(content.images, where, AS_NAMED), name)
+            else:
+                images = named_by_archive(content.images, None, with_host)
             done = push(registry, images)
     for pushed in done:
         say(line_of(pushed))

@@ -9,7 +9,7 @@ from builder.reading.chart import versioned
 from builder.reading.documents import descriptor, field, parse_object
 from builder.reading.errors import BuildError
 from builder.reading.graph import is_foreign
-from builder.reading.images import homes_of, name_images
+from builder.reading.images import check_names, homes_of, name_images
 from builder.reading.oci import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
 from builder.reading.reference import Reference, full_repository, parse, short_repositories
 from names import Name
@@ -17,6 +17,7 @@ from protocol import Manifest, RegistryError
 from registry_client import Registry
 from upload import SENT
 
+AS_NAMED = '"push NAME < ARCHIVE"'  # the command that names the image of an archive
 NO_HOST = "localhost"  # of names that have none; with it nothing is put in front of the repository
 
 
@@ -30,7 +31,8 @@ class Pushed(NamedTuple):
 
 
 def named(images: List[Image], name: Name) -> List[Tuple[Image, List[Name]]]:
-    """The images of one file under the one name that it has; what refers to its image (signatures) comes along."""
+    """Return the images of one file under its one name; signatures of its image come along."""
+    check_names(images, str(name), AS_NAMED)
     found = [image for image in images if not image.subject]
     if len(found) != 1:
         raise BuildError("%s: the file holds %d images, and one name fits one: use the archive's own names, or "
@@ -43,10 +45,11 @@ def named(images: List[Image], name: Name) -> List[Tuple[Image, List[Name]]]:
 
 def named_by_archive(images: List[Image], name: Optional[Name], with_host: bool = False) \
         -> List[Tuple[Image, List[Name]]]:
-    """The images under their own names without the host; those that have none get `name`, if there is one.
+    """Return the images under their own names without the host; one that has none gets `name`, if there is one.
 
     `with_host`: under their names with the host as well, where a mirror of that host looks for them.
     """
+    check_names(images, str(name) if name else "the archive", AS_NAMED)
     if name is None and any(not image.references and not image.subject for image in images):
         raise BuildError("%s: the archive has no name for this image: give it one" % images[0].root.digest)
     name = name or Name("", "")

@@ -6,15 +6,15 @@ import pytest
 from builder.reading import oci
 from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
-from builder.reading.images import name_images, read_images, settle_names
+from builder.reading.images import as_one, check_names, name_images, read_images, settle_names
 from builder.reading.oci import REF_NAME, digest_of
 from builder.reading.reference import from_file_name, parse
 from builder.reading.tar_walk import is_header
 from tests.support.reading import bytes_of, document, ids, read, refusal
 from tests.support.samples import (FOLDER, NAME, PRODUCERS, Link, blob, crane, descriptor, docker_save_25,
                            docker_save_containerd, docker_save_old, gzipped, index_of, item, joined, layout, layout_of,
-                           multi_platform, oci_manifest, podman_save, sample, skopeo_dir, tar_of, to_json, with_layers,
-                           write, write_folder)
+                           multi_platform, oci_manifest, podman_save, sample, signature, skopeo_dir, tar_of, to_json,
+                           with_layers, write, write_folder)
 
 pytestmark = pytest.mark.usefixtures("zstd_program")
 
@@ -205,9 +205,9 @@ def platform_entries(annotations):
     return entries, blobs
 
 
-@pytest.mark.parametrize("annotations, references, tags", [({}, (), ()), ({REF_NAME: NAME}, (NAME,), ()),
+@pytest.mark.parametrize("annotations, references, tags", [({REF_NAME: NAME}, (NAME,), ()),
                                                            ({REF_NAME: "v1"}, (), ("v1",))])
-def test_platforms_side_by_side_become_one_index(tmp_path, annotations, references, tags):
+def test_platforms_side_by_side_under_one_name_become_one_index(tmp_path, annotations, references, tags):
     entries, blobs = platform_entries(annotations)
     image, = images(tmp_path, layout_of(entries, blobs))
     assert (image.references, image.tags, image.platforms) == (references, tags, ("linux/amd64", "linux/arm64"))
@@ -217,6 +217,108 @@ def test_platforms_side_by_side_become_one_index(tmp_path, annotations, referenc
     assert [(entry["digest"], entry["size"], entry["platform"]) for entry in index["manifests"]] == [
         (entries[0]["digest"], entries[0]["size"], {"os": "linux", "architecture": "amd64"}),
         (entries[1]["digest"], entries[1]["size"], {"os": "linux", "architecture": "arm64"})]
+
+
+@pytest.mark.parametrize("members", [
+    layout_of(*platform_entries({})), joined(crane(IMAGE), crane(ARM)), joined(podman_save(IMAGE), podman_save(ARM)),
+    joined(docker_save_25(ARM), docker_save_25(IMAGE))], ids=["layout", "crane", "podman save", "docker save"])
+def test_images_without_a_name_are_one_only_if_the_user_says_so(tmp_path, members):
+    found = images(tmp_path, members)
+    assert [image.platforms for image in found] == [("linux/amd64",), ("linux/arm64",)]
+    with pytest.raises(BuildError) as refusal:
+        check_names(found, "both", "NAME=both")
+    assert str(refusal.value) == ("both: holds 2 images without a name: use NAME=both if they are one image for "
+                                  "linux/amd64 and linux/arm64, else save each in an archive of its own")
+    image, = as_one(found, "both", "NAME=both")
+    assert image.platforms == ("linux/amd64", "linux/arm64") and image.rebuilt
+    assert [entry["digest"] for entry in document(image.manifests[0])["manifests"]] == [one.root.digest for one in found]
+    assert {blob.digest for blob in image.configs} == {IMAGE.image_id, ARM.image_id}
+    assert as_one([image], "both", "NAME=both") == [image] and check_names([image], "both", "NAME=both") is None
+
+
+@pytest.mark.parametrize("others, why", [
+    ([crane(OTHER)], "several are for linux/amd64"), ([crane(ARM), crane(OTHER)], "several are for linux/amd64")])
+def test_images_without_a_name_for_the_same_platform_cannot_be_one(tmp_path, others, why):
+    members = crane(IMAGE)
+    for other in others:
+        members = joined(members, other)
+    found = images(tmp_path, members)
+    for refuse in (check_names, as_one):
+        with pytest.raises(BuildError) as refusal:
+            refuse(found, "both", "NAME=both")
+        assert str(refusal.value) == ("both: holds %d images without a name, which NAME=both cannot join (%s): save each "
+                                      "in an archive of its own" % (1 + len(others), why))
+
+
+def test_an_index_without_a_name_cannot_be_joined_with_an_image(tmp_path):
+    entries, blobs = platform_entries({})
+    index = index_of(entries)
+    data, more = oci_manifest(OTHER)
+    found = images(tmp_path, layout_of([descriptor(oci.OCI_INDEX, index), descriptor(oci.OCI_MANIFEST, data)],
+                                       blobs + more + [blob(index)]))
+    for refuse in (check_names, as_one):
+        with pytest.raises(BuildError, match=r"holds 2 images without a name, which NAME=x cannot join \(%s is not an image "
+                                             "for one platform" % digest_of(index)):
+            refuse(found, "x", "NAME=x")
+
+
+def test_what_refers_to_an_image_without_a_name_is_no_second_one_and_comes_along_when_it_is_joined(tmp_path):
+    entries, blobs = platform_entries({})
+    signed, more = oci_manifest(OTHER, subject=entries[1])
+    tagged = descriptor(oci.OCI_MANIFEST, signed, annotations={
+        REF_NAME: entries[1]["digest"].replace(":", "-") + ".sig"})
+    found = images(tmp_path, layout_of([entries[1], tagged], blobs + more))
+    assert check_names(found, "x", "NAME=x") is None and as_one(found, "x", "NAME=x") == found
+    found = images(tmp_path, layout_of(entries + [tagged], blobs + more))
+    with pytest.raises(BuildError, match="holds 2 images without a name"):
+        check_names(found, "x", "NAME=x")
+    image, attached = as_one(found, "x", "NAME=x")
+    assert image.platforms == ("linux/amd64", "linux/arm64") and attached.subject == entries[1]["digest"]
+
+
+def test_data_without_a_name_leaves_the_archives_name_to_the_image_next_to_it(tmp_path):
+    manifest, more = oci_manifest(IMAGE)
+    data, blobs = signature(manifest)
+    entries = [descriptor(oci.OCI_MANIFEST, one) for one in (data, manifest)]
+    found = images(tmp_path, layout_of(entries, blobs + more))
+    assert check_names(found, "x", "NAME=x") is None
+    assert {image.root.digest: image.references for image in name_images(found, parse("x:1"))} == {
+        digest_of(manifest): ("docker.io/library/x:1",),
+        digest_of(data): ("docker.io/library/x:sha256-" + digest_of(data)[7:19],)}
+
+
+def test_images_without_a_name_next_to_named_ones_are_told_apart_by_digest(tmp_path):
+    found = images(tmp_path, joined(crane(IMAGE, NAME), joined(crane(OTHER), crane(ARM))))
+    assert check_names(found, "x", "NAME=x") is None and as_one(found, "x", "NAME=x") == found
+    assert names(name_images(found, parse("x:1"))) == [(NAME,)] + [
+        ("docker.io/library/x:sha256-" + image.root.digest[7:19],) for image in found[1:]]
+
+
+def apko(entries, blobs, digest=None):
+    """apko build: the index of the image is index.json itself, and an SBOM names it."""
+    members = dict(layout_of(entries, blobs))
+    digest = digest or digest_of(members["index.json"])
+    members["sboms/sbom-index.spdx.json"] = json.dumps({"SPDXID": "SPDXRef-DOCUMENT", "name": "sbom-" + digest},
+                                                       indent=2).encode()
+    return list(members.items())
+
+
+def test_an_index_that_its_own_sbom_names_is_the_index_of_one_image(tmp_path):
+    entries, blobs = platform_entries({})
+    members = apko(entries, blobs)
+    image, = images(tmp_path, members)
+    assert image.platforms == ("linux/amd64", "linux/arm64") and not image.rebuilt
+    assert image.root == oci.Descriptor(oci.OCI_INDEX, digest_of(dict(members)["index.json"]),
+                                        len(dict(members)["index.json"]))
+    with image.manifests[0].open() as reader:
+        assert reader.read() == dict(members)["index.json"]
+    assert len(image.manifests) == 3 and len(image.configs) == 2
+    assert names(named(tmp_path, members, "x:1")) == [("docker.io/library/x:1",)]
+
+
+def test_the_sbom_of_another_index_proves_nothing(tmp_path):
+    entries, blobs = platform_entries({})
+    assert len(images(tmp_path, apko(entries, blobs, "sha256:" + "0" * 64))) == 2
 
 
 def test_images_of_the_same_platform_are_not_joined(tmp_path):
@@ -256,9 +358,7 @@ def test_a_named_image_keeps_its_names(tmp_path):
     assert names(named(tmp_path, layout(IMAGE, NAME), "quay.io/x:2")) == [(NAME,)]
 
 
-def test_every_nameless_image_gets_a_name_of_its_own(tmp_path):
-    found = named(tmp_path, joined(crane(IMAGE), crane(OTHER)), "quay.io/x:2")
-    assert names(found) == [("quay.io/x:2",), ("quay.io/x:sha256-" + found[1].root.digest[7:19],)]
+def test_a_nameless_image_never_takes_the_name_of_another(tmp_path):
     found = named(tmp_path, joined(crane(IMAGE, "quay.io/x:2"), crane(OTHER)), "quay.io/x:2")
     assert names(found)[1] == ("quay.io/x:sha256-" + found[1].root.digest[7:19],)
 
@@ -281,8 +381,8 @@ def test_a_name_of_two_images_goes_to_the_last_one(tmp_path):
 def test_what_refers_to_another_image_needs_no_name(tmp_path):
     data, blobs = oci_manifest(IMAGE)
     entry = descriptor(oci.OCI_MANIFEST, data)
-    signature, more = oci_manifest(OTHER, subject=entry)
-    referrer = descriptor(oci.OCI_MANIFEST, signature)
+    signed, more = oci_manifest(OTHER, subject=entry)
+    referrer = descriptor(oci.OCI_MANIFEST, signed)
     found = named(tmp_path, layout_of([entry, referrer], blobs + more), "x:1")
     assert names(found) == [("docker.io/library/x:1",), ()]
     assert names(named(tmp_path, layout_of([referrer], more), "x:1")) == [("docker.io/library/x:1",)]

@@ -190,6 +190,25 @@ def test_an_image_without_a_name_gets_that_of_its_file_or_is_refused(client, tmp
         pushed(client, path, choose=named_by_archive, name=None)
 
 
+def two_without_a_name(tmp_path):
+    entries, blobs = [], []
+    for marker, platform in (("nginx", "linux/amd64"), ("redis", "linux/arm64")):
+        data, more = samples.oci_manifest(samples.sample(marker, platform=platform))
+        entries.append(samples.descriptor(oci.OCI_MANIFEST, data))
+        blobs += more
+    return samples.write(tmp_path / "app.tar", samples.layout_of(entries, blobs))
+
+
+@pytest.mark.parametrize("choose, name", [(named, NAME), (named_by_archive, NAME), (named_by_archive, None)])
+def test_two_images_without_a_name_are_not_joined_under_the_name_of_their_file(fake, client, tmp_path, choose, name):
+    with pytest.raises(BuildError) as refusal:
+        pushed(client, two_without_a_name(tmp_path), choose=choose, name=name)
+    assert str(refusal.value) == (
+        '%s: holds 2 images without a name: use "push NAME < ARCHIVE" if they are one image for linux/amd64 and '
+        "linux/arm64, else save each in an archive of its own" % str(name or "the archive"))
+    assert fake.manifests == {}
+
+
 def test_a_signature_comes_along_with_its_image(fake, client, tmp_path):
     data, blobs = samples.oci_manifest(samples.sample())
     subject = samples.descriptor(oci.OCI_MANIFEST, data)

@@ -137,6 +137,20 @@ def test_what_goes_wrong_is_one_line_and_an_exit_status(arguments, stdin, status
     assert words in err and err.startswith("error: " * bool(status))
 
 
+def test_images_without_a_name_are_pushed_together_only_as_the_one_image_that_the_user_names(packed, fake):
+    arm, other = samples.sample(platform="linux/arm64"), samples.sample("b")
+    both, same = [samples.tar_of(samples.joined(samples.crane(samples.sample()), samples.crane(image)))
+                  for image in (arm, other)]
+    status, _, err = run(packed, fake, "push", stdin=both)
+    assert status == 2 and 'holds 2 images without a name: use "push NAME < ARCHIVE" if they are one image for ' in err
+    status, _, err = run(packed, fake, "push", "app:1.2", stdin=same)
+    assert status == 2 and "cannot join (several are for linux/amd64): save each in an archive of its own\n" in err
+    assert not fake.manifests
+    assert run(packed, fake, "push", "app:1.2", stdin=both)[::2] == (0, "")
+    index = json.loads(fake.manifests["app", "1.2"][1].decode())
+    assert [entry["platform"]["architecture"] for entry in index["manifests"]] == ["amd64", "arm64"]
+
+
 def test_with_a_title_any_file_is_an_artifact(packed, fake):
     for data in (b"a: 1\n", ARCHIVE):
         assert run(packed, fake, "push", "chart:1", "--title", "chart.tgz", stdin=data)[0] == 0
