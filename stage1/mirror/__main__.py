@@ -23,9 +23,10 @@ import shutil
 import signal
 import sys
 import time
+from typing import List, NamedTuple
 
 SECONDS = 10  # between two looks: a node's set-up may come later, and k3s empties its folder when it starts
-MARK = ".seedpod"  # begins the name of whatever else is written here: containerd looks for names of hosts alone
+MARK = ".seedpod"  # begins every other name that is written here: containerd only looks for names of hosts
 FILE = "hosts.toml"
 FILE_BYTES = 1 << 16  # of a foreign file that are read
 DEFAULT_FOLDER = "/etc/containerd"
@@ -35,11 +36,15 @@ SECTION = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
 SETTING = re.compile(r"""\s*(registry\.)?config_path\s*=\s*(?:"([^"\\]*)"|'([^']*)')""")
 
 
-def config_paths(text):
-    """What a containerd configuration (TOML) says of config_path, where it says something.
+class Places(NamedTuple):
+    """The values of config_path."""
+    inside: List[str]  # the folders to write into, below the folder that is mounted
+    outside: List[str]  # the values that lead nowhere below it
 
-    By lines: Python has no TOML reader before 3.11.
-    """
+
+def config_paths(text):
+    """Yield the values of config_path in a containerd configuration (TOML), by lines: Python has no TOML reader before
+    3.11."""
     section = ""
     for line in text.splitlines():
         if SECTION.match(line):
@@ -50,15 +55,17 @@ def config_paths(text):
 
 
 def places(paths, folder):
-    """The values of config_path -> (folders below `folder` to write into, values that lead nowhere below it)."""
-    inside, outside = [], []
+    """Sort the values of config_path by whether they lead to places below `folder`."""
+    inside: List[str] = []
+    outside: List[str] = []
     for path in paths or [DEFAULT_PATH if folder == DEFAULT_FOLDER else folder + "/certs.d"]:
         # Which of the two a containerd takes, the text or the list, depends on its version: both are written.
         found = [os.path.normpath(part) for part in [path] + path.split(":")]
         found = [part for part in found if part.startswith(folder + "/")]
         inside += [part for part in found if part not in inside]
-        outside += [] if found else [path]
-    return inside, outside
+        if not found:
+            outside.append(path)
+    return Places(inside, outside)
 
 
 def spelled(host):
@@ -92,8 +99,8 @@ class Mirror:
             self.texts[host] = self.mark + token + "\n" + "".join(map(section, urls))
 
     @contextlib.contextmanager
-    def alone(self):
-        """Hold the lock that all who write below the folder take."""
+    def locked(self):
+        """Hold the lock of all processes that write below the folder."""
         descriptor = os.open(self.root + self.folder, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -102,7 +109,7 @@ class Mirror:
             os.close(descriptor)
 
     def look(self):
-        """-> (folders to write into, values of config_path that lie elsewhere), by the node's configuration."""
+        """Return the places that the node's configuration names."""
         base = self.root + self.folder
         names = ["config.toml"]
         if os.path.isdir(base + "/conf.d"):
@@ -114,14 +121,15 @@ class Mirror:
         return read(path + "/" + FILE).startswith(self.mark)
 
     def keep(self):
-        """Bring every file about; -> a line for each thing that the operator should know."""
+        """Write every file; return a line for each thing that the operator should know."""
         try:
-            with self.alone():
-                inside, outside = self.look()
+            with self.locked():
+                found = self.look()
                 lines = ["%s: config_path lies outside %s: mount it by --containerd-config" % (path, self.folder)
-                         for path in outside]
-                for place in inside:
-                    self.places += [] if place in self.places else [place]
+                         for path in found.outside]
+                for place in found.inside:
+                    if place not in self.places:
+                        self.places.append(place)
                     lines += self.keep_place(place)
                 return lines
         except OSError as failure:
@@ -153,16 +161,16 @@ class Mirror:
             return "%s: is there and not Seedpod's: left alone, so images of %s are not mirrored" % (foreign[0], host)
         path = "%s%s/%s" % (self.root, place, names[0])
         if read(path + "/" + FILE) != text:
-            aside = "%s%s/%s-%s" % (self.root, place, MARK, names[0])
-            shutil.rmtree(aside, ignore_errors=True)
-            os.mkdir(aside)
-            with open(aside + "/" + FILE, "w", encoding="utf-8") as file:
+            temporary = "%s%s/%s-%s" % (self.root, place, MARK, names[0])
+            shutil.rmtree(temporary, ignore_errors=True)
+            os.mkdir(temporary)
+            with open(temporary + "/" + FILE, "w", encoding="utf-8") as file:
                 file.write(text)
             if os.path.isdir(path):
-                os.replace(aside + "/" + FILE, path + "/" + FILE)
-                os.rmdir(aside)
+                os.replace(temporary + "/" + FILE, path + "/" + FILE)
+                os.rmdir(temporary)
             else:
-                os.rename(aside, path)
+                os.rename(temporary, path)
         return "%s/%s/%s: written" % (place, names[0], FILE)
 
     def make(self, place):
@@ -171,28 +179,28 @@ class Mirror:
             return
         parent, name = os.path.split(place)
         self.make(parent)
-        aside = "%s%s/%s-%s" % (self.root, parent, MARK, name)
-        shutil.rmtree(aside, ignore_errors=True)
-        os.mkdir(aside)
-        open(aside + "/" + MARK, "w").close()
-        os.rename(aside, self.root + place)
+        temporary = "%s%s/%s-%s" % (self.root, parent, MARK, name)
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.mkdir(temporary)
+        open(temporary + "/" + MARK, "w").close()
+        os.rename(temporary, self.root + place)
 
     def remove_host(self, path):
         """Remove a host's folder; by a rename, since an empty one would look like somebody else's."""
         if os.listdir(path) != [FILE]:  # somebody put something beside it
             os.unlink(path + "/" + FILE)
             return
-        aside = "%s/%s-%s" % (os.path.dirname(path), MARK, os.path.basename(path))
-        shutil.rmtree(aside, ignore_errors=True)
-        os.rename(path, aside)
-        os.unlink(aside + "/" + FILE)
-        os.rmdir(aside)
+        temporary = "%s/%s-%s" % (os.path.dirname(path), MARK, os.path.basename(path))
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.rename(path, temporary)
+        os.unlink(temporary + "/" + FILE)
+        os.rmdir(temporary)
 
     def remove(self):
-        """Take away what this process wrote, as far as nobody wrote it anew; -> lines as of keep()."""
+        """Remove the files of this process that no other has replaced; return lines as keep() does."""
         lines = []
         try:
-            with self.alone():
+            with self.locked():
                 for place in self.places:
                     try:
                         lines += self.remove_place(place)
@@ -237,13 +245,13 @@ def main(arguments):
         hosts.setdefault(host, []).append(url)
     mirror = Mirror(options.root, options.folder, options.owner, os.urandom(8).hex(), hosts)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    said = []
+    printed = []
     try:
         while True:
             lines = mirror.keep()
-            if lines != said:
+            if lines != printed:
                 print("\n".join(lines), flush=True)
-                said = lines
+                printed = lines
             time.sleep(SECONDS)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
