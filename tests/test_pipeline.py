@@ -228,7 +228,7 @@ def test_two_images_without_a_name_are_not_joined_under_the_name_of_their_folder
 
 def test_two_images_without_a_name_are_one_of_two_platforms_if_the_user_names_them(tmp_path):
     result = build_of(tmp_path, ("quay.io/a:1", nginx_and_redis(tmp_path / "both")))
-    (image,) = result.images
+    (image,) = result.images.images
     assert (image.references, image.platforms) == (("quay.io/a:1",), ("linux/amd64", "linux/arm64"))
     assert reader.verify(str(tmp_path / "out"))["images"][0]["digest"] == image.root.digest
 
@@ -245,13 +245,13 @@ def test_each_of_two_images_of_one_name_below_two_hosts_is_given_out_under_its_o
     archives = [("harbor.local/quay.io/prom/exporter:v1", builds.archive(tmp_path, "a")),
                 ("quay.io/prom/exporter:v1", builds.archive(tmp_path, "b"))]
     result = build_of(tmp_path, *archives[::order], site=Site(builds.IMAGE, names=POLICY))
-    assert result.addresses == {"harbor.local/quay.io/prom/exporter:v1": "harbor.local/quay.io/prom/exporter:v1",
+    assert result.images.addresses == {"harbor.local/quay.io/prom/exporter:v1": "harbor.local/quay.io/prom/exporter:v1",
                                 "quay.io/prom/exporter:v1": "prom/exporter:v1"}
     told = {image["reference"]: image for image in reader.verify(str(tmp_path / "out"))["images"]}
-    for image in result.images:
+    for image in result.images.images:
         (name,) = image.references
         assert (told[name]["pull"], told[name]["digest"]) == (
-            "127.0.0.1:31999/" + result.addresses[name], image.root.digest)
+            "127.0.0.1:31999/" + result.images.addresses[name], image.root.digest)
     policy = (tmp_path / "out" / "70-policy-1.yaml").read_text()
     for name in told:
         assert '"%s": "127.0.0.1:31999/%s"' % (name, name) in policy

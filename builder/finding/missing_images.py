@@ -4,7 +4,7 @@ from typing import Collection, Dict, List, Mapping, Sequence
 from builder.finding.named_images import NamedImages, notes_on
 from builder.reading.errors import BuildError
 from builder.reading.oci import Image
-from builder.reading.reference import parse
+from builder.reading.reference import full_address, parse
 from builder.rewriting.platforms import matches
 
 
@@ -44,7 +44,8 @@ def _platforms_by_name(images: Sequence[Image], addresses: Mapping[str, str]) ->
     result: Dict[str, Collection[str]] = {}
     for image in images:
         for reference in image.references:
-            for name in (reference, addresses[reference]):
+            registry = addresses[reference].partition("/")[0]
+            for name in (reference, addresses[reference], "%s/%s" % (registry, full_address(parse(reference)))):
                 parsed = parse(name)
                 for version in (parsed._replace(digest=""), parsed._replace(tag="", digest=image.root.digest)):
                     result.setdefault(str(version), image.platforms)

@@ -19,7 +19,7 @@ from builder.kubernetes.runner import Runner, host_mounts, host_volumes, inline
 from builder.kubernetes.site import MIRROR, NAME, POLICY, TOLERATE_ALL, Site
 from builder.kubernetes.spellings import served_spellings
 from builder.kubernetes.workloads import controller
-from builder.reading.reference import DOCKER_HUB, DOCKER_HUB_ALIASES, full_repository, parse
+from builder.reading.reference import DOCKER_HUB, DOCKER_HUB_ALIASES, full_address, parse
 
 MIRROR_NAME = NAME + "-names"  # fixed: two DaemonSets would remove each other's files
 MIRROR_BYTES = 32 * MIB
@@ -51,15 +51,6 @@ def notes(site: Site) -> List[str]:
     return []
 
 
-def full_name(reference: str) -> str:
-    """Return the address with the host, at which both the injector and the persistent registry serve an image.
-
-    A host with a port is left out: then the path is the only address of the image (builder/payload/addresses.py).
-    """
-    parsed = parse(reference)
-    return "%s%s" % (full_repository(parsed) or parsed.path, ":" + parsed.tag if parsed.tag else "@" + parsed.digest)
-
-
 def objects(site: Site, whose: Owner, runner: Runner, references: Iterable[str], digests: Mapping[str, str],
             source: str) -> Dict[str, Object]:
     """File name -> object, in the order in which they are to be applied.
@@ -75,7 +66,7 @@ def objects(site: Site, whose: Owner, runner: Runner, references: Iterable[str],
 
 
 def _policies(site: Site, whose: Owner, references: Iterable[str], digests: Mapping[str, str]) -> Dict[str, Object]:
-    addresses = {reference: pull_name(whose.node_ports[0], full_name(reference)) for reference in references}
+    addresses = {reference: pull_name(whose.node_ports[0], full_address(parse(reference))) for reference in references}
     left_out = [site.namespace] + ([] if site.names_kube_system else [SYSTEM_NAMESPACE])
     found: Dict[str, Object] = {}
     for number, spec in enumerate(policy.specs(served_spellings(addresses, digests), left_out), 1):

@@ -86,6 +86,15 @@ def full_repository(reference: Reference) -> str:
     return name if PATH.fullmatch(name) else ""
 
 
+def full_address(reference: Reference) -> str:
+    """Return the address with the host, at which both the injector and the persistent registry serve an image.
+
+    A host with a port is left out: then the path is the only address of the image (builder/payload/addresses.py).
+    """
+    return "%s%s" % (full_repository(reference) or reference.path,
+                     ":" + reference.tag if reference.tag else "@" + reference.digest)
+
+
 def short_repositories(reference: Reference) -> Tuple[str, ...]:
     """Return the repository names without the host, the one to show to a user first.
 

@@ -3,6 +3,7 @@ import pytest
 
 from builder.finding.missing_images import MissingImages, check_named_images
 from builder.finding.named_images import find_images
+from builder.payload.addresses import addresses
 from builder.reading.oci import OCI_MANIFEST, Descriptor, Image
 
 DIGEST = "sha256:" + "a" * 64
@@ -23,9 +24,22 @@ def checked(text, images=(NGINX,), excepted=(), platforms=()):
 @pytest.mark.parametrize("name", [
     "nginx", "nginx:latest", "library/nginx", "docker.io/nginx", "index.docker.io/library/nginx:latest",
     "nginx@" + DIGEST, "nginx:latest@" + DIGEST, "docker.io/library/nginx@" + DIGEST,
-    "127.0.0.1:31999/library/nginx:latest", "127.0.0.1:31999/library/nginx@" + DIGEST])
+    "127.0.0.1:31999/library/nginx:latest", "127.0.0.1:31999/library/nginx@" + DIGEST,
+    "127.0.0.1:31999/docker.io/library/nginx:latest"])
 def test_every_spelling_of_an_image_of_the_seed_counts(name):
     assert checked("image: " + name) == []
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_full_name_is_that_of_its_own_image_whatever_is_called_so_below_another_host(order):
+    images = [image("harbor.local/quay.io/a:1", platforms=("linux/amd64",)),
+              image("quay.io/a:1", platforms=("linux/arm64",), digest="sha256:" + "b" * 64)][::order]
+    served = {reference: "127.0.0.1:31999/" + address for reference, address in addresses(images)[0].items()}
+    for name in ("quay.io/a:1", "127.0.0.1:31999/a:1", "127.0.0.1:31999/quay.io/a:1"):
+        named = find_images("image: " + name, "a.yaml")
+        assert check_named_images(named, images, served, (), ["linux/arm64"]) == []
+        with pytest.raises(MissingImages, match="not for every node"):
+            check_named_images(named, images, served, (), ["linux/amd64"])
 
 
 @pytest.mark.parametrize("name", ["nginx:1", "mynginx", "quay.io/library/nginx", "nginx@sha256:" + "b" * 64,

@@ -5,6 +5,7 @@ from builder.kubernetes import names, persistent_registry
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import MIRROR, POLICY, SERVED, Site, checked, folder
 from builder.reading.errors import BuildError
+from builder.reading.reference import full_address, parse
 from builder.zipapp import pyz
 
 REFERENCES = ["docker.io/library/nginx:1", "quay.io/a/b:2", "reg.local:5000/c:3", "ghcr.io/d@sha256:" + "a" * 64]
@@ -34,7 +35,7 @@ def test_nothing_is_brought_unless_it_is_asked_for():
 @pytest.mark.parametrize("reference,name", list(zip(REFERENCES, [
     "docker.io/library/nginx:1", "quay.io/a/b:2", "c:3", "ghcr.io/d@sha256:" + "a" * 64])))
 def test_an_image_is_found_under_its_host_but_for_one_with_a_port(reference, name):
-    assert names.full_name(reference) == name
+    assert full_address(parse(reference)) == name
 
 
 def test_the_policy_leads_to_the_node_port_under_the_full_name():
