@@ -1,30 +1,30 @@
 """The modules of a program -> one module that does the same.
 
-In:  path -> source, as the modules lie beside each other: `__main__.py`, `server.py`, `builder/reading/oci.py`.
-Out: one tree: __main__ and the modules that it needs, each behind those that it imports.
+In:  path -> source, as the modules are stored next to each other: `__main__.py`, `server.py`, `builder/reading/oci.py`.
+Out: one tree: __main__ and the modules that it needs, each after those that it imports.
 
     parse -> link: every use of a module's own name says whose name it is -> name -> link again, and compare
 
-An import of one of the modules is only a way to name what is in it: `import x` may be used as `x.attr`, `from x import
-a as b` as `b`, at the top of a module or in a function. Whatever else a program can do with a module (hand it around,
-set its attributes, import it by a string, read `__name__`) cannot be followed and is refused.
+An import of one of the modules only names what is in it: `import x` may be used as `x.attr`, `from x import a as b` as
+`b`. It comes first in its module, since the imported module runs first in the bundle. Whatever else a program can do
+with a module (pass it around, set its attributes, import it on a condition, read `__name__`) cannot be followed and is
+refused; reflection.py refuses more.
 
-What changes: a module that is imported only in a function runs at the start all the same, the body of `if __name__ ==
-"__main__"` runs in __main__ without the question and in no other module, and a function or class bears another name in
-tracebacks where its own is not the only one of its kind.
+What changes: the body of `if __name__ == "__main__"` runs in __main__ unconditionally and in no other module, and a
+function or class has another name in tracebacks if two modules have one of that name.
 """
 import ast
-from typing import Dict, List, Mapping, NamedTuple, Set, Tuple
+import itertools
+from typing import Dict, List, Mapping, NamedTuple, Tuple
 
-from builder.zipapp.names import Bindings, Groups, Scope, is_read, reflection, spelling
+from builder.zipapp import reflection
+from builder.zipapp.scopes import Bindings, Groups, Scope, is_read
 from builder.zipapp.syntax import (Position, UnfitSource, WrongResult, copied, difference, in_place_of, parse,
                                    position_of, walk)
 
 MAIN = "__main__"
-# What a module knows of itself: in a bundle it would read that of __main__, or of the first module.
+# Attributes of a module that would be those of __main__ in a bundle.
 _OF_A_MODULE = {"__name__", "__file__", "__package__", "__spec__", "__loader__", "__path__", "__cached__"}
-_OF_THE_FIRST = {"__doc__"}
-_IMPORTERS = {"import_module", "__import__"}
 _LINK, _LIBRARY = "#", "import "
 _MAIN_GUARD = ast.dump(ast.parse("__name__ == '__main__'", mode="eval").body)
 
@@ -43,6 +43,8 @@ class _Module:
         self.tree = tree
         self.position: Position = (tree.path, 1)
         tree.body = [statement for node in tree.body for statement in _without_guard(node, name == MAIN)]
+        if ast.get_docstring(tree) is not None:
+            del tree.body[0]
         bindings = Bindings(tree)
         self.scope: Scope = bindings.scope
         self.groups: Groups = bindings.groups()
@@ -52,9 +54,8 @@ class _Module:
 
     def find_imports(self, modules: Mapping[str, "_Module"]) -> None:
         """Fill `imports`, `library` and `needs`. Raises UnfitSource."""
-        for node in walk(self.tree):
-            if not isinstance(node, (ast.Import, ast.ImportFrom)):
-                continue
+        first = set(itertools.takewhile(_is_import, self.tree.body))
+        for node in filter(_is_import, walk(self.tree)):
             if isinstance(node, ast.ImportFrom) and node.level:
                 raise UnfitSource(position_of(node), "a relative import cannot be followed")
             for alias in node.names:
@@ -70,13 +71,16 @@ class _Module:
                     continue
                 if isinstance(node, ast.Import) and "." in dotted and not alias.asname:
                     raise UnfitSource(position_of(node), "import %s cannot be followed: add `as`" % dotted)
+                if node not in first:
+                    problem = "%s is imported after or in another statement: move the import to the top"
+                    raise UnfitSource(position_of(node), problem % target.module)
                 self.imports[alias] = target
                 words = target.module.split(".")
                 self.needs += filter(modules.__contains__, (".".join(words[:end]) for end in range(1, len(words) + 1)))
 
 
 def bundle(sources: Mapping[str, str]) -> ast.Module:
-    """Raises UnfitSource, WrongResult, both with path and line."""
+    """Join the modules. Raises UnfitSource, WrongResult, both with path and line."""
     modules = {}
     for path, source in sources.items():
         name = path[:-len(".py")].replace("/", ".")
@@ -85,6 +89,8 @@ def bundle(sources: Mapping[str, str]) -> ast.Module:
     for module in modules.values():
         module.find_imports(modules)
     order = _in_order(modules)
+    for module in order:
+        reflection.check(module.tree, module.groups, modules)
     kept = _kept_names(order, modules)
     statements = [statement for module in order for statement in _linked(module, modules)]
     linked = ast.Module(_without_repeated_imports(statements), [])
@@ -96,15 +102,19 @@ def bundle(sources: Mapping[str, str]) -> ast.Module:
     return tree
 
 
+def _is_import(node: ast.AST) -> bool:
+    return isinstance(node, (ast.Import, ast.ImportFrom))
+
+
 def _without_guard(node: ast.stmt, is_main: bool) -> List[ast.stmt]:
-    """A statement -> what runs of it, where it is under the question whether this is __main__."""
+    """Return what runs of a statement, which may be `if __name__ == "__main__"`."""
     if isinstance(node, ast.If) and not node.orelse and ast.dump(node.test) == _MAIN_GUARD:
         return node.body if is_main else []
     return [node]
 
 
 def _in_order(modules: Mapping[str, _Module]) -> List[_Module]:
-    """__main__ and what it needs, each module behind those that it needs. Raises UnfitSource for a circle."""
+    """Return __main__ and what it needs, each module after those that it needs. Raises UnfitSource for a circle."""
     if MAIN not in modules:
         raise UnfitSource((MAIN + ".py", 0), "is missing")
     order: List[_Module] = []
@@ -120,27 +130,25 @@ def _in_order(modules: Mapping[str, _Module]) -> List[_Module]:
     return order
 
 
-# A link says what a name stands for, and is itself a name that no source can spell.
+# A link is a name that no source can spell: it says whose name it is.
 
 def _link(owner: str, name: str) -> str:
-    """To a name of the module `owner`; to what an import gives, where owner begins with _LIBRARY."""
+    """Return the link to a name of the module `owner`; to what an import gives if owner begins with _LIBRARY."""
     return "%s%s:%s" % (_LINK, owner, name)
 
 
 def _linked(module: _Module, modules: Mapping[str, _Module]) -> List[ast.stmt]:
-    """The statements of a module without imports from the program, its own names and theirs as links."""
-    _check_reflection(module, modules)
+    """Return the statements of a module without imports from the program, its own names and theirs as links."""
     attributes = {node.value: node for node in walk(module.tree)
                   if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
     linker = _Linker(module.imports)
     for (scope, name), places in module.groups.items():
+        if scope is not module.scope:
+            continue
+        position = position_of(places[0][0].node)
         if any(place.node in module.imports for place, _ in places):
-            target = _target_of(module, scope, name)
-            owner = modules[target.module]
-            if any(isinstance(place.node, ast.Global) for place, _ in owner.groups.get((owner.scope, target.name), ())):
-                raise UnfitSource(owner.position, "%s is rebound by global: import the module instead" % target.name)
-            imported = next(place.node for place, _ in places if place.node in module.imports)
-            link = _resolved(target, modules, position_of(imported)) if target.name else ""
+            target = _target_of(module, name, modules)
+            link = _resolved(target, modules, position) if target.name else ""
             for place, _ in places:
                 if place.node in module.imports:
                     continue
@@ -148,20 +156,20 @@ def _linked(module: _Module, modules: Mapping[str, _Module]) -> List[ast.stmt]:
                     place.put(link)
                 elif place.node in attributes:
                     attribute = attributes[place.node]
-                    found = _resolved(_Target(target.module, attribute.attr), modules, position_of(attribute))
-                    linker.names[attribute] = found
+                    found = _Target(target.module, attribute.attr)
+                    linker.names[attribute] = _resolved(found, modules, position_of(attribute))
                 else:
                     raise UnfitSource(position_of(place.node), "module %s is used as a value" % name)
-        elif scope is module.scope and name in scope.bound:
+        elif name in scope.bound:
             for place, _ in places:
-                place.put(_resolved(_Target(module.name, name), modules, module.position))
-        elif scope is module.scope and (name in _OF_THE_FIRST or name in _OF_A_MODULE and module.name != MAIN):
-            raise UnfitSource(position_of(places[0][0].node), "%s is that of another module in a bundle" % name)
+                place.put(_resolved(_Target(module.name, name), modules, position))
+        elif name in _OF_A_MODULE and module.name != MAIN:
+            raise UnfitSource(position, "%s is that of another module in a bundle" % name)
     return linker.visit(module.tree).body
 
 
 class _Linker(ast.NodeTransformer):
-    """Puts names in the place of attributes of modules, and takes out imports of the program."""
+    """Replace attributes of modules by names, and drop imports of the program."""
 
     def __init__(self, imports: Mapping[ast.alias, _Target]) -> None:
         self.imports = imports
@@ -179,26 +187,30 @@ class _Linker(ast.NodeTransformer):
     visit_ImportFrom = visit_Import
 
 
-def _target_of(module: _Module, scope: Scope, name: str) -> _Target:
-    """What the name of an import from the program means. Raises UnfitSource where that is not all it means."""
-    places = [place for place, _ in module.groups[scope, name]]
-    position = position_of(next(place.node for place in places if place.node in module.imports))
+def _target_of(module: _Module, name: str, modules: Mapping[str, _Module]) -> _Target:
+    """Return what an imported name of the program means. Raises UnfitSource if it may mean something else, too."""
+    places = [place for place, _ in module.groups[module.scope, name]]
+    position = position_of(places[0].node)
     targets = {module.imports.get(place.node) for place in places if not is_read(place)}
     if len(targets) > 1:
         raise UnfitSource(position, "%s is imported and bound to something else, too" % name)
-    if scope.is_class or name in scope.fixed:
+    if name in module.scope.fixed:
         raise UnfitSource(position, "%s is imported and named in a class body" % name)
-    return targets.pop()
+    target = targets.pop()
+    owner = modules[target.module]
+    if any(isinstance(place.node, ast.Global) for place, _ in owner.groups.get((owner.scope, target.name), ())):
+        raise UnfitSource(owner.position, "%s is rebound by global: import the module instead" % target.name)
+    return target
 
 
 def _resolved(target: _Target, modules: Mapping[str, _Module], position: Position) -> str:
-    """What an import means -> the link to what that is in the end: modules may hand on what they import."""
+    """Return the link to what an import means in the end: modules may pass on what they import."""
     module = modules[target.module]
     places = [place for place, _ in module.groups.get((module.scope, target.name), ())]
     if target.name not in module.scope.bound:
         raise UnfitSource(position, "%s has no %s" % target)
     if any(place.node in module.imports for place in places):
-        return _resolved(_target_of(module, module.scope, target.name), modules, position)
+        return _resolved(_target_of(module, target.name, modules), modules, position)
     if not any(isinstance(place.node, ast.alias) for place in places):
         return _link(*target)
     origins = {module.library.get(place.node) for place in places if not is_read(place)}
@@ -207,32 +219,10 @@ def _resolved(target: _Target, modules: Mapping[str, _Module], position: Positio
     return _link(_LIBRARY + origins.pop(), target.name)
 
 
-def _check_reflection(module: _Module, modules: Mapping[str, _Module]) -> None:
-    """Raises UnfitSource if a module may name things in other ways than those that are followed."""
-    node = reflection(module.tree)
-    if node:
-        raise UnfitSource(position_of(node), "a program that reads its own names cannot be followed")
-    calls = {node.func: node for node in walk(module.tree) if isinstance(node, ast.Call)}
-    for node in walk(module.tree):
-        if isinstance(node, ast.alias) and node.name in _IMPORTERS:
-            raise UnfitSource(position_of(node), "%s cannot be followed: use it as importlib.import_module" % node.name)
-        if spelling(node) in _IMPORTERS:
-            words = _words(calls[node].args[0]) if node in calls and calls[node].args else {""}
-            if not all(words) or words & set(modules):
-                raise UnfitSource(position_of(node), "an import by a string cannot be followed")
-
-
-def _words(node: ast.expr) -> Set[str]:
-    """The strings that an expression may be; "" for one that nobody knows."""
-    if isinstance(node, ast.IfExp):
-        return _words(node.body) | _words(node.orelse)
-    return {node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""}
-
-
 def _without_repeated_imports(body: List[ast.stmt]) -> List[ast.stmt]:
     seen = set()
     for node in body:
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
+        if _is_import(node):
             keys = [(getattr(node, "module", ""), alias.name, alias.asname) for alias in node.names]
             node.names = [alias for alias, key in zip(node.names, keys) if key not in seen]
             seen.update(keys)
@@ -240,7 +230,7 @@ def _without_repeated_imports(body: List[ast.stmt]) -> List[ast.stmt]:
 
 
 def _kept_names(order: List[_Module], modules: Mapping[str, _Module]) -> Dict[str, str]:
-    """Link -> name, for names that must stay: of imports, and what a class body reads. Raises UnfitSource."""
+    """Return link -> name for names that must stay: of imports, and what a class body reads. Raises UnfitSource."""
     links: Dict[str, str] = {}
     builtins = []
     for module in order:
@@ -260,7 +250,7 @@ def _kept_names(order: List[_Module], modules: Mapping[str, _Module]) -> Dict[st
 
 
 def _names(linked: ast.Module, kept: Mapping[str, str]) -> Dict[str, str]:
-    """Link -> name: its own where nothing else has it, else one with its module's."""
+    """Return link -> name: its own if nothing else has it, else one with its module's."""
     names = dict(kept)
     found = [name for _, name in Bindings(linked).groups()]
     taken = {name for name in found if not name.startswith(_LINK)} | set(kept.values())

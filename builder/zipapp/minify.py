@@ -1,62 +1,45 @@
-"""A program's syntax tree -> its source, as small as we can make it, checked before it is handed out.
+"""A program's syntax tree -> its source, as small as we can make it, checked before it is returned.
 
-    drop (needless.py, unused.py) -> in_place.py -> rename (names.py) -> print (printer.py) -> parse again and compare
+    drop (needless.py) -> rename (renaming.py) -> print (unparse.py) -> parse again, compare and compile
 
-All passes are always on and come in this order. Names of functions and classes in tracebacks and reprs do change, and
-so do line numbers.
+All passes are always on and come in this order. Names of functions in tracebacks change, and so do line numbers.
 
-Rule for editors: a pass stays only if the packed size is smaller with it. The output is the same on every Python.
-Not worth their code: names for attributes (53 bytes: whether a name is also the library's would have to be known for
-every version of it), choosing among several names (76), a deflate of our own (133).
+Rule for editors: a pass stays only if the packed size is clearly smaller with it. Not worth their code: a printer of
+our own (236 bytes), constants in the place where they are used (63), leaving out unused functions (57), names for
+attributes (53: the library's attributes would have to be known for every version of it), choosing among several names
+(76), a deflate of our own (133).
 """
 import ast
 import itertools
 from typing import Dict
 
-from builder.zipapp.in_place import put_in_place
-from builder.zipapp.names import Bindings, Groups, rename, renamable
 from builder.zipapp.needless import drop_needless
-from builder.zipapp.printer import NewSyntax, text_of
-from builder.zipapp.syntax import UnfitSource, WrongResult, copied, difference, position_of
-from builder.zipapp.unused import drop_unused
+from builder.zipapp.renaming import rename, renamable
+from builder.zipapp.scopes import Bindings, Groups
+from builder.zipapp.syntax import OLDEST, WrongResult, compile_text, copied, difference, position_of
+from builder.zipapp.unparse import unparse
 
 
 def minify(tree: ast.Module) -> Dict[str, str]:
-    """The tree of a whole program -> path of each of its modules -> what is left of it; joined, these are the program.
+    """Return path -> what is left of each module of a bundle; joined, these are the program. Changes the tree.
 
-    Changes the tree. Raises UnfitSource, WrongResult, both with path and line.
+    Raises UnfitSource, WrongResult, with path and line.
     """
-    try:
-        drop_needless(tree)
-        drop_unused(tree)
-        plain = copied(tree)
-        put_in_place(tree)
-        _compare_constants(plain, tree)
-        renamed = copied(tree)
-        rename(renamed)
-        texts = {path: text_of(list(body)) for path, body in itertools.groupby(renamed.body, lambda node: node.path)}
-    except NewSyntax as error:
-        raise UnfitSource(position_of(error.node), "not Python 3.6: %s" % error)
+    drop_needless(tree)
+    renamed = copied(tree)
+    rename(renamed)
+    texts = {path: unparse(list(body)) for path, body in itertools.groupby(renamed.body, lambda node: node.path)}
     _compare(tree, "".join(texts.values()))
     return texts
 
 
-def _compare_constants(plain: ast.Module, tree: ast.Module) -> None:
-    """Raise WrongResult unless two trees are equal once every constant stands where it is used. Changes `plain`."""
-    other = copied(tree)
-    put_in_place(plain, often=True)
-    put_in_place(other, often=True)
-    for changed in (plain, other):
-        _make_anonymous(Bindings(changed).groups())
-    position = difference(plain, other)
-    if position:
-        raise WrongResult("%s:%d: means something else with its constants in place" % position)
-
-
 def _compare(tree: ast.Module, text: str) -> None:
-    """Raise WrongResult unless `text` is the tree under other names: the same names for the same bindings. Changes the
-    tree."""
-    again = ast.parse(text)
+    """Raise WrongResult unless `text` is the tree under other names, a name for each binding. Changes the tree."""
+    try:
+        compile_text(text, "__main__.py")
+        again = ast.parse(text, feature_version=OLDEST)
+    except (SyntaxError, ValueError) as error:
+        raise WrongResult("the result cannot be read: %s" % error)
     groups, groups_again = Bindings(tree).groups(), Bindings(again).groups()
     free = set(renamable(tree, groups))
     for old, new, places in zip(groups, groups_again, groups.values()):

@@ -1,18 +1,18 @@
 """Modules -> one zip that `python injector.pyz` runs.
 
 In: path of a module -> source, such as `{"__main__.py": "...", "server.py": "..."}`. Out: the bytes of a zip with one
-member, `__main__.py`; the same for the same input whatever the folder, the clock or the file modes.
+member, `__main__.py`. The same Python makes the same bytes of the same input, whatever the folder, clock and modes;
+others print and compress it differently.
 
 zlib's other strategies and memory levels make it no smaller, and `zipfile` writes no byte that is optional.
 Spec: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 """
-import contextlib
 import functools
 import gc
 import importlib.resources
 import io
 import zipfile
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple
+from typing import Any, Dict, List, Mapping, NamedTuple
 
 from builder.zipapp.bundle import bundle
 from builder.zipapp.minify import minify
@@ -21,9 +21,9 @@ TOP = importlib.resources.files("builder").parent  # a folder, or what stands fo
 STAGE1 = TOP / "stage1"
 SPOOLER = STAGE1 / "spooler"
 READING = TOP / "builder" / "reading"  # what reads archives, so that the cluster reads them by the same code
-# All of stage1, packed. Small enough to be unpacked and read in a moment, wherever someone finds it in a cluster.
-BUDGET_BYTES = 7168
-SPOOLER_BUDGET_BYTES = 32768
+# One ConfigMap each, small enough to be unpacked and read in a moment by anyone who finds it in a cluster.
+BUDGET_BYTES = 7 * 1024
+SPOOLER_BUDGET_BYTES = 36 * 1024
 
 _MEMBER = "__main__.py"
 _TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
@@ -40,51 +40,44 @@ class SizeRow(NamedTuple):
 
 
 def read_stage1() -> Dict[str, str]:
-    """The modules of the injector, path -> source, in order."""
+    """Return the modules of the injector, path -> source, in order."""
     return _sources(STAGE1)
 
 
 def read_spooler() -> Dict[str, str]:
-    """The modules of the spooler and the readers it needs, path -> source, in order."""
+    """Return the modules of the spooler and the readers that it needs, path -> source, in order."""
     return {**_sources(SPOOLER), **_sources(READING, "builder/reading/")}
 
 
 def read_mirror() -> str:
-    """The program that a manifest carries as text."""
+    """Return the program that a manifest carries as text."""
     return (STAGE1 / "mirror" / "__main__.py").read_text(encoding="utf-8")
 
 
 @functools.lru_cache(maxsize=None)
 def injector() -> bytes:
-    """injector.pyz, made once in a process. Raises UnfitSource."""
+    """Return injector.pyz, made once in a process. Raises UnfitSource."""
     return pack(read_stage1())
 
 
 @functools.lru_cache(maxsize=None)
 def spooler() -> bytes:
-    """spooler.pyz, made once in a process: that takes seconds. Raises UnfitSource."""
+    """Return spooler.pyz, made once in a process: that takes seconds. Raises UnfitSource."""
     return pack(read_spooler())
 
 
 def _sources(folder: Any, prefix: str = "") -> Dict[str, str]:
-    """The modules in a folder, path -> source."""
+    """Return the modules in a folder, path -> source."""
     files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".py")), key=lambda entry: entry.name)
     return {prefix + file.name: file.read_text(encoding="utf-8") for file in files}
 
 
 def pack(modules: Mapping[str, str]) -> bytes:
     """Join the modules into one, minify it and zip it. Raises UnfitSource."""
-    with _without_collector():
-        return _zip("".join(minify(bundle(modules)).values()))
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """Syntax trees have no circles, and looking for some takes a quarter of the time."""
     was_on = gc.isenabled()
-    gc.disable()
+    gc.disable()  # syntax trees have no circles, and looking for some takes up to a quarter of the time
     try:
-        yield
+        return _zip("".join(minify(bundle(modules)).values()))
     finally:
         if was_on:
             gc.enable()
@@ -95,7 +88,7 @@ def _zip(text: str) -> bytes:
 
 
 def zipped(files: Mapping[str, bytes], start: bytes = b"") -> bytes:
-    """A zip of path -> bytes, the same for the same; `start` comes before it."""
+    """Return a zip of path -> bytes, the same for the same; `start` comes before it."""
     packed = io.BytesIO()
     packed.write(start)
     with zipfile.ZipFile(packed, "w") as archive:
@@ -108,10 +101,7 @@ def zipped(files: Mapping[str, bytes], start: bytes = b"") -> bytes:
 
 
 def sizes(modules: Mapping[str, str]) -> List[SizeRow]:
-    """A row for each module that is needed, in the order in which they run, one for the empty zip, and the sums.
-
-    Raises UnfitSource.
-    """
+    """Return a row for each module in order, one for the empty zip, and the sums. Raises UnfitSource."""
     empty = SizeRow("zip", 0, 0, len(_zip("")))
     rows, text, packed_bytes = [], "", empty.packed_bytes
     for path, minified in minify(bundle(modules)).items():
@@ -123,7 +113,7 @@ def sizes(modules: Mapping[str, str]) -> List[SizeRow]:
 
 
 def format_sizes(rows: List[SizeRow], budget_bytes: int = BUDGET_BYTES) -> str:
-    """Rows -> a table for people, with the share of the budget in the last line."""
+    """Return a table for people, with the share of the budget in the last line."""
     width = max(len(row.module) for row in rows)
     lines = ["%-*s %8s %8s %8s" % (width, "module", "source", "minified", "packed")]
     lines += ["%-*s %8d %8d %8d" % ((width,) + row) for row in rows]

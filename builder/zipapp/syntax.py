@@ -1,16 +1,29 @@
-"""Source -> syntax tree of Python 3.6, and where two trees differ.
+"""Source -> syntax tree of Python 3.6, and tools for such trees.
 
-Every node of a tree from here knows the file that it was read from (`path`) beside its line, so that whatever is wrong
-in a tree made of several files can be reported with path and line.
+`parse` refuses what Python 3.6 cannot read. `feature_version` is not enough: each version accepts some newer syntax all
+the same, and `ast.unparse`, which prints the result, writes some old constructs in newer syntax. So only the nodes of
+Python 3.6 are accepted, and of these only what every version prints in syntax of 3.6.
+
+Every node has a line and the file that it was read from (`path`), since a tree may be made of several files.
 Python 3.6 grammar: https://docs.python.org/3.6/reference/grammar.html
 """
 import ast
-import re
-import sys
+import pickle
+import warnings
 from typing import Any, List, Optional, Tuple, TypeVar
 
-OLDEST = (3, 6)  # what the modules must run on
+OLDEST = (3, 6)  # the modules must run on this version
 
+# Nodes of Python 3.6. Not f-strings: 3.12 and newer print quotes in them that older versions cannot read. Not `async`
+# and `await`: from 3.7 on they are keywords, and each version allows them in other places; no module needs them.
+_NODES = frozenset("""
+    Module FunctionDef ClassDef Return Delete Assign AugAssign AnnAssign For While If With Raise Try Assert Import
+    ImportFrom Global Nonlocal Expr Pass Break Continue BoolOp BinOp UnaryOp Lambda IfExp Dict Set ListComp SetComp
+    DictComp GeneratorExp Yield YieldFrom Compare Call Constant Attribute Subscript Starred Name List Tuple Slice
+    comprehension ExceptHandler arguments arg keyword alias withitem
+""".split())
+_DEEPEST = 100  # levels; ast.unparse takes some five calls for each, and Python allows 1,000
+_MOST_BITS = 10000  # of an integer: Python 3.11 and newer refuse to print more than 4,300 digits
 _LEAVES = (ast.Name, ast.Constant)  # most of all nodes
 
 Position = Tuple[str, int]  # path and line
@@ -18,39 +31,88 @@ Node = TypeVar("Node", bound=ast.AST)
 
 
 class UnfitSource(Exception):
-    """A module cannot be packed: it is not Python 3.6, or its names cannot be followed. For the module's author."""
+    """A module that cannot be packed, with path and line: a mistake of the module's author."""
 
     def __init__(self, position: Position, problem: str) -> None:
         super().__init__("%s:%d: %s" % (position + (problem,)))
 
 
 class WrongResult(Exception):
-    """A bug of the packer: what it made is not what went in."""
+    """A bug of the packer: the result is not equal to the source."""
 
 
 def parse(source: str, path: str) -> ast.Module:
-    """Raises UnfitSource for what Python 3.6 does not understand, as far as this Python can tell."""
+    """Return the tree of a module. Raises UnfitSource."""
     try:
         tree = ast.parse(source, path, feature_version=OLDEST)
+        _check_nodes(tree, path)
+        compile_text(source, path)
     except SyntaxError as error:
-        raise UnfitSource((path, error.lineno or 0), "not Python 3.6: %s" % error.msg)
-    for node in walk(tree):
-        node.path = path
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            for alias in node.names:
-                alias.lineno = node.lineno  # before Python 3.10 it has none
-        if isinstance(node, ast.ImportFrom) and (node.module == "__future__" or node.names[0].name == "*"):
-            raise UnfitSource(position_of(node), "from __future__ and import * cannot be followed")
-        if isinstance(node, ast.FormattedValue) and sys.version_info >= (3, 12):
-            # Only from 3.12 on has it a position, and only from there on does `feature_version` let f"{x=}" pass.
-            if re.match(r"\s*=", _after_value(source, node)):
-                raise UnfitSource(position_of(node), "not Python 3.6: f-string with =")
+        raise UnfitSource((path, error.lineno or 0), "not for Python 3.6: %s" % error.msg)
+    except ValueError as error:  # a null byte
+        raise UnfitSource((path, 0), str(error))
+    except (RecursionError, MemoryError):
+        raise UnfitSource((path, 0), "nested too deeply")
     return tree
 
 
+def _check_nodes(tree: ast.Module, path: str) -> None:
+    """Give each node its path, and a line if it has none. Raises UnfitSource."""
+    level: List[ast.AST] = [tree]
+    for _ in range(_DEEPEST):
+        below: List[ast.AST] = []
+        for node in level:
+            problem = _newer_syntax(node)
+            node.path = path
+            if problem:
+                raise UnfitSource(position_of(node), "not for Python 3.6: " + problem)
+            for child in children(node):
+                if not hasattr(child, "lineno"):
+                    child.lineno = node.lineno  # `arguments`; before Python 3.10 an alias
+                below.append(child)
+        level = below
+    if level:
+        raise UnfitSource((path, level[0].lineno), "nested too deeply")
+
+
+def compile_text(text: str, path: str) -> None:
+    """Compile for this Python, to see that it can be. Raises SyntaxError, ValueError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # for code that a newer Python advises against, such as `return` in `finally`
+        compile(text, path, "exec", dont_inherit=True)
+
+
+def _newer_syntax(node: ast.AST) -> str:
+    """Return what Python 3.6 cannot read in a node, or in what some version prints for it; "" if nothing."""
+    kind = type(node).__name__
+    if node._fields and kind not in _NODES or getattr(node, "is_async", 0):
+        return "an f-string: format with %" if kind == "JoinedStr" else kind
+    if kind == "arguments" and node.posonlyargs:
+        return "positional-only parameters"
+    if kind == "Subscript" and isinstance(node.slice, ast.Tuple) and ast.Starred in map(type, node.slice.elts):
+        return "a star in an index"
+    if kind == "Try" and any(ast.Continue in map(type, walk(statement)) for statement in node.finalbody):
+        return "continue in finally"
+    if kind in ("FunctionDef", "ClassDef") and not all(map(_is_decorator, node.decorator_list)):
+        return "a decorator other than a dotted name or a call of one"
+    if kind in ("Call", "arguments") and len(children(node)) > 255:
+        return "too many arguments"
+    if kind == "Constant":
+        return "too large an integer" if type(node.value) is int and node.value.bit_length() > _MOST_BITS else ""
+    # Which letters an identifier may have differs from version to version.
+    words = [value for value in vars(node).values() if isinstance(value, str)]
+    return "" if all(map(str.isascii, words)) else "an identifier that is not ASCII"
+
+
+def _is_decorator(node: ast.expr) -> bool:
+    name = node.func if isinstance(node, ast.Call) else node
+    while isinstance(name, ast.Attribute):
+        name = name.value
+    return isinstance(name, ast.Name)
+
+
 def children(node: ast.AST) -> List[ast.AST]:
-    """The nodes right under one, as ast.iter_child_nodes gives them in three times the time, but for the context of a
-    name and the operator between two values."""
+    """Return the nodes right under one: ast.iter_child_nodes in a third of the time, without operators."""
     found: List[ast.AST] = []
     if type(node) in _LEAVES:
         return found
@@ -65,48 +127,31 @@ def children(node: ast.AST) -> List[ast.AST]:
 
 
 def walk(tree: ast.AST) -> List[ast.AST]:
-    """All nodes of a tree, from the top down, but for those that `children` leaves out."""
+    """Return all nodes of a tree, from the top down, without those that `children` leaves out."""
     found = [tree]
     for node in found:
         found += children(node)
     return found
 
 
-def _after_value(source: str, node: ast.FormattedValue) -> str:
-    """What stands after the expression in the braces of an f-string."""
-    whole, value = ast.get_source_segment(source, node), ast.get_source_segment(source, node.value)
-    return whole.partition(value)[2]
-
-
 def position_of(node: ast.AST) -> Position:
-    """Where a node that has a line was read."""
+    """Return the file and the line that a node was read from."""
     return node.path, node.lineno
 
 
 def in_place_of(old: ast.AST, new: Node) -> Node:
-    """`new`, with the position of `old`."""
+    """Return `new` with the position of `old`."""
     new.path = old.path
     return ast.copy_location(new, old)
 
 
 def copied(tree: Node) -> Node:
-    """A copy of a tree, several times as fast as copy.deepcopy; nodes without fields are shared."""
-    if not tree._fields:
-        return tree
-    new = type(tree).__new__(type(tree))  # without arguments, __init__ warns from Python 3.13 on
-    attributes = vars(new)
-    attributes.update(vars(tree))
-    for name in tree._fields:
-        value = attributes.get(name)
-        if isinstance(value, list):
-            attributes[name] = [copied(item) if isinstance(item, ast.AST) else item for item in value]
-        elif isinstance(value, ast.AST):
-            attributes[name] = copied(value)
-    return new
+    """Copy a tree, several times as fast as copy.deepcopy."""
+    return pickle.loads(pickle.dumps(tree, pickle.HIGHEST_PROTOCOL))
 
 
 def difference(one: Any, other: Any, position: Position = ("", 0)) -> Optional[Position]:
-    """Where in `one` two trees begin to differ; None if they are equal."""
+    """Return where in `one` two trees begin to differ; None if they are equal."""
     if isinstance(one, ast.AST) and hasattr(one, "path") and hasattr(one, "lineno"):
         position = position_of(one)
     if type(one) is not type(other):

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-import zipfile
 
 import pytest
 
@@ -40,17 +39,6 @@ def run(packed, fake, *arguments, stdin=b"", python=sys.executable, **environmen
     done = subprocess.run([python, "-I", "-S", str(packed)] + list(arguments), input=stdin, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, env=dict({"SEEDPOD_SPOOLER_REGISTRY": fake.url}, **environment))
     return done.returncode, done.stdout, done.stderr.decode()
-
-
-def test_it_stays_within_its_budget():
-    assert len(pyz.spooler()) <= pyz.SPOOLER_BUDGET_BYTES
-
-
-def test_functions_that_only_the_builder_calls_are_left_out(packed):
-    with zipfile.ZipFile(str(packed)) as archive:
-        text = archive.read("__main__.py").decode()
-    assert "def from_file_name" in pyz.read_spooler()["builder/reading/reference.py"]
-    assert "def parse_name" in text and "from_file_name" not in text
 
 
 def test_the_injector_does_not_carry_it():
