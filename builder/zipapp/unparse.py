@@ -10,7 +10,6 @@ import re
 import tokenize
 from typing import List, Tuple
 
-_COMPOUND = re.compile(r"@|(if|for|while|try|with|def|class)\b")  # these statements need lines of their own
 _NEEDED = re.compile(r"\w [\w.]")  # a blank between two words, or a number and its attribute: `1 .real`
 
 
@@ -19,8 +18,8 @@ def unparse(body: List[ast.stmt]) -> str:
     lines = _lines(ast.unparse(ast.Module(body, [])) + "\n")
     text = ""
     for (above, _), (indent, line), (below, _) in zip([(0, "")] + lines, lines, lines[1:] + [(0, "")]):
-        is_joined = above < indent > below and not _COMPOUND.match(line)
-        text += line if is_joined else "\n" + " " * indent + line
+        is_whole_body = above < indent > below
+        text += line if is_whole_body else "\n" + " " * indent + line
     return text[1:] + "\n"
 
 
