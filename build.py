@@ -11,7 +11,7 @@ sys.dont_write_bytecode = True  # nothing is left beside it: the folder may be o
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # python3 -I and PYTHONSAFEPATH leave it out
 
-from builder.cli import main  # noqa: E402
+from builder.cli.main import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,7 +11,7 @@ from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequenc
 
 from builder.cluster.decision import Decision, decide
 from builder.cluster.objects import Cluster
-from builder.commands import STDOUT, Section, commands, steps
+from builder.kubernetes.steps import STDOUT, commands, registry_sections, steps
 from builder.finding.missing_images import check_named_images
 from builder.finding.named_images import NamedImages
 from builder.kubernetes import file_names, files, names, persistent_registry, sizes, workloads
@@ -205,16 +205,9 @@ def files_of(images: Images, decision: Decision, payload: Payload) -> List[File]
 def steps_of(images: Images, decision: Decision, plan: workloads.Plan) -> List[str]:
     """Return every command for OUT's README.txt."""
     site, is_update = decision.site, images.base is not None
-    return steps(commands(plan, "THIS_FOLDER", is_update), site.tries, registry_sections(images, decision, plan),
+    more = registry_sections(plan, decision.runners[0]) if images.registry else []
+    return steps(commands(plan, "THIS_FOLDER", is_update), site.tries, more,
                  site.namespace if site.emits_namespace and not is_update else "")
-
-
-def registry_sections(images: Images, decision: Decision, plan: workloads.Plan) -> List[Section]:
-    """Return the commands of the persistent registry, if there is one."""
-    if not images.registry:
-        return []
-    found = persistent_registry.commands(plan, decision.runners[0])
-    return [Section(purpose, [command]) for purpose, command in found.items()]
 
 
 def _registry_files(images: Images, decision: Decision, payload: Payload, plan: workloads.Plan) -> files.Files:

@@ -14,8 +14,12 @@ import os
 import re
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
-from builder.commands import STDOUT
+from builder.kubernetes.steps import STDOUT
+from builder.kubernetes import kubectl
 from builder.kubernetes.file_names import README, SUMS
+from builder.kubernetes.persistent_registry import CODE, REGISTRY, SPOOLER, SPOOLER_FILE
+from builder.kubernetes.runner import Runner, command
+from builder.kubernetes.site import NAME
 from builder.loading import Sources, read_archives
 from builder.output import reader
 from builder.output.old_folder import marked
@@ -37,7 +41,7 @@ FOLDER_TEXT = """\
 {mark} One OCI archive for each image, to be pushed into a registry.
 
 With the spooler that --with-registry writes beside a registry:
-  SPOOLER="kubectl -n seedpod exec -i deploy/seedpod-registry -c spooler -- python3 -I -S /spooler/spooler.pyz"
+  SPOOLER="{spooler}"
   for file in THIS_FOLDER/*.tar; do $SPOOLER push < "$file"; done
 {readers} {blobs} lists the blobs of all archives up to these.
 {sums} shows whether the folder was copied whole: sha256sum -c {sums}
@@ -85,7 +89,8 @@ def split(request: Request, progress: Progress, commit: Callable[[], None] = lam
             parts.append(Part(file, names_of(group), sum(blob.size for _, blob in found),
                               len({blob.digest for image in group for blob in image.layers} & known)))
         known.update(blob.digest for image in images for blob in image.manifests + image.configs + image.layers)
-        text = FOLDER_TEXT.format(mark=MARK, sums=SUMS, blobs=BLOBS, table=table(parts, ()),
+        spooler = kubectl.run_in(NAME, REGISTRY, SPOOLER, command(Runner(""), "%s/%s" % (CODE, SPOOLER_FILE)))
+        text = FOLDER_TEXT.format(mark=MARK, spooler=spooler, sums=SUMS, blobs=BLOBS, table=table(parts, ()),
                                   readers=THIN if onto else WHOLE)
         files += [file_of(BLOBS, "".join(digest + "\n" for digest in sorted(known)).encode()),
                   file_of(README, text.encode())]

@@ -43,7 +43,7 @@ def compiled(tmp_path_factory):
     The library's are there too: with a prefix, Python does not look beside its modules."""
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.mktemp("compiled"))
     writing = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    subprocess.run([sys.executable, "-c", "import builder.cli, builder.demo, lzma"], check=True, env=writing,
+    subprocess.run([sys.executable, "-c", "import builder.cli.main, builder.cli.demo, lzma"], check=True, env=writing,
                    cwd=str(pathlib.Path(__file__).resolve().parents[1]))
     yield
     sys.pycache_prefix = None

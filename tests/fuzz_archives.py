@@ -34,7 +34,7 @@ from tests.support import samples  # noqa: E402
 from tests.support.sent import Sent  # noqa: E402
 import server  # noqa: E402
 import unpack  # noqa: E402
-from builder import cli  # noqa: E402
+from builder.cli import main as cli  # noqa: E402
 from builder.loading import Sources, read_archives  # noqa: E402
 from builder.output.workspace import Workspace  # noqa: E402
 from builder.payload.addresses import addresses  # noqa: E402

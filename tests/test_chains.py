@@ -9,12 +9,12 @@ from typing import Dict, FrozenSet, NamedTuple, Tuple
 import pytest
 
 from builder import pipeline
-from builder.commands import PRUNE, REMOVE, REMOVE_ALL, brief, key_of
+from builder.kubernetes.steps import PRUNE, REMOVE, REMOVE_ALL, brief, key_of
 from builder.kubernetes.labels import PART, SEED, SHARED
 from builder.kubernetes.manifest import DELETIONS, OBJECTS, POLICIES
 from builder.kubernetes.persistent_registry import EMPTY_DIR, NEW_CLAIM, Storage, Wanted
 from builder.kubernetes.site import MIRROR, POLICY, SERVED, Site
-from builder.summary import facts
+from builder.cli.summary import facts
 from tests.support import builds, samples
 from tests.support.model_cluster import Cluster, Failure, Item, documents
 

@@ -4,7 +4,8 @@ import pathlib
 
 import pytest
 
-from builder import cli, split
+from builder import split
+from builder.cli import main as cli
 from builder.finding.missing_images import MissingImages
 from builder.finding.named_images import find_images
 from builder.kubernetes.site import MIRROR, POLICY, Site
@@ -12,7 +13,7 @@ from builder.output import reader
 from builder.pipeline import build
 from builder.reading import oci
 from builder.reading.errors import BuildError
-from builder.summary import facts, pull_line, summary
+from builder.cli.summary import facts, pull_line, summary
 from tests.support import builds, samples
 from tests.support.reading import read
 

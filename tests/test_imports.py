@@ -25,6 +25,8 @@ MAY_IMPORT = {
     "builder/kubernetes": ("builder/reading", "builder/payload"),
     "builder/cluster": ("builder/reading", "builder/kubernetes"),
     "builder/output": ("builder/reading", "builder/payload", "builder/kubernetes"),
+    "builder/cli": ("builder", "builder/reading", "builder/zipapp", "builder/rewriting", "builder/payload",
+                    "builder/kubernetes", "builder/cluster", "builder/output", "builder/finding"),
     "builder": ("builder/reading", "builder/zipapp", "builder/rewriting", "builder/payload", "builder/kubernetes",
                 "builder/cluster", "builder/output", "builder/finding"),
     "stage1": (),
@@ -43,7 +45,7 @@ STAGE1_MAY_IMPORT = {"argparse", "fcntl", "gzip", "hashlib", "html", "http", "io
 STAGE1_ON_DEMAND = {"gzip", "lzma"}
 REGISTRY_MAY_IMPORT = {"hashlib", "html", "json", "re", "typing", "urllib"}  # no socket, no disk, no clock
 
-EDGES = {"builder/cli.py", "builder/demo.py"}  # of the builder, they alone print, exit and read arguments
+EDGES = {"builder/cli/main.py", "builder/cli/meter.py", "builder/cli/demo.py"}  # of the builder, they alone print, exit and read arguments
 
 
 def folder_of(path):

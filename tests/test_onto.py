@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from builder import commands, loading, pipeline
+from builder import loading, pipeline
+from builder.kubernetes import steps as commands
 from builder.kubernetes.site import POLICY, Site
 from builder.output import reader
 from builder.payload.chunks import CHUNK_BYTES, LARGEST_CHUNK_BYTES
@@ -15,7 +16,7 @@ from builder.reading.archive import open_archive
 from builder.reading.errors import BuildError
 from builder.reading.images import read_images
 from builder.reading.oci import Image
-from builder.summary import facts, summary
+from builder.cli.summary import facts, summary
 from builder.zipapp import pyz
 from tests.support import builds, forked, injector, samples
 from tests.support.model_cluster import Cluster
@@ -318,7 +319,7 @@ def test_an_update_without_a_service_is_applied_at_once_and_says_that_nodes_wait
 def test_an_update_is_uninstalled_by_label_and_says_why(release, tmp_path):
     asked = order(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
     page = summary(facts(asked, pipeline.build(asked, None, lambda *step: None)))
-    assert "uninstall, by label: kubectl delete -f would delete chunks that other seeds share\n" in page
+    assert "uninstall, by label: deleting the folder would delete chunks that other seeds share\n" in page
     assert "kubectl delete --ignore-not-found -f" not in page
     readme = (tmp_path / "again" / "README.txt").read_text()
     assert "uninstall, by label" in readme and "check that the chunks of other folders" in readme

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from builder import commands, pipeline
-from builder.kubernetes import persistent_registry, sizes, workloads
+from builder import pipeline
+from builder.kubernetes import sizes, steps, workloads
 from builder.kubernetes.persistent_registry import Wanted
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import POLICY, Site
@@ -32,8 +32,8 @@ def test_the_folders_readme_says_how_to_fill_the_registry_that_stays(tmp_path):
     path = samples.write(tmp_path / "r.tar", samples.crane(samples.sample(command=["registry", "serve"]), "registry:2"))
     result = build_of(tmp_path, ("", path), registry=Wanted())
     text = (tmp_path / "out" / "README.txt").read_text()
-    found = persistent_registry.commands(result.plan, result.decision.runners[0])
-    assert found and [command for command in found.values() if command not in text] == []
+    sections = steps.registry_sections(result.plan, result.decision.runners[0])
+    assert sections and [section for section in sections if section.commands[0] not in text] == []
 
 
 def test_two_builds_in_other_folders_at_other_times_are_equal_byte_for_byte(tmp_path, monkeypatch):
@@ -52,7 +52,7 @@ def test_two_builds_in_other_folders_at_other_times_are_equal_byte_for_byte(tmp_
 
 def test_the_stream_holds_the_documents_of_the_folder(tmp_path):
     builds.build(tmp_path)
-    _, stream = builds.build(tmp_path, commands.STDOUT)
+    _, stream = builds.build(tmp_path, steps.STDOUT)
     files = sorted((tmp_path / "out").glob("*.yaml"))
     assert stream == b"".join(b"---\n" + path.read_bytes() for path in files)
 

@@ -12,7 +12,8 @@ import sys
 
 import pytest
 
-from builder import arguments, commands
+from builder.cli import options as arguments
+from builder.kubernetes import steps as commands
 from builder.kubernetes import workloads
 from builder.kubernetes.runner import Runner
 from builder.output import reader

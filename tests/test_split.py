@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from builder import cli, split
-from builder.commands import STDOUT
+from builder import split
+from builder.cli import main as cli
+from builder.kubernetes.steps import STDOUT
 from builder.kubernetes.site import Site
 from builder.loading import Sources
 from builder.payload import compression

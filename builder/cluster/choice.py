@@ -9,8 +9,9 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 from builder.cluster.candidates import HAS_PYTHON, NO_PYTHON, Candidate, candidates_of, judged, parsed, spread, why
 from builder.cluster.known import Known, known_image, known_system
 from builder.cluster.nodes import Obstacles, advice, as_text, host_names, in_groups, obstacles, some, systems
-from builder.cluster.objects import COMMAND, Cluster, Node
+from builder.cluster.objects import Cluster, Node
 from builder.kubernetes.exposure import DEFAULT, FALLBACK, RESTRICTED
+from builder.kubernetes.kubectl import GET_CLUSTER, LIST_PODS
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.security import profile
 from builder.kubernetes.site import INTERPRETER, Site
@@ -20,7 +21,7 @@ HOST_PYTHON = "/usr/bin/python3"
 ALSO_RUNS_ON = {"386": "amd64", "arm": "arm64"}  # most of them
 COMMON = ("amd64", "arm64")  # architectures of nodes, the commonest first, where no dump says
 NO_IMAGE = ("--image: which image runs the injector? name one with Python that is on the nodes already, as they name "
-            "it (kubectl get pods -A -o wide), or let --cluster FILE choose: see --help")
+            "it (%s), or let --cluster FILE choose: see --help" % LIST_PODS)
 
 
 class Choice(NamedTuple):
@@ -47,7 +48,7 @@ def choose(site: Site, cluster: Optional[Cluster], platforms: Iterable[str]) -> 
     if cluster is None:
         return _without_cluster(site, architectures)
     if not cluster.nodes:
-        raise BuildError("--cluster: holds no Node: make it with %s" % COMMAND)
+        raise BuildError("--cluster: holds no Node: make it with %s" % GET_CLUSTER)
     site, reasons, warnings = _with_exposure(site, cluster)
     found = {node.name: obstacles(node, site, architectures) for node in cluster.nodes}
     texts = {name: as_text(against) for name, against in found.items()}
@@ -295,7 +296,7 @@ def _no_python(site: Site, cluster: Cluster, fitting: Sequence[Node], candidates
     else:
         what = "names no image on its nodes"
     own = [node for node in fitting if _host_interpreter(node, "")]
-    ways = [] if cluster.pods else ["a dump with Pods (%s)" % COMMAND]
+    ways = [] if cluster.pods else ["a dump with Pods (%s)" % GET_CLUSTER]
     if own:
         ways.append("--host-python (%s)" % ", ".join(
             "%d of %d nodes %s Python: %s" % (len(nodes), len(fitting), have, systems(nodes))

@@ -8,7 +8,7 @@ from builder.cluster.choice import Choice, is_openshift, loopback_problem
 from builder.cluster.names import CRI_O
 from builder.cluster.nodes import some
 from builder.cluster.objects import Cluster
-from builder.kubernetes import ports
+from builder.kubernetes import kubectl, ports
 from builder.kubernetes.exposure import FALLBACK, PRIVILEGED, RESTRICTED
 from builder.kubernetes.persistent_registry import REGISTRY
 from builder.kubernetes.security import ENFORCE, PROFILES
@@ -25,8 +25,7 @@ Write to /etc/containers/registries.conf.d/seedpod.conf of each node, then syste
   insecure = true"""
 IMAGE_CONFIG = """
 On OpenShift configure the cluster instead (keep what is listed there already; nodes are updated one by one):
-  oc patch image.config.openshift.io/cluster --type merge -p \\
-    '{{"spec":{{"registrySources":{{"insecureRegistries":["127.0.0.1:{port}"]}}}}}}'"""
+  {allow}"""
 
 
 class PortUser(NamedTuple):
@@ -118,8 +117,8 @@ def _namespace_errors(choice: Choice, cluster: Cluster) -> List[str]:
     enforced = found[name].labels.get(ENFORCE, "")
     if emitted or enforced not in PROFILES or PROFILES.index(enforced) >= PROFILES.index(wanted):
         return []
-    return ["--namespace %s: enforces Pod Security %s, this Pod needs %s: kubectl label --overwrite namespace %s %s=%s"
-            % (name, enforced, wanted, name, ENFORCE, wanted)]
+    return ["--namespace %s: enforces Pod Security %s, this Pod needs %s: %s"
+            % (name, enforced, wanted, kubectl.label_namespace(name, ENFORCE, wanted, overwrite=True))]
 
 
 def _namespace_warnings(choice: Choice, cluster: Cluster) -> List[str]:
@@ -128,11 +127,11 @@ def _namespace_warnings(choice: Choice, cluster: Cluster) -> List[str]:
         if namespace.name != site.namespace:
             continue
         if site.create_namespace and not namespace.ours:
-            return ["--create-namespace: namespace %s is there already, and kubectl delete -f OUT would delete it with "
-                    "all that it holds: leave it out" % site.namespace]
+            return ["--create-namespace: namespace %s is there already, and %s would delete it with all that it "
+                    "holds: leave it out" % (site.namespace, kubectl.DELETE_FOLDER)]
         if not site.emits_namespace and ENFORCE not in namespace.labels and choice.profile == PRIVILEGED:
-            return ["--namespace %s: enforces no Pod Security of its own: if the cluster's default refuses the Pod, "
-                    "kubectl label namespace %s %s=%s" % (site.namespace, site.namespace, ENFORCE, PRIVILEGED)]
+            return ["--namespace %s: enforces no Pod Security of its own: if the cluster's default refuses the Pod, %s"
+                    % (site.namespace, kubectl.label_namespace(site.namespace, ENFORCE, PRIVILEGED, overwrite=False))]
     return []
 
 
@@ -143,15 +142,16 @@ def _runtime_warnings(site: Site, cluster: Cluster) -> List[str]:
     if not strict:
         return []
     text = REGISTRIES_CONF + (IMAGE_CONFIG if is_openshift(cluster) else "")
-    return [text.format(nodes=some(strict), port=site.node_port)]
+    return [text.format(nodes=some(strict), port=site.node_port,
+                        allow=kubectl.allow_insecure_registry("127.0.0.1:%d" % site.node_port))]
 
 
 def _constraint_warnings(choice: Choice, cluster: Cluster) -> List[str]:
     """OpenShift's own admission, beside Pod Security."""
     if choice.profile == RESTRICTED or not is_openshift(cluster):
         return []
-    return ["OpenShift's security context constraints refuse paths, ports and the network of a node: oc adm policy "
-            "add-scc-to-user privileged -z default -n %s" % choice.site.namespace]
+    return ["OpenShift's security context constraints refuse paths, ports and the network of a node: %s"
+            % kubectl.allow_privileged(choice.site.namespace)]
 
 
 def _pull_warnings(choice: Choice, cluster: Cluster) -> List[str]:

@@ -5,7 +5,7 @@ Files sort in the order in which they are to be applied.
 import binascii
 from typing import Iterable, Iterator, Mapping, Tuple
 
-from builder.kubernetes import config_maps, file_names, security, workloads
+from builder.kubernetes import config_maps, file_names, kubectl, security, workloads
 from builder.kubernetes.exposure import pull_name
 from builder.kubernetes.file_names import CHUNKS, ELSEWHERE, PYZ, README, SUMS
 from builder.kubernetes.labels import SEED, terms
@@ -28,13 +28,13 @@ The injector: it puts the images together from the chunk ConfigMaps and serves t
 127.0.0.1:{port} of every node. It runs in {image};
 its code is injector.pyz.
 
-  watch   kubectl -n {namespace} get pods -o wide
-  logs    kubectl -n {namespace} logs -l {selector} --all-containers
+  watch   {watch}
+  logs    {logs}
   heal    {heal}
   remove  see README.txt in this folder
 """
 HEAL = {
-    "Pod": "kubectl -n {namespace} delete pod {name} --ignore-not-found --force, then apply this file again\n"
+    "Pod": "{delete}, then apply this file again\n"
            "          (an evicted Pod stays Failed, one of a lost node stays Terminating)",
     "Deployment": "it heals itself: a Pod that was evicted, or whose node is lost, is replaced",
     "DaemonSet": "it heals itself: every node has its own Pod, a new node too",
@@ -87,9 +87,10 @@ def comment_of(plan: Plan, manifest: Object) -> str:
     """What whoever finds the file should know."""
     kind, namespace = manifest["kind"], plan.site.namespace
     spec = manifest["spec"] if kind == "Pod" else manifest["spec"]["template"]["spec"]
-    heal = HEAL[kind].format(namespace=namespace, name=manifest["metadata"]["name"])
+    heal = HEAL[kind].format(delete=kubectl.delete_pods(namespace, [manifest["metadata"]["name"]]))
     python = ", with the Python of the node" if any("hostPath" in volume for volume in spec["volumes"]) else ""
-    return COMMENT.format(port=plan.site.node_port, namespace=namespace, selector=terms({SEED: plan.seed}), heal=heal,
+    return COMMENT.format(port=plan.site.node_port, watch=kubectl.list_pods(namespace), heal=heal,
+                          logs=kubectl.logs(namespace, terms({SEED: plan.seed})),
                           image=shown(spec["containers"][0]["image"]) + ", which is on the nodes already" + python)
 
 

@@ -9,9 +9,9 @@ The objects belong to whoever answers under their port: to the build or, where t
 """
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
-from builder.kubernetes import file_names, policy
+from builder.kubernetes import file_names, kubectl, policy
 from builder.kubernetes.exposure import LOOPBACK, pull_name
-from builder.kubernetes.labels import MIRROR as MIRROR_PART, PART, POLICY as POLICY_PART, labels, selector
+from builder.kubernetes.labels import MIRROR as MIRROR_PART, PART, POLICY as POLICY_PART, labels, selector, terms
 from builder.kubernetes.manifest import Object, manifest
 from builder.kubernetes.pod import container, pod_spec
 from builder.kubernetes.quantity import MIB
@@ -46,8 +46,8 @@ def notes(site: Site) -> List[str]:
         return ["--names %s: static Pods, and Pods that are there already, keep their image; an operator that compares "
                 "a Pod's image with its own and restarts it for ever needs --names %s" % (POLICY, MIRROR)]
     if site.names == MIRROR:
-        return ["--names %s: a node whose owner has configured a registry host already is left alone: kubectl -n %s "
-                "logs -l %s=%s names it" % (MIRROR, site.namespace, PART, MIRROR_PART)]
+        return ["--names %s: a node whose owner has configured a registry host already is left alone: %s names it"
+                % (MIRROR, kubectl.logs(site.namespace, terms({PART: MIRROR_PART})))]
     return []
 
 

@@ -30,7 +30,7 @@ from builder.kubernetes.pod import container, pod_spec, probe
 from builder.kubernetes.quantity import MIB, QUANTITY, number
 from builder.kubernetes.runner import Runner, command as start, host_mounts, host_volumes, read_only
 from builder.kubernetes.site import NAME, SERVED, Site, subdomain
-from builder.kubernetes.workloads import READY_TIMEOUT, Plan, controller, node_port_service
+from builder.kubernetes.workloads import Plan, controller, node_port_service
 from builder.reading.documents import field, parse_object, strings
 from builder.reading.errors import BuildError
 from builder.reading.oci import Image
@@ -220,19 +220,3 @@ def _volume(place: Storage) -> Object:
 def names_owner(site: Site) -> Owner:
     """It answers for the names of its images, too, and first: the seed goes."""
     return Owner("", (ports.IMAGES, site.node_port))
-
-
-def commands(plan: Plan, runner: Runner) -> Dict[str, str]:
-    """Return purpose -> command, in order, once OUT is applied."""
-    kubectl = "kubectl -n %s " % plan.site.namespace
-    spooler = "%sexec -i deploy/%s -c %s -- %s " % (
-        kubectl, REGISTRY, SPOOLER, " ".join(start(runner, "%s/%s" % (CODE, SPOOLER_FILE))))
-    # Where the injector has no Service, no Pod reaches it: its images go in from files, one after the other.
-    fill = "push < ARCHIVE"
-    if plan.site.exposure.service:
-        fill = "copy --source http://%s:%d" % (NAME, plan.site.node_port)
-    return {
-        "wait until the registry serves": "%srollout status deploy/%s %s" % (kubectl, REGISTRY, READY_TIMEOUT),
-        "bring its own image and all others of the payload into it": spooler + fill,
-        "bring more images into it, as often as need be": spooler + "push NAME:TAG < ARCHIVE",
-    }

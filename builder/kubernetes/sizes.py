@@ -4,6 +4,7 @@ import re
 from typing import Iterable, List, NamedTuple, Sequence
 
 from builder.kubernetes import config_maps
+from builder.kubernetes.kubectl import PLAIN_APPLY
 from builder.kubernetes.manifest import Object
 from builder.kubernetes.site import Site
 from builder.kubernetes.workloads import Plan, workloads
@@ -57,9 +58,9 @@ def chunk_bytes_for(site: Site, segment_sizes: Sequence[int]) -> int:
         return LARGEST_CHUNK_BYTES
     room, taken = ANNOTATION_LIMIT_BYTES - base64_bytes(CHUNK_BYTES), _beside_data(site)
     if taken > room:
-        raise BuildError("--label, --annotation: with them a chunk's ConfigMap takes %d bytes beside its data, plain "
-                         "kubectl apply leaves %d (annotations count twice): use fewer, or --chunk-size 128KiB"
-                         % (taken, room))
+        raise BuildError("--label, --annotation: with them a chunk's ConfigMap takes %d bytes beside its data, %s "
+                         "leaves %d (annotations count twice): use fewer, or --chunk-size 128KiB"
+                         % (taken, PLAIN_APPLY, room))
     return CHUNK_BYTES
 
 

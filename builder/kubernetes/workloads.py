@@ -21,9 +21,6 @@ from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import NAME, Site
 
 
-# Of kubectl, until a Pod serves: the 2 GiB that etcd holds are unpacked in a quarter of it.
-READY_TIMEOUT = "--timeout=300s"
-
 
 class Plan(NamedTuple):
     """One build, but for the bytes of its chunks."""

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from builder import arguments, cli
+from builder.cli import main as cli, options as arguments
 from builder.zipapp import pyz
 from tests.support import builds, dumps
 

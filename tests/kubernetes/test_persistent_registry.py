@@ -10,6 +10,7 @@ from builder.reading.images import name_images, read_images
 from builder.reading.reference import parse
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.workloads import Plan
+from builder.kubernetes.steps import registry_sections
 from builder.kubernetes.site import TOLERATE_ALL, Site
 from builder.kubernetes.persistent_registry import Storage, Wanted
 from tests.support import samples
@@ -224,13 +225,13 @@ def test_it_is_pure():
     assert objects() == objects() and plan == PLAN
 
 
-def test_the_commands_come_in_order():
-    told = list(persistent_registry.commands(PLAN, PYTHON).values())
-    assert "rollout status deploy/seedpod-registry" in told[0]
-    assert told[1].endswith("python3 -I -S /spooler/spooler.pyz copy --source http://seedpod:31998")
-    assert told[-1].endswith(" push NAME:TAG < ARCHIVE")
+def test_the_steps_come_in_order():
+    wait, fill, more = [section.commands[0] for section in registry_sections(PLAN, PYTHON)]
+    assert "rollout status deploy/seedpod-registry" in wait
+    assert fill.endswith("python3 -I -S /spooler/spooler.pyz copy --source http://seedpod:31998")
+    assert more.endswith(" push NAME:TAG < ARCHIVE")
     everywhere = PLAN._replace(site=PLAN.site._replace(expose="hostnetwork"))
-    assert list(persistent_registry.commands(everywhere, PYTHON).values())[1].endswith(" push < ARCHIVE")
+    assert registry_sections(everywhere, PYTHON)[1].commands[0].endswith(" push < ARCHIVE")
 
 
 @pytest.mark.parametrize("names, value", [("served", None), ("policy", "1"), ("mirror", "1")])

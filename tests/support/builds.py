@@ -2,7 +2,7 @@
 import io
 
 from builder import pipeline
-from builder.commands import STDOUT
+from builder.kubernetes.steps import STDOUT
 from builder.kubernetes.site import Site
 from builder.loading import Sources
 from builder.payload import compression

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import traceback
 
-from builder import cli
+from builder.cli import main as cli
 from builder.zipapp import pyz
 
 BUILD = str(pathlib.Path(__file__).resolve().parents[2] / "build.py")

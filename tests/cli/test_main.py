@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 
-from builder import cli
+from builder.cli import main as cli
 from builder.output import target
 from builder.output.workspace import Workspace
 from builder.zipapp.pyz import BUDGET_BYTES
@@ -220,7 +220,7 @@ def test_wrong_input_is_one_line(tmp_path, archive, arguments, line):
 AS_NOBODY = """
 import os, sys
 sys.path.insert(0, {top!r})
-from builder.cli import main
+from builder.cli.main import main
 if os.geteuid() == 0:
     os.setegid({nobody})
     os.seteuid({nobody})
@@ -229,7 +229,7 @@ sys.exit(main())
 HELD_UP = """
 import signal, sys
 sys.path.insert(0, {top!r})
-from builder import cli
+from builder.cli import main as cli
 from builder.output.workspace import Workspace
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it starts in the background
@@ -629,57 +629,6 @@ def test_a_python_that_is_too_old_is_refused():
     for version, path in interpreters():
         if version < (3, 9):
             refused(run_anew("--sizes", python=path), "needs Python 3.9 or newer, this is %d.%d" % version, status=1)
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def meter(stream):
-    """A Meter, and a function that moves its clock (seconds)."""
-    now = [0.0]
-
-    def wait(seconds):
-        now[0] += seconds
-    return cli.Meter(stream, lambda: now[0]), wait
-
-
-def test_progress_is_silent_for_a_second():
-    stream = Terminal()
-    progress, wait = meter(stream)
-    for _ in range(9):
-        progress("packing", 1, 100)
-        wait(.1)
-    assert stream.getvalue() == ""
-    wait(.2)
-    progress("packing", 1, 100)
-    assert "packing [##" in stream.getvalue()
-    progress.close()
-    assert stream.getvalue().endswith("\r\x1b[K")
-
-
-def test_progress_that_is_no_terminal_is_a_line_now_and_then():
-    stream = io.StringIO()
-    progress, wait = meter(stream)
-    for _ in range(300):
-        progress("packing", 1000, 300000)
-        wait(.1)
-    lines = stream.getvalue().splitlines()
-    assert len(lines) == 3 and all(line.startswith("packing [") for line in lines)
-    assert "\x1b" not in stream.getvalue()
-
-
-def test_each_stage_begins_anew():
-    stream = io.StringIO()
-    progress, wait = meter(stream)
-    progress("reading", 100, 0)
-    wait(2)
-    progress("packing", 7, 100)
-    assert stream.getvalue() == ""
-    wait(2)
-    progress("packing", 0, 100)
-    assert "7 bytes of 100 bytes" in stream.getvalue()
 
 
 def test_nothing_of_ours_is_left_in_the_temporary_folder(tmp_path, archive):

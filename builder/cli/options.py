@@ -12,10 +12,12 @@ import shutil
 from functools import partial
 from typing import AbstractSet, BinaryIO, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
-from builder import VERSION, completion
-from builder.cluster.objects import COMMAND, Cluster
-from builder.commands import STDOUT
+from builder import VERSION
+from builder.cli import completion
+from builder.cluster.objects import Cluster
+from builder.kubernetes.steps import STDOUT
 from builder.finding.named_images import NamedImages
+from builder.kubernetes.kubectl import GET_CLUSTER, GET_KUBE_PROXY
 from builder.kubernetes import ports, site, persistent_registry
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES
 from builder.payload import compression
@@ -58,8 +60,8 @@ OF_ARCHIVES = ("--out", "--onto", "--compression", "--chunk-size", "--squeeze", 
 
 EPILOG = """\
 examples:
-  %(prog)s registry.tar --image quay.io/kiwigrid/k8s-sidecar:1.30.0 -o seed && kubectl apply -f seed
-  %(prog)s registry:2=image.tar other.tar --image python:3.12 -o - | kubectl apply -f -
+  %(prog)s registry.tar --image quay.io/kiwigrid/k8s-sidecar:1.30.0 -o seed && kubectl apply --server-side -f seed
+  %(prog)s registry:2=image.tar other.tar --image python:3.12 -o - | kubectl apply --server-side -f -
 
 exit status:
   0 done; 2 the input or the options are wrong; 1 something else failed (the disk is full, say);
@@ -245,7 +247,8 @@ def add_runner_options(group: argparse._ArgumentGroup) -> None:
                        help="its Python (default: python3, or as is known)")
     group.add_argument("--cluster", action="append", default=[], metavar="FILE", help=(
         "what `%s` says, or - for stdin: choose by it, and check what the cluster would refuse (may be repeated; "
-        "with `kubectl get configmap kube-proxy -n kube-system -o json` kube-proxy's mode is known as well)" % COMMAND))
+        "with `%s` kube-proxy's mode is known as well)"
+        % (GET_CLUSTER, GET_KUBE_PROXY)))
     group.add_argument("--explain", action="store_true", help="report why each node and image was chosen or not")
     group.add_argument("--try", type=partial(site.count, "--try"), default=1, metavar="N", dest="tries",
                        help="make up to N Pods on different images of --cluster; the first one that works serves")

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from builder import summary
-from builder.commands import STDOUT
+from builder.cli import summary
+from builder.kubernetes.steps import STDOUT
 from builder.kubernetes.persistent_registry import Wanted
 from builder.kubernetes.site import MIRROR, POLICY, Site
 from builder.payload.chunks import CHUNK_BYTES, LARGEST_CHUNK_BYTES
@@ -226,16 +226,6 @@ def test_bytes_are_shown_for_people(count, text):
 @pytest.mark.parametrize("part, whole, text", [(0, 10, "0 %"), (1, 1000, "1 %"), (10, 10, "100 %"), (11, 10, "110 %")])
 def test_shares_are_rounded_up(part, whole, text):
     assert summary.percent(part, whole) == text
-
-
-@pytest.mark.parametrize("done, total, seconds, line", [
-    (0, 100, 0, "packing [........................] 0 bytes of 100 bytes, 0 bytes/s, 0 s left"),
-    (50 * 10 ** 6, 100 * 10 ** 6, 5, "packing [############............] 50.0 MB of 100.0 MB, 10.0 MB/s, 5 s left"),
-    (100, 100, 1, "packing [########################] 100 bytes of 100 bytes, 100 bytes/s, 0 s left"),
-    (2000, 0, 2, "packing 2.0 kB, 1.0 kB/s"), (200, 100, 2, "packing 200 bytes, 100 bytes/s"),
-])
-def test_progress_shows_how_far_how_fast_and_how_long(done, total, seconds, line):
-    assert summary.progress_line("packing", done, total, seconds) == line
 
 
 def test_what_an_index_names_and_the_archive_lacks_is_reported(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from builder import arguments
+from builder.cli import options as arguments
 from builder.kubernetes import site
 from builder.reading.errors import BuildError
 from builder.kubernetes.site import Site

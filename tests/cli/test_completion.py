@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from builder import arguments, completion
+from builder.cli import completion, options as arguments
 
 BASH = """
 source ./script

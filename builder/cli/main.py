@@ -13,15 +13,14 @@ import json
 import os
 import signal
 import sys
-import threading
-import time
-from typing import Any, BinaryIO, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, Optional, Sequence, TextIO, Tuple
 
-from builder import arguments, completion, split
-from builder.arguments import request_of, site_of, sources_of
+from builder import split
+from builder.cli import completion, options as arguments
+from builder.cli.options import request_of, site_of, sources_of
 from builder.cluster.decision import Decision, Needs, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse
-from builder.commands import STDOUT
+from builder.kubernetes.steps import STDOUT
 from builder.finding.missing_images import MissingImages
 from builder.finding.named_images import NamedImages, combined, find_images, notes_on
 from builder.kubernetes.file_names import SUMS
@@ -33,7 +32,8 @@ from builder.pipeline import build
 from builder.reading.errors import BuildError, shown
 from builder.reading.progress import Progress
 from builder.rewriting.platforms import checked_platform
-from builder.summary import decided, explained, explanation, facts, progress_line, reasons, summary, verified
+from builder.cli.meter import Meter
+from builder.cli.summary import decided, explained, explanation, facts, reasons, summary, verified
 from builder.zipapp import pyz
 from builder.zipapp.program import pack_program
 
@@ -177,7 +177,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def run_demo(options: argparse.Namespace) -> None:
-    from builder.demo import demo
+    from builder.cli.demo import demo
     demo(options.started)
 
 
@@ -282,35 +282,3 @@ def progress_of(options: argparse.Namespace) -> Iterator[Progress]:
         yield meter
     finally:
         meter.close()
-
-
-class Meter:
-    """Progress on a stream: a bar where that is a terminal, else a line now and then; silent for the first second."""
-
-    SILENT_SECONDS = 1
-    BAR_SECONDS, LINE_SECONDS = .1, 10
-
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self.stream = stream
-        self.clock = clock
-        self.terminal = stream.isatty()
-        self.stage = ""
-        self.lock = threading.Lock()  # blocks are compressed on several threads
-
-    def __call__(self, stage: str, count: int, total: int) -> None:
-        with self.lock:
-            now = self.clock()
-            if stage != self.stage:
-                self.stage, self.done, self.started, self.next = stage, 0, now, now + self.SILENT_SECONDS
-            self.done += count
-            if now >= self.next:
-                self.next = now + (self.BAR_SECONDS if self.terminal else self.LINE_SECONDS)
-                line = progress_line(stage, self.done, total, now - self.started)
-                self.stream.write("\r\x1b[K" + line if self.terminal else line + "\n")
-                self.stream.flush()
-
-    def close(self) -> None:
-        """Leave the line to what comes next."""
-        if self.terminal and self.stage:
-            self.stream.write("\r\x1b[K")
-            self.stream.flush()

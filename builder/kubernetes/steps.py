@@ -1,30 +1,25 @@
 """The commands to type once OUT is on the machine that reaches the cluster: for the summary and OUT's README.txt. Pure.
 
 Rules for editors, which a test holds on a model of a cluster:
-- A selector requires a key of ours (kubernetes/labels.py). Namespaced kinds are deleted by `-n`, cluster-wide kinds by
-  the label that names the namespace: another seed keeps its own.
+- Namespaced kinds are deleted by `-n`, cluster-wide kinds by the label that names the namespace: another seed keeps its
+  own.
 - No command deletes a chunk or program that the newest seed names, or, where it names none, that any seed might.
 - An update is never removed by its folder, nor by that of its base: seeds share chunks, and a folder takes its
   namespace along. Labels find the objects of all of them.
-- Every apply is server-side: plain apply stores each chunk twice in etcd, and takes longer.
 """
 import os
-import shlex
 from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Set
 
-from builder.kubernetes import labels
+from builder.kubernetes import kubectl, labels
 from builder.kubernetes.file_names import CHUNKS
 from builder.kubernetes.labels import POLICY, SERVICE, SHARED, of_parts, terms
 from builder.kubernetes.manifest import DELETIONS, OBJECTS, POLICIES, WORKLOADS, kinds_of
-from builder.kubernetes.site import MIRROR, POLICY as BY_POLICY
-from builder.kubernetes.workloads import READY_TIMEOUT, Plan, workloads
+from builder.kubernetes.persistent_registry import CODE, REGISTRY, SPOOLER, SPOOLER_FILE
+from builder.kubernetes.runner import Runner, command
+from builder.kubernetes.site import MIRROR, NAME, POLICY as BY_POLICY
+from builder.kubernetes.workloads import Plan, workloads
 
 STDOUT = "-"
-OUTCOME = (  # a missing interpreter leaves no log, only this message
-    ("POD", ".metadata.name"), ("NODE", ".spec.nodeName"), ("IMAGE", ".spec.containers[0].image"),
-    ("PHASE", ".status.phase"), ("READY", ".status.containerStatuses[0].ready"),
-    ("WAITS", ".status.initContainerStatuses[0].state.waiting.reason"),
-    ("FAILED", ".status.initContainerStatuses[0].state.terminated.message"))
 
 NEXT = {  # key of a command -> its purpose, in order
     "check": "check that the chunks of other folders are in the cluster: this prints missing ones",
@@ -43,11 +38,6 @@ class Section(NamedTuple):
     commands: Sequence[str]
 
 
-def apply_command(out: str, selector: str = "") -> str:
-    """Return the command that applies a folder, or those of its objects that the selector finds."""
-    return "kubectl apply --server-side -f %s%s" % (shlex.quote(out), " -l '%s'" % selector if selector else "")
-
-
 def key_of(scope: str, deletion: str) -> str:
     """Return the key of a deletion: `prune` of what every seed has, `prune_policies` of what only some have."""
     return scope if deletion == OBJECTS else "%s_%s" % (scope, deletion)
@@ -55,67 +45,72 @@ def key_of(scope: str, deletion: str) -> str:
 
 def deletions(namespace: str, scope: str, selector: str) -> Dict[str, str]:
     """Return key -> command for each of DELETIONS; each keeps a PersistentVolumeClaim and the Namespace."""
-    found = {}
-    for deletion in DELETIONS:
-        options, wanted = "-n %s " % namespace, selector
-        if deletion == POLICIES:
-            options, wanted = "", "%s,%s" % (terms({labels.NAMESPACE: namespace}), selector)
-        found[key_of(scope, deletion)] = "kubectl %sdelete %s -l '%s'" % (options, kinds_of(deletion), wanted)
-    return found
+    of_namespace = "%s,%s" % (terms({labels.NAMESPACE: namespace}), selector)
+    return {key_of(scope, deletion): kubectl.delete_selected("", kinds_of(deletion), of_namespace)
+            if deletion == POLICIES else kubectl.delete_selected(namespace, kinds_of(deletion), selector)
+            for deletion in DELETIONS}
 
 
 def removals(namespace: str) -> Dict[str, str]:
     """Return the commands that remove every seed of a namespace, in order. A persistent registry stays."""
     return {**deletions(namespace, REMOVE, labels.SEED),
-            REMOVE + "_chunks": "kubectl -n %s delete configmap -l '%s'" % (namespace, of_parts(SHARED))}
+            REMOVE + "_chunks": kubectl.delete_selected(namespace, "configmap", of_parts(SHARED))}
 
 
 def commands(plan: Plan, out: str, is_update: bool) -> Dict[str, str]:
     """Return key -> command. `heal` only where nothing heals by itself and there is a folder to apply again;
     `uninstall` only where a folder lists all objects, and none that another seed shares."""
-    namespace = plan.site.namespace
-    kubectl = "kubectl -n %s " % namespace
-    shared = "%sget configmap -l '%s' -o name" % (kubectl, of_parts(SHARED))
-    needed = shlex.quote(os.path.join(out, CHUNKS))
+    namespace, shared = plan.site.namespace, of_parts(SHARED)
     found = {
-        "wait": kubectl + wait_command(plan),
-        "outcomes": kubectl + "get pods -l %s -o custom-columns=%s"
-                    % (terms({labels.SEED: plan.seed}), ",".join("%s:%s" % column for column in OUTCOME)),
+        "wait": wait_command(plan),
+        "outcomes": kubectl.list_outcomes(namespace, terms({labels.SEED: plan.seed})),
         **deletions(namespace, PRUNE, labels.older_than(plan.seed)),
         **removals(namespace),
         **deletions(namespace, REMOVE_ALL, labels.PART),
     }
     if out == STDOUT:
         return found
-    found["prune_chunks"] = "%s | grep -vxFf %s | xargs -r %sdelete --ignore-not-found" % (shared, needed, kubectl)
-    apply = apply_command(out)
+    needed = os.path.join(out, CHUNKS)
+    found["prune_chunks"] = kubectl.delete_unlisted(namespace, shared, needed)
     if is_update:
-        found["check"] = "(%s; kubectl create --dry-run=client -o name -f %s) | grep -vxFf - %s" % (
-            shared, shlex.quote(out), needed)
+        found["check"] = kubectl.list_missing(namespace, shared, out, needed)
     else:
-        found["uninstall"] = "kubectl delete --ignore-not-found -f " + shlex.quote(out)
+        found["uninstall"] = kubectl.delete_folder(out)
     if is_update and (plan.site.exposure.service or plan.site.names == BY_POLICY):
         last = (SERVICE, POLICY)
-        found["apply_rest"] = apply_command(out, labels.except_parts(last))
-        found["turn"] = apply_command(out, of_parts(last))
+        found["apply_rest"] = kubectl.apply(out, labels.except_parts(last))
+        found["turn"] = kubectl.apply(out, of_parts(last))
     else:
-        found["apply"] = apply
-    names = [manifest["metadata"]["name"] for manifest in workloads(plan) if manifest["kind"] == "Pod"]
-    if names:
-        found["heal"] = kubectl + "delete pod %s --ignore-not-found --force && %s" % (" ".join(names), apply)
+        found["apply"] = kubectl.apply(out)
+    pods = [manifest["metadata"]["name"] for manifest in workloads(plan) if manifest["kind"] == "Pod"]
+    if pods:
+        found["heal"] = "%s && %s" % (kubectl.delete_pods(namespace, pods), kubectl.apply(out))
     return found
 
 
 def wait_command(plan: Plan) -> str:
-    """Return the arguments of kubectl that wait until it serves. One of several attempts is enough, for which there is
-    no condition: they are watched."""
-    manifest = workloads(plan)[0]
-    name = "%s/%s" % (manifest["kind"].lower(), manifest["metadata"]["name"])
-    if manifest["kind"] != "Pod":
-        return "rollout status %s %s" % (name, READY_TIMEOUT)
+    """Return the command that waits until it serves. One of several attempts is enough, for which there is no
+    condition: they are watched."""
+    manifest, namespace = workloads(plan)[0], plan.site.namespace
+    kind, name = manifest["kind"], manifest["metadata"]["name"]
+    if kind != "Pod":
+        return kubectl.wait_for_rollout(namespace, kind.lower(), name)
     if plan.site.tries > 1:
-        return "get pods -l %s --watch" % terms({labels.SEED: plan.seed})
-    return "wait --for=condition=Ready %s %s" % (name, READY_TIMEOUT)
+        return kubectl.watch_pods(namespace, terms({labels.SEED: plan.seed}))
+    return kubectl.wait_for_pod(namespace, name)
+
+
+def registry_sections(plan: Plan, runner: Runner) -> List[Section]:
+    """Return the steps of the persistent registry, once OUT is applied."""
+    namespace = plan.site.namespace
+    spooler = kubectl.run_in(namespace, REGISTRY, SPOOLER, command(runner, "%s/%s" % (CODE, SPOOLER_FILE)))
+    # Where the injector has no Service, no Pod reaches it: its images go in from files, one after the other.
+    fill = "push < ARCHIVE"
+    if plan.site.exposure.service:
+        fill = "copy --source http://%s:%d" % (NAME, plan.site.node_port)
+    return [Section("wait until the registry serves", [kubectl.wait_for_rollout(namespace, "deploy", REGISTRY)]),
+            Section("bring its own image and all others of the payload into it", ["%s %s" % (spooler, fill)]),
+            Section("bring more images into it, as often as need be", [spooler + " push NAME:TAG < ARCHIVE"])]
 
 
 def deletions_of(plan: Plan, has_registry: bool) -> Set[str]:
@@ -151,7 +146,7 @@ def later(found: Mapping[str, str], lost_namespace: str) -> Iterator[Section]:
     """Yield what may be needed later; how to remove it comes last."""
     by_label = "remove the seed; a persistent registry stays" if "uninstall" in found else "uninstall"
     if "check" in found:
-        by_label += ", by label: kubectl delete -f would delete chunks that other seeds share"
+        by_label += ", by label: deleting the folder would delete chunks that other seeds share"
     uninstall = "uninstall"
     if lost_namespace:
         uninstall += "; this deletes namespace %s with everything in it" % lost_namespace

@@ -6,11 +6,11 @@ from typing import List, NamedTuple
 
 import pytest
 
-from builder import demo
+from builder.cli import demo
 from tests.support import at_once
 from tests.support.interpreters import environment, interpreters
 
-BUILD = pathlib.Path(__file__).resolve().parent.parent / "build.py"
+BUILD = pathlib.Path(__file__).resolve().parents[2] / "build.py"
 CPU_SECONDS = 10  # at most, of builder and injector, on the slowest of machines
 PYTHONS = [pytest.param(path, id="%d.%d" % version) for version, path in interpreters((3, 9))]
 

@@ -3,21 +3,20 @@ import collections
 from typing import Any, Counter, Dict, List, Sequence
 
 from builder.cluster.decision import Decision
-from builder.commands import STDOUT, Section, brief, commands, deletions_of, steps
-from builder.kubernetes import sizes
+from builder.kubernetes.steps import STDOUT, Section, brief, commands, deletions_of, registry_sections, steps
+from builder.kubernetes import kubectl, sizes
 from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED, pull_name
 from builder.kubernetes.workloads import workloads
 from builder.payload.chunks import ANNOTATION_LIMIT_BYTES, CHUNK_BYTES, count_of
 from builder.payload.compression import NONE, WORTH
 from builder.payload.contents import Contents, bytes_of, digest_of
 from builder.payload.human import human
-from builder.pipeline import Request, Result, registry_sections
+from builder.pipeline import Request, Result
 from builder.reading.errors import shown
 from builder.zipapp.pyz import BUDGET_BYTES
 
 Facts = Dict[str, Any]
 
-BAR_CHARACTERS = 24
 NEAR = .98  # of a limit: from there on it is shown; a chunk of the usual size takes a little less
 
 
@@ -61,7 +60,7 @@ def facts(request: Request, result: Result) -> Facts:
         "deletions": sorted(deletions_of(plan, images.registry is not None)),
         "commands": commands(plan, request.out, result.update is not None),
         "registry": {section.purpose: section.commands[0]
-                     for section in registry_sections(images, result.decision, plan)},
+                     for section in registry_sections(plan, result.decision.runners[0]) if images.registry},
         **decided(result.decision),
     }
 
@@ -157,8 +156,8 @@ def pull_line(image: Facts) -> str:
 
 def stored(etcd: Facts) -> List[str]:
     """Return what etcd holds of the seed after either apply."""
-    return ["etcd      %s with kubectl apply --server-side, %s with plain kubectl apply"
-            % (human(etcd["server_side_bytes"]), human(etcd["plain_bytes"]))]
+    return ["etcd      %s with %s, %s with %s" % (human(etcd["server_side_bytes"]), kubectl.APPLY,
+                                                  human(etcd["plain_bytes"]), kubectl.PLAIN_APPLY)]
 
 
 def limits(annotation: Facts, chunk_bytes: int) -> List[str]:
@@ -167,11 +166,11 @@ def limits(annotation: Facts, chunk_bytes: int) -> List[str]:
         return []
     taken = percent(annotation["bytes"], annotation["limit_bytes"])
     if annotation["bytes"] <= annotation["limit_bytes"]:
-        return ["limit     the largest object takes %s of what plain kubectl apply accepts" % taken]
+        return ["limit     the largest object takes %s of what %s accepts" % (taken, kubectl.PLAIN_APPLY)]
     remedy = "--server-side is required"
     if chunk_bytes > CHUNK_BYTES:
         remedy = "build with --chunk-size %dKiB for it" % (CHUNK_BYTES >> 10)
-    return ["limit     plain kubectl apply does not take this seed (%s of its limit): %s" % (taken, remedy)]
+    return ["limit     %s does not take this seed (%s of its limit): %s" % (kubectl.PLAIN_APPLY, taken, remedy)]
 
 
 def placed(found: Facts) -> List[str]:
@@ -232,18 +231,6 @@ def incomplete(missing: List[str]) -> str:
 
 def percent(part: int, whole: int) -> str:
     return "%d %%" % -(-100 * part // whole)
-
-
-def progress_line(stage: str, done: int, total: int, seconds: float) -> str:
-    """`packing [######......] 512.0 MB of 1.0 GB, 98.3 MB/s, 5 s left`; without total what is done and how fast."""
-    rate = done / seconds if seconds else 0
-    speed = "%s/s" % human(rate)
-    if not total or done > total:
-        return "%s %s, %s" % (stage, human(done), speed)
-    filled = BAR_CHARACTERS * done // total
-    return "%s [%s%s] %s of %s, %s, %d s left" % (
-        stage, "#" * filled, "." * (BAR_CHARACTERS - filled), human(done), human(total), speed,
-        (total - done) / rate if rate else 0)
 
 
 def verified(found: Facts) -> str:

@@ -1,0 +1,52 @@
+"""Progress on a stream: the edge that prints it."""
+import threading
+import time
+from typing import Callable, TextIO
+
+from builder.payload.human import human
+
+BAR_CHARACTERS = 24
+
+
+def progress_line(stage: str, done: int, total: int, seconds: float) -> str:
+    """`packing [######......] 512.0 MB of 1.0 GB, 98.3 MB/s, 5 s left`; without total what is done and how fast."""
+    rate = done / seconds if seconds else 0
+    speed = "%s/s" % human(rate)
+    if not total or done > total:
+        return "%s %s, %s" % (stage, human(done), speed)
+    filled = BAR_CHARACTERS * done // total
+    return "%s [%s%s] %s of %s, %s, %d s left" % (
+        stage, "#" * filled, "." * (BAR_CHARACTERS - filled), human(done), human(total), speed,
+        (total - done) / rate if rate else 0)
+
+
+class Meter:
+    """Progress on a stream: a bar where that is a terminal, else a line now and then; silent for the first second."""
+
+    SILENT_SECONDS = 1
+    BAR_SECONDS, LINE_SECONDS = .1, 10
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stream = stream
+        self.clock = clock
+        self.terminal = stream.isatty()
+        self.stage = ""
+        self.lock = threading.Lock()  # blocks are compressed on several threads
+
+    def __call__(self, stage: str, count: int, total: int) -> None:
+        with self.lock:
+            now = self.clock()
+            if stage != self.stage:
+                self.stage, self.done, self.started, self.next = stage, 0, now, now + self.SILENT_SECONDS
+            self.done += count
+            if now >= self.next:
+                self.next = now + (self.BAR_SECONDS if self.terminal else self.LINE_SECONDS)
+                line = progress_line(stage, self.done, total, now - self.started)
+                self.stream.write("\r\x1b[K" + line if self.terminal else line + "\n")
+                self.stream.flush()
+
+    def close(self) -> None:
+        """Leave the line to what comes next."""
+        if self.terminal and self.stage:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
