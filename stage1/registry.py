@@ -89,7 +89,7 @@ def names_of(reference: str) -> Names:
     """
     if not reference:
         return Names("", [], "")
-    host, path, tag = re.match("([^/]*)/([^:@]*):?([^:@]*)", reference).groups()
+    host, path, tag = re.match("([^/]*)/?([^:@]*):?([^:@]*)", reference).groups()
     full = "%s/%s" % (host.lower(), path)
     short = [path]
     if is_name(full) and is_hosted(path):

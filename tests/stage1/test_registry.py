@@ -95,6 +95,12 @@ def test_the_host_of_the_original_picks_the_image_for_a_mirror(target, expected)
     assert status(table, target) == expected
 
 
+@pytest.mark.parametrize("name", ["x", ":1", "@", "/", "X/Y:1", "a/b:1:2", "\n"])
+def test_an_entry_whose_name_is_not_a_full_one_keeps_no_other_from_being_served(name):
+    table = table_of(samples.layout(samples.sample("b"), name), samples.layout(IMAGE, "docker.io/library/x:1"))
+    assert digests_of(table, "/v2/docker.io/library/x/manifests/1") == [DIGEST]
+
+
 def test_of_two_images_with_one_short_name_the_first_has_the_tag_and_both_have_their_digests():
     other = samples.sample("b")
     table = table_of(samples.layout(IMAGE, "docker.io/a/b:1"), samples.layout(other, "quay.io/a/b:1"))
