@@ -17,7 +17,7 @@ from builder.payload.compression import AUTO, XZ
 from builder.payload.contents import Contents, Segment
 from builder.reading.archive import Archive, open_archive, open_stream
 from builder.reading.chart import MAX_PROVENANCE_BYTES, PROVENANCE_SUFFIX, is_chart, versioned
-from builder.reading.errors import BuildError, shown
+from builder.reading.errors import InputError, shown
 from builder.reading.images import as_one, by_digest, check_names, name_images, read_images
 from builder.reading.oci import Image
 from builder.reading.progress import Count, Progress
@@ -102,18 +102,18 @@ class _Reading:
 
 
 def open_base(onto: Sequence[str], site: Site, work: Workspace) -> Optional[Base]:
-    """Return the first of the folders, None if there is none. BuildError where it does not agree with the site."""
+    """Return the first of the folders, None if there is none. InputError where it does not agree with the site."""
     if not onto:
         return None
     seed = reader.open_seed(onto[0])
     if seed.namespace != site.namespace:
-        raise BuildError("--onto %s: is for namespace %s, out of which no Pod mounts its chunks: use --namespace %s"
+        raise InputError("--onto %s: is for namespace %s, out of which no Pod mounts its chunks: use --namespace %s"
                          % (seed.folder, seed.namespace, seed.namespace))
     return Base(seed, read_images(work.open(reader.open_archive(seed, layers=False))))
 
 
 def load(sources: Sources, base: Optional[Base], work: Workspace, progress: Progress) -> Images:
-    """Read all archives. BuildError for what is wrong with them."""
+    """Read all archives. InputError for what is wrong with them."""
     images, notes, other_bytes = read_archives(sources, work, progress)
     kept: List[Segment] = []
     replaced: List[Replaced] = []
@@ -153,7 +153,7 @@ def read_archives(sources: Sources, work: Workspace, progress: Progress) -> Tupl
         if name and found:
             found = _renamed(found, name, path)
         if path == STDIN and not all(image.references or image.subject for image in found):
-            raise BuildError("%s: holds an image without a name: give it one, NAME=-" % STDIN_NAME)
+            raise InputError("%s: holds an image without a name: give it one, NAME=-" % STDIN_NAME)
         originals += found
         if sources.squeeze:
             found, dropped = squeezer.squeeze(found, archive.expansion)
@@ -163,7 +163,7 @@ def read_archives(sources: Sources, work: Workspace, progress: Progress) -> Tupl
             for reference in image.references:
                 digest, other = owner.setdefault(reference, (image.root.digest, path))
                 if digest != image.root.digest:
-                    raise BuildError("%s: its image %s is also in %s: give one another name, NAME=%s"
+                    raise InputError("%s: its image %s is also in %s: give one another name, NAME=%s"
                                      % (path, reference, other, path))
             images.append(image)
             notes += image.notes
@@ -183,7 +183,7 @@ def _opened(sources: Sources, path: str, progress: Count) -> Archive:
     if path != STDIN:
         return open_archive(path, progress)
     if sources.stdin is None or sources.stdin.isatty():
-        raise BuildError("%s: is not a pipe: pipe an archive into it, as docker save NAME writes it" % STDIN_NAME)
+        raise InputError("%s: is not a pipe: pipe an archive into it, as docker save NAME writes it" % STDIN_NAME)
     return open_stream(sources.stdin, STDIN_NAME, progress)
 
 
@@ -195,7 +195,7 @@ def _provenance_of(path: str, archive: Archive) -> bytes:
     with open(provenance, "rb") as file:
         data = file.read(MAX_PROVENANCE_BYTES + 1)
     if len(data) > MAX_PROVENANCE_BYTES:
-        raise BuildError("%s: has more than %d bytes: is it the provenance of the chart beside it?"
+        raise InputError("%s: has more than %d bytes: is it the provenance of the chart beside it?"
                          % (provenance, MAX_PROVENANCE_BYTES))
     return data
 
@@ -204,10 +204,10 @@ def _renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:
     """Return the one image of an archive under the name that the user gave, and what refers to it."""
     named = [image for image in images if not image.subject]
     if len(named) != 1:
-        raise BuildError("%s: holds %d images, %s can name only one: leave out the name" % (path, len(named), name))
+        raise InputError("%s: holds %d images, %s can name only one: leave out the name" % (path, len(named), name))
     reference = typed(name)
     if reference.digest not in ("", named[0].root.digest):
-        raise BuildError("%s: holds %s, which is not what %s names: leave out the digest"
+        raise InputError("%s: holds %s, which is not what %s names: leave out the digest"
                          % (path, named[0].root.digest, name))
     reference = reference._replace(tag=versioned(reference.tag, named[0]))
     return [image._replace(references=(str(reference),), tags=()) if image is named[0] else image for image in images]

@@ -3,7 +3,7 @@
 A build is five values, each made of those above it: the base, the images, the decision, the payload, the files. What is
 not a value (open archives, scratch files, OUT in the making) is in the workspace.
 
-Raises BuildError for what the user can fix and OSError for what the machine could not do; either way nothing half
+Raises InputError for what the user can fix and OSError for what the machine could not do; either way nothing half
 written stays.
 """
 import os
@@ -25,7 +25,7 @@ from builder.payload.compression import AUTO, XZ
 from builder.payload.contents import Contents, Segment, index_of, to_text
 from builder.payload.packing import outline, pack, segment_of
 from builder.payload.segments import last_segment, layer_segments
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.progress import Progress
 from builder.zipapp import pyz
 
@@ -104,24 +104,24 @@ def target_of(request: Request, stdout: BinaryIO, progress: Progress, commit: Ca
 
 
 def check(request: Request) -> None:
-    """BuildError if options of the request exclude each other."""
+    """InputError if options of the request exclude each other."""
     sources = request.sources
     if sources.squeeze and sources.compression not in (AUTO, XZ):
-        raise BuildError("--squeeze: needs xz to pack what it unpacks: leave out --compression %s"
+        raise InputError("--squeeze: needs xz to pack what it unpacks: leave out --compression %s"
                          % sources.compression)
     if request.chunk_bytes and not 0 < request.chunk_bytes <= chunks.LARGEST_CHUNK_BYTES:
-        raise BuildError("--chunk-size %d: a ConfigMap holds at most %dKiB: choose less"
+        raise InputError("--chunk-size %d: a ConfigMap holds at most %dKiB: choose less"
                          % (request.chunk_bytes, chunks.LARGEST_CHUNK_BYTES >> 10))
     check_onto(sources.onto, request.out)
 
 
 def check_onto(onto: Sequence[str], out: str) -> None:
-    """BuildError if OUT would replace a folder that it is added to, or cannot describe how it is applied."""
+    """InputError if OUT would replace a folder that it is added to, or cannot describe how it is applied."""
     if onto and out == STDOUT:
-        raise BuildError("--onto: an update is applied in several steps: name a folder with -o")
+        raise InputError("--onto: an update is applied in several steps: name a folder with -o")
     for folder in onto:
         if os.path.realpath(folder) == os.path.realpath(out):
-            raise BuildError("--onto %s: is also where the update goes, and would be lost: name another with -o"
+            raise InputError("--onto %s: is also where the update goes, and would be lost: name another with -o"
                              % folder)
 
 

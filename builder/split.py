@@ -1,7 +1,7 @@
 """Archives -> one clean OCI archive for each image, ready to be copied or streamed into a registry by the spooler.
 
 In: the sources of a request; out: the folder OUT, and its archives. Each archive
-holds one image with all its names and what refers to it (signatures), every blob once. Raises BuildError and OSError;
+holds one image with all its names and what refers to it (signatures), every blob once. Raises InputError and OSError;
 either way nothing half written stays.
 
 Rules:
@@ -28,7 +28,7 @@ from builder.output.workspace import file_of
 from builder.payload.addresses import addresses
 from builder.payload.oci_archive import members, tar
 from builder.pipeline import check_onto
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import homes_of
 from builder.reading.oci import Image, is_digest
 from builder.reading.progress import Progress
@@ -72,7 +72,7 @@ def split(request: Request, progress: Progress, commit: Callable[[], None] = lam
     """Write OUT; return its archives, and notes. `commit`: see FolderTarget."""
     onto = request.sources.onto
     if request.out == STDOUT:
-        raise BuildError("--split: writes several files: name a folder with -o")
+        raise InputError("--split: writes several files: name a folder with -o")
     check_onto(onto, request.out)
     target = FolderTarget(request.out, MARK, progress, commit=commit)
     target.check()
@@ -99,7 +99,7 @@ def split(request: Request, progress: Progress, commit: Callable[[], None] = lam
 
 
 def carried(folders: Sequence[str]) -> Set[str]:
-    """The digests of all blobs that seeds and earlier splits hold, or went on from. BuildError for any other folder."""
+    """The digests of all blobs that seeds and earlier splits hold, or went on from. InputError for any other folder."""
     found: Set[str] = set()
     for folder in folders:
         path = os.path.join(folder, BLOBS)
@@ -109,7 +109,7 @@ def carried(folders: Sequence[str]) -> Set[str]:
             with open(path, encoding="ascii", errors="replace") as file:
                 found.update(filter(is_digest, file.read().split()))
         else:
-            raise BuildError("--onto %s: is neither a seed nor a folder that --split wrote: name one of them" % folder)
+            raise InputError("--onto %s: is neither a seed nor a folder that --split wrote: name one of them" % folder)
     return found
 
 

@@ -42,7 +42,7 @@ from builder.reading import oci  # noqa: E402
 from builder.payload import compression  # noqa: E402
 from builder.payload.chunks import CHUNK_BYTES  # noqa: E402
 from builder.payload.contents import FILE  # noqa: E402
-from builder.reading.errors import LINE_CHARACTERS, BuildError  # noqa: E402
+from builder.reading.errors import LINE_CHARACTERS, InputError  # noqa: E402
 
 CPU_SECONDS = 20  # for one case; usual ones take a hundredth
 MEMORY_BYTES = 512 << 20  # of addresses, beyond what there was before
@@ -344,7 +344,7 @@ def attempt(rng, folder):
     out = os.path.join(folder, "out")
     try:
         serve(sources, out, folder)
-    except BuildError as error:
+    except InputError as error:
         if not str(error).isprintable() or len(str(error)) > LINE_CHARACTERS:
             raise Finding("not one line for people: %r" % str(error))
         outcome = "refused"

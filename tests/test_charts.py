@@ -12,7 +12,7 @@ from builder.kubernetes.site import MIRROR, POLICY, Site
 from builder.output import reader
 from builder.pipeline import build
 from builder.reading import oci
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.cli.summary import facts, pull_line, summary
 from tests.support import builds, samples
 from tests.support.reading import read
@@ -89,7 +89,7 @@ def test_platform_keeps_charts(platforms, chart, tmp_path):
 
 
 def test_platform_still_refuses_an_image_for_another_one_beside_a_chart(chart, tmp_path):
-    with pytest.raises(BuildError, match="there is no image for it"):
+    with pytest.raises(InputError, match="there is no image for it"):
         built(tmp_path, chart, builds.archive(tmp_path), platforms=["linux/s390x"])
 
 
@@ -133,7 +133,7 @@ def test_the_provenance_beside_a_chart_comes_along(chart, tmp_path):
                                               (b"#" * ((1 << 20) + 1), "has more than 1048576 bytes")))
 def test_a_file_that_cannot_be_the_provenance_is_refused(provenance, what, chart, tmp_path):
     (tmp_path / "chart.tgz.prov").write_bytes(provenance)
-    with pytest.raises(BuildError) as refusal:
+    with pytest.raises(InputError) as refusal:
         built(tmp_path, chart)
     assert str(refusal.value).startswith(chart + ".prov: " + what) and not (tmp_path / "out").exists()
 
@@ -155,7 +155,7 @@ def test_two_versions_of_a_chart_are_two_tags_and_two_charts_of_one_version_are_
     newer.write_bytes(samples.chart(samples.CHART_YAML.replace(b"1.2.3", b"1.2.4")))
     other.write_bytes(samples.chart(samples.CHART_YAML.replace(b"tests", b"others")))
     assert sorted(built(tmp_path, chart, str(newer)).images.addresses.values()) == [ADDRESS, ADDRESS.replace("1.2.3", "1.2.4")]
-    with pytest.raises(BuildError, match="is also in"):
+    with pytest.raises(InputError, match="is also in"):
         built(tmp_path, chart, str(other), out="clash")
 
 

@@ -13,7 +13,7 @@ from builder.payload.chunks import CHUNK_BYTES, LARGEST_CHUNK_BYTES
 from builder.payload.compression import AUTO
 from builder.payload.contents import FILE
 from builder.reading.archive import open_archive
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from builder.reading.oci import Image
 from builder.cli.summary import facts, summary
@@ -115,7 +115,7 @@ def test_an_update_that_lost_a_chunk_of_its_own_is_not_whole_even_where_the_sums
     (update / own).rename(tmp_path / "seed" / own if bases else tmp_path / own)
     sums = (update / "SHA256SUMS").read_text().splitlines(True)
     (update / "SHA256SUMS").write_text("".join(line for line in sums if own not in line))
-    with pytest.raises(BuildError, match="update: %s: is missing, and ELSEWHERE does not list it" % own):
+    with pytest.raises(InputError, match="update: %s: is missing, and ELSEWHERE does not list it" % own):
         reader.verify(str(update), [str(tmp_path / base) for base in bases])
 
 
@@ -131,7 +131,7 @@ def test_a_damaged_chunk_of_the_base_is_found(release, tmp_path):
     name = release[0].payload.contents.segments[0].chunks[0]
     path = tmp_path / "seed" / ("10-chunk-%s.yaml" % name)
     path.write_bytes(path.read_bytes().replace(b'": "A', b'": "B').replace(b'": "c', b'": "d')[:-9] + b'AAAAAAA"\n')
-    with pytest.raises(BuildError, match="seed: 10-chunk-%s.yaml: " % name):
+    with pytest.raises(InputError, match="seed: 10-chunk-%s.yaml: " % name):
         reader.verify(str(tmp_path / "update"), [str(tmp_path / "seed")])
 
 
@@ -143,7 +143,7 @@ def test_a_seed_is_an_archive_like_any_other(release, tmp_path):
 
 
 def test_an_update_is_an_archive_where_its_base_is_named(release, tmp_path):
-    with pytest.raises(BuildError, match="update: chunk [0-9a-f]{64}: is not there: name the folder that holds it"):
+    with pytest.raises(InputError, match="update: chunk [0-9a-f]{64}: is not there: name the folder that holds it"):
         build(tmp_path, "whole", str(tmp_path / "update"))
     result = build(tmp_path, "again", str(tmp_path / "update"), bases=["seed"])
     assert result.payload.contents.chunks == release[1].payload.contents.chunks
@@ -194,14 +194,14 @@ def test_layers_are_squeezed_first_and_then_compared(tmp_path):
     (dict(bases=["."]), "is not a folder that Seedpod wrote")])
 def test_what_does_not_agree_with_the_base_is_refused_with_the_remedy(release, tmp_path, change, words):
     options = dict({"bases": ["seed"], "out": "new"}, **change)
-    with pytest.raises(BuildError, match=words):
+    with pytest.raises(InputError, match=words):
         build(tmp_path, options.pop("out"), str(tmp_path / "next.tar"), **options)
     assert not (tmp_path / "new").exists() and len(files(tmp_path / "seed")) > 30
 
 
 def test_a_stream_cannot_be_an_update(release, tmp_path):
     asked = order(tmp_path, "x", str(tmp_path / "next.tar"), bases=["seed"])._replace(out=commands.STDOUT)
-    with pytest.raises(BuildError, match="--onto: an update is applied in several steps: name a folder with -o"):
+    with pytest.raises(InputError, match="--onto: an update is applied in several steps: name a folder with -o"):
         pipeline.build(asked, None, lambda *step: None)
 
 

@@ -15,7 +15,7 @@ from builder.output import reader
 from builder.payload import chunks
 from builder.payload.contents import Contents, digest_of as contents_digest, to_text
 from builder.payload.packing import Packed, outline
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import OCI_MANIFEST, blob_of, digest_of
 from tests.support import builds, dumps, samples
 
@@ -84,7 +84,7 @@ def test_the_payload_is_cut_into_chunks_of_the_size_that_is_asked_for(tmp_path):
 
 @pytest.mark.parametrize("size", [-1, (1 << 20) + 1, 1 << 30])
 def test_a_chunk_that_no_config_map_holds_is_refused(tmp_path, size):
-    with pytest.raises(BuildError,
+    with pytest.raises(InputError,
                        match="--chunk-size -?%d: a ConfigMap holds at most 1023KiB: choose less" % abs(size)):
         builds.build(tmp_path, chunk_bytes=size)
     assert not (tmp_path / "out").exists()
@@ -121,7 +121,7 @@ def test_contents_and_pod_of_2500_chunks_stay_under_the_limit_of_plain_apply(tmp
 def test_labels_and_annotations_that_leave_no_room_for_a_chunk_are_refused_with_the_remedy(tmp_path, count, refused):
     site = builds.Site(builds.IMAGE, annotations={"example.com/note-%d" % number: "x" * 200 for number in range(count)})
     if refused:
-        with pytest.raises(BuildError, match="--label, --annotation: with them a chunk's ConfigMap takes .*: use fewer, "
+        with pytest.raises(InputError, match="--label, --annotation: with them a chunk's ConfigMap takes .*: use fewer, "
                                              "or --chunk-size 128KiB"):
             builds.build(tmp_path, site=site)
         assert not (tmp_path / "out").exists()
@@ -154,13 +154,13 @@ def test_one_name_for_an_archive_of_two_images_is_refused(tmp_path):
     two = samples.joined(samples.crane(samples.sample("a"), "docker.io/library/a:1"),
                          samples.crane(samples.sample("b"), "docker.io/library/b:1"))
     archive = samples.write(tmp_path / "two.tar", two)
-    with pytest.raises(BuildError, match="two.tar: holds 2 images, x:1 can name only one: leave out the name"):
+    with pytest.raises(InputError, match="two.tar: holds 2 images, x:1 can name only one: leave out the name"):
         build_of(tmp_path, ("x:1", archive))
 
 
 def test_one_name_for_two_archives_is_refused(tmp_path):
     first, second = builds.archive(tmp_path, "a"), builds.archive(tmp_path, "b")
-    with pytest.raises(BuildError, match=r"b\.tar: its image docker.io/library/sample:1 is also in .*a\.tar: give one"):
+    with pytest.raises(InputError, match=r"b\.tar: its image docker.io/library/sample:1 is also in .*a\.tar: give one"):
         build_of(tmp_path, ("", first), ("", second))
     assert references(build_of(tmp_path, ("", first), ("other:1", second))) == [
         samples.NAME, "docker.io/library/other:1"]
@@ -200,7 +200,7 @@ def test_two_images_that_only_a_host_with_a_port_tells_apart_are_refused_before_
     members = samples.joined(samples.crane(samples.sample("a"), "docker.io/team/app:1"),
                              samples.crane(samples.sample("b"), "registry.local:5000/team/app:1"))
     archive = samples.write(tmp_path / "hosts.tar", members)
-    with pytest.raises(BuildError, match="registry.local:5000/team/app:1: could only be served as team/app:1, which "
+    with pytest.raises(InputError, match="registry.local:5000/team/app:1: could only be served as team/app:1, which "
                                          "already leads to docker.io/team/app:1, another image: .*NAME=ARCHIVE"):
         build_of(tmp_path, ("", archive))
     assert not (tmp_path / "out").exists()
@@ -220,7 +220,7 @@ def nginx_and_redis(folder, second="linux/arm64"):
 @pytest.mark.parametrize("platforms", [(), ("linux/amd64",)])
 def test_two_images_without_a_name_are_not_joined_under_the_name_of_their_folder(tmp_path, platforms):
     folder = nginx_and_redis(tmp_path / "both")
-    with pytest.raises(BuildError, match="both: holds 2 images without a name: use NAME=%s if they are one image for linux/"
+    with pytest.raises(InputError, match="both: holds 2 images without a name: use NAME=%s if they are one image for linux/"
                                          "amd64 and linux/arm64, else save each in an archive of its own$" % folder):
         build_of(tmp_path, ("", folder), platforms=platforms)
     assert not (tmp_path / "out").exists()
@@ -235,7 +235,7 @@ def test_two_images_without_a_name_are_one_of_two_platforms_if_the_user_names_th
 
 def test_two_images_for_one_platform_cannot_be_named_together(tmp_path):
     folder = nginx_and_redis(tmp_path / "both", "linux/amd64")
-    with pytest.raises(BuildError, match=r"both: holds 2 images without a name, which NAME=%s cannot join \(several are for "
+    with pytest.raises(InputError, match=r"both: holds 2 images without a name, which NAME=%s cannot join \(several are for "
                                          r"linux/amd64\): save each in an archive of its own$" % folder):
         build_of(tmp_path, ("quay.io/a:1", folder))
 
@@ -269,7 +269,7 @@ def test_what_was_there_stays_when_an_archive_is_no_good(tmp_path):
     builds.build(tmp_path)
     before = builds.content(tmp_path / "out")
     (tmp_path / "bad.tar").write_bytes(b"not an archive")
-    with pytest.raises(BuildError, match=r"bad\.tar: "):
+    with pytest.raises(InputError, match=r"bad\.tar: "):
         build_of(tmp_path, ("", str(tmp_path / "bad.tar")))
     assert builds.content(tmp_path / "out") == before
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "bad.tar", "out"]
@@ -293,7 +293,7 @@ def test_the_emitted_injector_unpacks_the_emitted_chunks(tmp_path):
 
 def test_a_pod_that_would_name_too_many_chunks_is_refused_with_advice(tmp_path, monkeypatch):
     monkeypatch.setattr(sizes, "OBJECT_LIMIT_BYTES", 3000)
-    with pytest.raises(BuildError, match="--chunk-size: there are so many chunks that the Pod takes .* make chunks larger, "
+    with pytest.raises(InputError, match="--chunk-size: there are so many chunks that the Pod takes .* make chunks larger, "
                                          "up to 1023KiB"):
         builds.build(tmp_path, chunk_bytes=512)
     assert not (tmp_path / "out").exists()
@@ -303,7 +303,7 @@ def test_a_pod_that_would_name_too_many_chunks_is_refused_with_advice(tmp_path, 
 
 def test_what_the_cluster_refuses_leaves_nothing_behind(tmp_path):
     cluster = dumps.cluster(dumps.node(images=["python:3"]), dumps.service("other", 31999))
-    with pytest.raises(BuildError, match="--node-port 31999: is taken by Service default/other"):
+    with pytest.raises(InputError, match="--node-port 31999: is taken by Service default/other"):
         builds.build(tmp_path, site=builds.Site(), cluster=cluster)
     assert os.listdir(tmp_path) == ["a.tar"]
     result, _ = builds.build(tmp_path, site=builds.Site(node_port=31998), cluster=cluster)

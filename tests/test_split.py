@@ -12,7 +12,7 @@ from builder.loading import Sources
 from builder.payload import compression
 from builder.pipeline import Request, build
 from builder.reading import archive, oci
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from builder.reading.reference import parse
 from tests.support import samples
@@ -83,7 +83,7 @@ def test_two_images_that_differ_only_by_host_stay_apart(tmp_path):
 
 
 def test_two_images_of_one_path_whose_hosts_fit_no_repository_are_refused(tmp_path):
-    with pytest.raises(BuildError, match=r"b\.local:5000/team/app:1: could only be served as team/app:1, which .* NAME="):
+    with pytest.raises(InputError, match=r"b\.local:5000/team/app:1: could only be served as team/app:1, which .* NAME="):
         split_up(tmp_path, samples.crane(ONE, "a.local:5000/team/app:1"), samples.crane(OTHER, "b.local:5000/team/app:1"))
     assert not (tmp_path / "out").exists()
 
@@ -113,7 +113,7 @@ def test_splitting_again_replaces_the_folder(tmp_path):
 def test_a_file_of_somebody_else_keeps_the_folder(tmp_path, name):
     split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"))
     (tmp_path / "out" / name).write_bytes(b"mine")
-    with pytest.raises(BuildError, match="out/%s: not written by Seedpod: move it away" % name):
+    with pytest.raises(InputError, match="out/%s: not written by Seedpod: move it away" % name):
         split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"))
     assert (tmp_path / "out" / name).read_bytes() == b"mine"
 
@@ -131,13 +131,13 @@ def test_a_seed_and_a_split_never_replace_each_other(tmp_path):
 def test_what_is_there_is_not_touched(out, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("x")
-    with pytest.raises(BuildError):
+    with pytest.raises(InputError):
         split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"), out=out)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
 
 
 def test_a_failure_leaves_nothing(tmp_path):
-    with pytest.raises(BuildError):
+    with pytest.raises(InputError):
         split_up(tmp_path, *[samples.crane(image, "docker.io/library/one:1") for image in (ONE, OTHER)])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.tar", "1.tar"]
 
@@ -203,7 +203,7 @@ def test_the_newest_split_is_enough_to_go_on_from(tmp_path):
 def test_a_base_that_is_none_is_refused(tmp_path, base, words):
     members = samples.crane(ONE, "docker.io/library/one:1")
     split_up(tmp_path, members)
-    with pytest.raises(BuildError, match=words):
+    with pytest.raises(InputError, match=words):
         split_up(tmp_path, members, onto=[str(tmp_path / base)])
     assert (tmp_path / "out" / "library_one_1.tar").exists()
 

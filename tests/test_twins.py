@@ -12,7 +12,7 @@ from builder.kubernetes.site import NAME
 from builder.payload import contents
 from builder.payload.addresses import addresses, owners
 from builder.reading import oci
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.reference import parse
 from tests.support import injector as _  # noqa: F401 (puts stage1 on the import path)
 from tests.support import samples
@@ -121,7 +121,7 @@ def test_every_address_that_the_builder_gives_out_leads_to_its_image(seed):
         try:
             shortest, notes = addresses(images)
             break
-        except BuildError as refusal:
+        except InputError as refusal:
             assert ", another image: save it alone, and give it another name, NAME=ARCHIVE" in str(refusal)
             lost = str(refusal).partition(": could only be served as ")[0]
             images = [image._replace(references=tuple(name for name in image.references if name != lost))

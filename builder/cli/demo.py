@@ -1,7 +1,7 @@
 """`--demo`: the whole way on this machine, with a tiny built-in image; no archive, no cluster, no root.
 
 It goes through the very code that a real build goes through, runs the emitted injector.pyz as the Pod would, pulls
-every byte back over HTTP and checks it. Raises OSError if any of it fails, BuildError where it cannot run.
+every byte back over HTTP and checks it. Raises OSError if any of it fails, InputError where it cannot run.
 Leaves nothing behind.
 """
 import contextlib
@@ -25,7 +25,7 @@ from builder.kubernetes.site import Site
 from builder.loading import Sources
 from builder.output import reader
 from builder.payload.contents import FILE, digest_of
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 REFERENCE = "docker.io/library/hello:demo"
 GREETING = b"Hello from an image that came out of a ConfigMap.\n"
@@ -36,7 +36,7 @@ START_SECONDS = 30  # for a Python to start on a slow disk; it takes a tenth of 
 def demo(program: str) -> None:
     """Do it, and print each step with the time that it took. `program`: how it was started."""
     if os.name != "posix":
-        raise BuildError("--demo: the injector runs on Linux: try it there, or build for a cluster")
+        raise InputError("--demo: the injector runs on Linux: try it there, or build for a cluster")
     with tempfile.TemporaryDirectory(prefix="seedpod-demo-") as folder:
         archive, out, chunks, seed = (os.path.join(folder, name) for name in ("hello.tar", "out", "chunks", "seed"))
         with step("made    a tiny image, as crane pull would save it: %s" % REFERENCE):

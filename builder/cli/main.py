@@ -29,7 +29,7 @@ from builder.output import signature
 from builder.output.reader import verify
 from builder.output.single_file import write_file
 from builder.pipeline import build
-from builder.reading.errors import BuildError, shown
+from builder.reading.errors import InputError, shown
 from builder.reading.progress import Progress
 from builder.rewriting.platforms import checked_platform
 from builder.cli.meter import Meter
@@ -59,7 +59,7 @@ def main(words: Optional[Sequence[str]] = None) -> int:
         handle_signals()
         program = arguments.started(sys.argv[0]) if words is None else arguments.PROGRAM
         run(arguments.read(typed, program))
-    except (BuildError, OSError, Interrupted) as failure:
+    except (InputError, OSError, Interrupted) as failure:
         ignore_signals()
         as_json, out = arguments.answer_of(typed)
         line, status = outcome(failure, out)
@@ -113,7 +113,7 @@ def leave_broken_output() -> None:
 
 def outcome(failure: BaseException, out: str) -> Tuple[str, int]:
     """The line and the exit status of what ended a run that writes to `out`."""
-    if isinstance(failure, BuildError):
+    if isinstance(failure, InputError):
         return str(failure), USAGE
     if isinstance(failure, Interrupted):
         return INTERRUPTED_STREAM if out == STDOUT else INTERRUPTED, 128 + failure.number

@@ -1,6 +1,6 @@
 """The words of the command line -> values: which options there are, what each text stands for, what excludes what.
 
-Nothing is done here. Raises BuildError for what is wrong, and for options that contradict each other or mean nothing
+Nothing is done here. Raises InputError for what is wrong, and for options that contradict each other or mean nothing
 together: no option is ever ignored.
 """
 import argparse
@@ -23,7 +23,7 @@ from builder.kubernetes.exposure import DEFAULT, EXPOSURES
 from builder.payload import compression
 from builder.pipeline import Request
 from builder.loading import STDIN, Sources
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.reference import ARCHIVE_SUFFIX, parse
 from builder.rewriting.platforms import checked_platform
 
@@ -73,7 +73,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         prefix = "argument "
-        raise BuildError("%s: %s" % (message[len(prefix):] if message.startswith(prefix) else message, HELP))
+        raise InputError("%s: %s" % (message[len(prefix):] if message.startswith(prefix) else message, HELP))
 
 
 def started(path: str) -> str:
@@ -90,7 +90,7 @@ def read(words: Sequence[str], program: str = PROGRAM) -> argparse.Namespace:
     options, rest = whole.parse_known_intermixed_args(words)
     for word in rest:
         like = difflib.get_close_matches(word.partition("=")[0], option_names(whole), 1)
-        raise BuildError("%s: unknown option: %s" % (word, "did you mean %s?" % like[0] if like else HELP))
+        raise InputError("%s: unknown option: %s" % (word, "did you mean %s?" % like[0] if like else HELP))
     options.given, options.started = given(words), program
     check(options.given, options.archives)
     options.mode = next(iter(options.given & set(MODES)), "")
@@ -125,28 +125,28 @@ def given(words: Sequence[str]) -> Set[str]:
 
 
 def check(options: AbstractSet[str], archives: Sequence[str]) -> None:
-    """BuildError where options exclude each other, or would be ignored."""
+    """InputError where options exclude each other, or would be ignored."""
     modes = [option for option in MODES if option in options]
     if len(modes) > 1:
-        raise BuildError("%s: exclude each other: give one of them" % ", ".join(modes))
+        raise InputError("%s: exclude each other: give one of them" % ", ".join(modes))
     for one, other in EXCLUDE:
         if {one, other} <= options:
-            raise BuildError("%s, %s: exclude each other: give one of them" % (one, other))
+            raise InputError("%s, %s: exclude each other: give one of them" % (one, other))
     for option in modes:
         if archives and not MODES[option].archives:
-            raise BuildError("%s: takes no archive: leave out %s" % (option, archives[0]))
+            raise InputError("%s: takes no archive: leave out %s" % (option, archives[0]))
         for strange in sorted(options - {option, *MODES[option].options}):
-            raise BuildError("%s: means nothing with %s: leave out one of them" % (strange, option))
+            raise InputError("%s: means nothing with %s: leave out one of them" % (strange, option))
     for option, needed in NEEDS.items():
         if option in options and needed not in options:
-            raise BuildError("%s: means nothing without %s: add it" % (option, needed))
+            raise InputError("%s: means nothing without %s: add it" % (option, needed))
     if "--images-of" in options and not archives:
         for strange in sorted(options - {"--images-of", "--json"}):
-            raise BuildError("%s: means nothing with --images-of alone, which lists images: name archives, or leave it "
+            raise InputError("%s: means nothing with --images-of alone, which lists images: name archives, or leave it "
                              "out" % strange)
     for option in OF_ARCHIVES:
         if "--explain" in options and option in options and not archives:
-            raise BuildError("%s: means nothing with --explain alone: name archives, or leave it out" % option)
+            raise InputError("%s: means nothing with --explain alone: name archives, or leave it out" % option)
 
 
 def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
@@ -231,11 +231,11 @@ def add_registry_options(group: argparse._ArgumentGroup) -> None:
 
 
 def registry_of(options: argparse.Namespace) -> Optional[persistent_registry.Wanted]:
-    """What is wanted of the persistent registry. Raises BuildError."""
+    """What is wanted of the persistent registry. Raises InputError."""
     if not options.with_registry:
         return None
     if options.node_port == ports.IMAGES:
-        raise BuildError("--node-port %d: is the port of the registry that --with-registry writes: leave it out (the "
+        raise InputError("--node-port %d: is the port of the registry that --with-registry writes: leave it out (the "
                          "injector then takes %d), or choose another" % (ports.IMAGES, ports.SEED))
     return persistent_registry.Wanted(options.registry_image, options.registry_storage)
 
@@ -300,27 +300,27 @@ def size(text: str) -> int:
     """`512KiB` -> bytes, more than none."""
     match = SIZE.fullmatch(text)
     if not match or not int(match.group(1)):
-        raise BuildError("--chunk-size %s: is not a size: write 184KiB, 1MiB or a number of bytes" % text)
+        raise InputError("--chunk-size %s: is not a size: write 184KiB, 1MiB or a number of bytes" % text)
     return int(match.group(1)) * UNITS[match.group(2).lower()]
 
 
 def sources_of(options: argparse.Namespace, stdin: Optional[BinaryIO]) -> Sources:
-    """Return the archives, and how to read them. `stdin`: for the archive `-`. Raises BuildError."""
+    """Return the archives, and how to read them. `stdin`: for the archive `-`. Raises InputError."""
     if not options.archives:
-        raise BuildError("no archive: name at least one, or try --demo: %s" % HELP)
+        raise InputError("no archive: name at least one, or try --demo: %s" % HELP)
     registry = registry_of(options)
     archives = [named_archive(text) for text in options.archives]
     if ([path for _, path in archives] + options.cluster + options.images_of).count(STDIN) > 1:
-        raise BuildError("-: standard input can be read only once: write all but one to files")
+        raise InputError("-: standard input can be read only once: write all but one to files")
     return Sources(archives, options.onto, [checked_platform(text) for text in options.platform], options.squeeze,
                    options.compression, stdin, registry)
 
 
 def request_of(options: argparse.Namespace, stdin: Optional[BinaryIO], cluster: Optional[Cluster],
                manifests: Optional[NamedImages]) -> Request:
-    """Return the request. Raises BuildError."""
+    """Return the request. Raises InputError."""
     if options.sign and options.out == STDOUT:
-        raise BuildError("--sign: a stream has no SHA256SUMS to sign: name a folder with -o")
+        raise InputError("--sign: a stream has no SHA256SUMS to sign: name a folder with -o")
     return Request(sources_of(options, stdin), site_of(options), options.out, options.chunk_size, cluster, manifests,
                    options.not_image, options.sign, options.dry_run)
 
@@ -338,13 +338,13 @@ def site_of(options: argparse.Namespace) -> site.Site:
 
 
 def named_archive(text: str) -> Tuple[str, str]:
-    """`REF=ARCHIVE` or `ARCHIVE` -> (REF or "", ARCHIVE). A file whose name holds a = wins. BuildError for the name of
+    """`REF=ARCHIVE` or `ARCHIVE` -> (REF or "", ARCHIVE). A file whose name holds a = wins. InputError for the name of
     an image where an archive of it should be."""
     name, equals, path = text.partition("=")
     if not equals or os.path.exists(text):
         name, path = "", text
     if path != STDIN and not os.path.lexists(path) and is_image_name(path):
-        raise BuildError("%s: there is no such file: if it is an image, save it first: docker save -o image.tar %s"
+        raise InputError("%s: there is no such file: if it is an image, save it first: docker save -o image.tar %s"
                          % (path, path))
     return name, path
 
@@ -355,5 +355,5 @@ def is_image_name(text: str) -> bool:
         return False
     try:
         return bool(parse(text))
-    except BuildError:
+    except InputError:
         return False

@@ -13,7 +13,7 @@ from builder.cluster.known import Known, hints_at_python, known_image
 from builder.cluster.nodes import in_groups, some
 from builder.cluster.objects import Cluster, Node
 from builder.kubernetes.site import Site
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.reference import Reference, parse
 
 HAS_PYTHON, LIKELY, UNKNOWN, NO_PYTHON = range(4)  # Candidate.python, the best first
@@ -93,7 +93,7 @@ def parsed(text: str) -> Optional[Reference]:
     injector brought, which goes with it."""
     try:
         reference = parse(text)
-    except BuildError:
+    except InputError:
         return None
     return None if reference.host.startswith(("127.", "localhost:", "[::1]")) else reference
 

@@ -15,7 +15,7 @@ from builder.kubernetes.kubectl import GET_CLUSTER, LIST_PODS
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.security import profile
 from builder.kubernetes.site import INTERPRETER, Site
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 HOST_PYTHON = "/usr/bin/python3"
 ALSO_RUNS_ON = {"386": "amd64", "arm": "arm64"}  # most of them
@@ -43,19 +43,19 @@ class Choice(NamedTuple):
 
 def choose(site: Site, cluster: Optional[Cluster], platforms: Iterable[str]) -> Choice:
     """Return the choice. `platforms` ("linux/amd64"): of the images; none: they run nowhere, so any node does.
-    BuildError for options that cannot be."""
+    InputError for options that cannot be."""
     architectures = runnable_on(platforms)
     if cluster is None:
         return _without_cluster(site, architectures)
     if not cluster.nodes:
-        raise BuildError("--cluster: holds no Node: make it with %s" % GET_CLUSTER)
+        raise InputError("--cluster: holds no Node: make it with %s" % GET_CLUSTER)
     site, reasons, warnings = _with_exposure(site, cluster)
     found = {node.name: obstacles(node, site, architectures) for node in cluster.nodes}
     texts = {name: as_text(against) for name, against in found.items()}
     candidates = candidates_of(cluster, [node for node in cluster.nodes if not found[node.name]])
     try:
         chosen, runners, reason = _runners(site, architectures, cluster, found, candidates)
-    except BuildError as refusal:
+    except InputError as refusal:
         return Choice(site, (), tuple(reasons), tuple(warnings), judged(candidates, [], texts, site),
                       tuple(texts.items()), str(refusal))
     site, more = _with_user(site, cluster, profile(site, runners))
@@ -77,7 +77,7 @@ def _runners(site: Site, architectures: Sequence[str], cluster: Cluster, found: 
              candidates: Sequence[Candidate]) -> Runs:
     fitting = [node for node in cluster.nodes if not found[node.name]]
     if not fitting:
-        raise BuildError("--cluster: no node fits: %s%s" % (
+        raise InputError("--cluster: no node fits: %s%s" % (
             in_groups((name, as_text(against)) for name, against in found.items()), advice(list(found.values()))))
     if site.host_python is not None:
         return _host_python(site, fitting, candidates)
@@ -88,7 +88,7 @@ def _runners(site: Site, architectures: Sequence[str], cluster: Cluster, found: 
 
 def _without_cluster(site: Site, architectures: Sequence[str]) -> Choice:
     if not site.image:
-        raise BuildError("--try: needs --cluster FILE, to know which images there are" if site.tries > 1 else NO_IMAGE)
+        raise InputError("--try: needs --cluster FILE, to know which images there are" if site.tries > 1 else NO_IMAGE)
     site = site._replace(expose=site.exposure.name)
     reference = parsed(site.image)
     if site.host_python is None:
@@ -135,13 +135,13 @@ def _with_exposure(site: Site, cluster: Cluster) -> Tuple[Site, List[str], List[
     if site.expose:
         remedy = "use --expose %s" % FALLBACK.name
         if site.exposure.service and problem and not presumed:
-            raise BuildError("--expose %s: %s: %s" % (site.expose, problem, remedy))
+            raise InputError("--expose %s: %s: %s" % (site.expose, problem, remedy))
         if site.exposure.portmap and _ipv6_only(cluster):
-            raise BuildError("--expose %s: the cluster is IPv6 only, 127.0.0.1 is not: %s" % (site.expose, remedy))
+            raise InputError("--expose %s: the cluster is IPv6 only, 127.0.0.1 is not: %s" % (site.expose, remedy))
         warnings = ["%s: if pulls are refused, %s" % (problem, remedy)] if presumed and site.exposure.service else []
         return site, ["exposed by %s, as asked for" % site.expose], warnings
     if problem and (site.replicas or site.tries > 1):
-        raise BuildError("--cluster: %s: leave out %s, which rule out --expose %s"
+        raise InputError("--cluster: %s: leave out %s, which rule out --expose %s"
                          % (problem, "--replicas" if site.replicas else "--try", FALLBACK.name))
     if problem:
         return site._replace(expose=FALLBACK.name), ["exposed by %s: %s" % (FALLBACK.name, problem)], []
@@ -184,7 +184,7 @@ def _known_images(site: Site, cluster: Cluster, fitting: Sequence[Node], candida
     usable = [candidate for candidate in candidates if candidate.nodes and candidate.python == HAS_PYTHON]
     chosen = spread(candidates, site.tries) if site.tries > 1 else usable[:1]
     if not chosen:
-        raise BuildError("--cluster: " + _no_python(site, cluster, fitting, candidates))
+        raise InputError("--cluster: " + _no_python(site, cluster, fitting, candidates))
     runners = [Runner(candidate.image, site.interpreter or (candidate.known.interpreter if candidate.known
                                                             else INTERPRETER),
                       nodes=host_names(candidate.nodes)) for candidate in chosen]
@@ -206,16 +206,16 @@ def _given_image(site: Site, architectures: Sequence[str], cluster: Cluster, can
             "image %s, as asked for; no Pod runs it and no node lists it (each lists its 50 largest): a node without "
             "it must be able to pull it" % site.image]
     if not same[0].nodes:
-        raise BuildError("--image %s: is on no node that fits, only on %s: name another, or leave it out and add "
+        raise InputError("--image %s: is on no node that fits, only on %s: name another, or leave it out and add "
                          "--explain to see which there are" % (site.image, some(same[0].all_nodes)))
     return same, [Runner(site.image, interpreter, nodes=host_names(same[0].nodes))], [
         "image %s, as asked for; on %s" % (site.image, some([node.name for node in same[0].nodes]))]
 
 
 def _check_python(site: Site, known: Optional[Known]) -> None:
-    """BuildError for an image that cannot run the injector by itself."""
+    """InputError for an image that cannot run the injector by itself."""
     if known and not known.interpreter and not site.interpreter:
-        raise BuildError("--image %s: has no Python (%s): name another, or add --host-python" % (site.image, known.why))
+        raise InputError("--image %s: has no Python (%s): name another, or add --host-python" % (site.image, known.why))
 
 
 def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candidate]) -> Runs:
@@ -226,7 +226,7 @@ def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candi
         if interpreter:
             groups.setdefault((node.architecture, interpreter), []).append(node)
     if not groups:
-        raise BuildError("--host-python: no node that fits is known to have a Python of its own (%s): use an image "
+        raise InputError("--host-python: no node that fits is known to have a Python of its own (%s): use an image "
                          "with Python%s" % (_kinds(fitting), _path_advice(fitting)))
     (architecture, interpreter), nodes = min(groups.items(), key=lambda group: (-len(group[1]), group[0]))
     sure, likely = _by_certainty(nodes)
@@ -245,7 +245,7 @@ def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candi
         return [], [Runner(site.image, interpreter, True, architecture, host_names(nodes))], [
             reason, "image %s, as asked for; no Pod runs it and no node lists it" % site.image]
     if not held:
-        raise BuildError("--host-python: the dump names no image on %s: name one that is there with --image (any will "
+        raise InputError("--host-python: the dump names no image on %s: name one that is there with --image (any will "
                          "do, crictl images lists them)" % some([node.name for node in nodes]))
     best = min(held, key=lambda one: (not (one.known and one.known.sandbox), one.pull_secret, -len(one.nodes),
                                       one.image))

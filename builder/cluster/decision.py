@@ -12,7 +12,7 @@ from builder.cluster.objects import Cluster
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.security import profile
 from builder.kubernetes.site import Site
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 
 class Needs(NamedTuple):
@@ -37,7 +37,7 @@ class Decision(NamedTuple):
         return profile(self.site, self.runners)
 
 
-class Refused(BuildError):
+class Refused(InputError):
     """The cluster would refuse the objects, or no node fits. `errors`: one line each."""
 
     def __init__(self, errors: Sequence[str], decision: Decision) -> None:
@@ -46,7 +46,7 @@ class Refused(BuildError):
 
 
 def decide(site: Site, cluster: Optional[Cluster], needs: Needs) -> Decision:
-    """Return the decision. BuildError for options that cannot be; Refused, with the decision as far as it came, for
+    """Return the decision. InputError for options that cannot be; Refused, with the decision as far as it came, for
     what the cluster would refuse."""
     choice = choose(site, cluster, needs.platforms)
     errors, warnings, reasons = [choice.refusal], list(choice.warnings), list(choice.reasons)

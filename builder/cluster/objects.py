@@ -18,7 +18,7 @@ from builder.kubernetes.kubectl import GET_CLUSTER
 from builder.kubernetes.labels import PART, REGISTRY
 from builder.kubernetes.quantity import number
 from builder.kubernetes.site import NAME
-from builder.reading.errors import BuildError, shown
+from builder.reading.errors import InputError, shown
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # as kernels name them
 MANAGED_BY = "app.kubernetes.io/managed-by"  # marks objects of Seedpod 0.2 and older
@@ -140,19 +140,19 @@ def parse(data: bytes, where: str) -> List[Object]:
     try:
         text = data.decode(json.detect_encoding(data))
     except UnicodeDecodeError:
-        raise BuildError("%s: is not text: make it with %s" % (where, GET_CLUSTER)) from None
+        raise InputError("%s: is not text: make it with %s" % (where, GET_CLUSTER)) from None
     decoder, position, found = json.JSONDecoder(parse_int=_integer), 0, []
     text = text.lstrip("\ufeff").strip()
     while position < len(text):
         try:
             value, position = decoder.raw_decode(text, position)
         except (ValueError, RecursionError):
-            raise BuildError("%s: is not JSON, or is truncated: make it with %s" % (where, GET_CLUSTER)) from None
+            raise InputError("%s: is not JSON, or is truncated: make it with %s" % (where, GET_CLUSTER)) from None
         found += list(_unpacked(value))
         while text[position:position + 1].isspace():
             position += 1
     if not any(_text(item, "kind") for item in found):
-        raise BuildError("%s: holds no Kubernetes objects: make it with %s" % (where, GET_CLUSTER))
+        raise InputError("%s: holds no Kubernetes objects: make it with %s" % (where, GET_CLUSTER))
     return found
 
 

@@ -4,7 +4,7 @@ Outside the key `image` this is a guess: only its form distinguishes an image na
 """
 import re
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.reference import parse
 
 _PLACEHOLDER = re.compile(r"\{\{|\$\(|\$\{")
@@ -21,7 +21,7 @@ def is_reference(text: str) -> bool:
     """Return whether a text is a legal image name."""
     try:
         parse(text)
-    except BuildError:
+    except InputError:
         return False
     return True
 

@@ -2,13 +2,13 @@
 from typing import Collection, Dict, List, Mapping, Sequence
 
 from builder.finding.named_images import NamedImages, notes_on
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import Image
 from builder.reading.reference import full_address, parse
 from builder.rewriting.platforms import matches
 
 
-class MissingImages(BuildError):
+class MissingImages(InputError):
     """The seed lacks images that the manifests need; `images` are all of them."""
 
     def __init__(self, images: Sequence[str], line: str) -> None:

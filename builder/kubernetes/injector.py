@@ -20,7 +20,7 @@ SEED_SLACK_BYTES = 16 * MIB  # folders, partly filled file system blocks, index.
 def injector_spec(site: Site, runner: Runner, digest: str, payload: Sequence[str], code: str, seed_bytes: int,
                   payload_bytes: int) -> Object:
     """The Pod's spec. `digest`: of contents.json; `payload`: names of the ConfigMaps of that and of the chunks; `code`:
-    of the one of injector.pyz; `seed_bytes`: what unpacking takes on disk. BuildError if a limit is too low."""
+    of the one of injector.pyz; `seed_bytes`: what unpacking takes on disk. InputError if a limit is too low."""
     program_mounts = [read_only("injector", INJECTOR)] + host_mounts(runner)
     program = "%s/%s" % (INJECTOR, INJECTOR_FILE)
     unpack = container(site, runner.image, "unpack", command(runner, program, "unpack", "--digest", digest),

@@ -32,7 +32,7 @@ from builder.kubernetes.runner import Runner, command as start, host_mounts, hos
 from builder.kubernetes.site import NAME, SERVED, Site, subdomain
 from builder.kubernetes.workloads import Plan, controller, node_port_service
 from builder.reading.documents import field, parse_object, strings
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import Image
 from builder.reading.reference import parse, typed
 
@@ -92,10 +92,10 @@ def storage(text: str) -> Storage:
     size, more, storage_class = rest.partition(":")
     if QUANTITY.fullmatch(size) and (kind == NEW_CLAIM or kind == EMPTY_DIR and not more):
         if number(size) < MIB:
-            raise BuildError("--registry-storage %s: is smaller than any image: write %s:%s" % (text, kind, DATA_SIZE))
+            raise InputError("--registry-storage %s: is smaller than any image: write %s:%s" % (text, kind, DATA_SIZE))
         return Storage(kind, size=size,
                        storage_class=subdomain("--registry-storage", storage_class) if storage_class else "")
-    raise BuildError("--registry-storage %s: is not a storage: write %s[:SIZE], %s:NAME or %s:SIZE[:CLASS], e.g. %s:%s"
+    raise InputError("--registry-storage %s: is not a storage: write %s[:SIZE], %s:NAME or %s:SIZE[:CLASS], e.g. %s:%s"
                      % (text, EMPTY_DIR, CLAIM, NEW_CLAIM, NEW_CLAIM, DATA_SIZE))
 
 
@@ -107,7 +107,7 @@ class Registry(NamedTuple):
 
 
 def chosen_registry(wanted: Optional[Wanted], images: Sequence[Image]) -> Optional[Registry]:
-    """Return the one of the images that is to be the registry, if one is wanted. BuildError if none can be."""
+    """Return the one of the images that is to be the registry, if one is wanted. InputError if none can be."""
     if not wanted:
         return None
     reference = image_of(wanted, images)
@@ -120,18 +120,18 @@ def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
     if wanted.image:
         reference = str(typed(wanted.image))
         if reference not in references:
-            raise BuildError("--registry-image %s: is in none of the archives: pass its archive as well" % wanted.image)
+            raise InputError("--registry-image %s: is in none of the archives: pass its archive as well" % wanted.image)
         return reference
     found = [reference for reference in references if parse(reference).path.rpartition("/")[2] in _REPOSITORIES]
     if len(found) != 1:
-        raise BuildError("--with-registry: %s of the images has a repository that ends in %s%s: name the registry by "
+        raise InputError("--with-registry: %s of the images has a repository that ends in %s%s: name the registry by "
                          "--registry-image REF" % ("none" if not found else "more than one", " or ".join(_REPOSITORIES),
                                                    ": " + ", ".join(found) if found else ""))
     return found[0]
 
 
 def command_of(reference: str, images: Sequence[Image]) -> List[str]:
-    """What the registry's image runs by itself: its entrypoint with its arguments. BuildError unless it is a registry
+    """What the registry's image runs by itself: its entrypoint with its arguments. InputError unless it is a registry
     that can be made to refuse every write."""
     (image,) = [image for image in images if reference in image.references]
     for blob in image.configs:
@@ -140,13 +140,13 @@ def command_of(reference: str, images: Sequence[Image]) -> List[str]:
         words = field(config, "Entrypoint", list, reference) + field(config, "Cmd", list, reference)
         if words:
             return _checked(list(strings(words, reference)), reference)
-    raise BuildError("--registry-image %s: does not say what it runs: name an image of a registry" % reference)
+    raise InputError("--registry-image %s: does not say what it runs: name an image of a registry" % reference)
 
 
 def _checked(command: List[str], reference: str) -> List[str]:
     if any(_PROGRAM.fullmatch(word) or _SETTINGS.fullmatch(word) for word in command):
         return command
-    raise BuildError("--with-registry: %s runs %s, which is not known to be CNCF distribution (registry:2, registry:3) "
+    raise InputError("--with-registry: %s runs %s, which is not known to be CNCF distribution (registry:2, registry:3) "
                      "and might take pushes from anybody: deploy it by the manifest in stage1/spooler/README.md "
                      "instead"
                      % (reference, " ".join(command)))

@@ -10,7 +10,7 @@ from builder.kubernetes.quantity import mebibytes, number
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.security import container_context, pod_context
 from builder.kubernetes.site import Site
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 REQUESTS = {"cpu": "50m", "memory": "48Mi"}  # small, so that a full node takes the Pod
 LIMITS = {"cpu": "1"}
@@ -83,7 +83,7 @@ def _resources(site: Site, memory_bytes: int) -> Dict[str, Mapping[str, str]]:
             limits[key] = value
     limits.update(site.limits)
     if number(limits["memory"]) < memory_bytes:
-        raise BuildError("--limits memory=%s: unpacking and serving these images takes %s: raise it or leave it out"
+        raise InputError("--limits memory=%s: unpacking and serving these images takes %s: raise it or leave it out"
                          % (limits["memory"], mebibytes(memory_bytes)))
     for key, value in requests.items():
         if key in limits and number(limits[key]) < number(value):

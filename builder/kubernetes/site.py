@@ -1,7 +1,7 @@
 """What the operator says of the cluster -> one value, checked: names, labels and quantities that the API will take.
 
 Each function reads the text of one option. What leaves this module is legal; nobody downstream checks again.
-All errors are BuildErrors that begin with the option.
+All errors are InputErrors that begin with the option.
 
 Specs: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and .../labels/#syntax-and-character-set
 """
@@ -12,7 +12,7 @@ from builder.kubernetes import labels, ports
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES, Exposure
 from builder.kubernetes.quantity import number
 from builder.reading import reference
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 NAME = labels.PRODUCT
 CLUSTER_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")  # every cluster has them
@@ -75,30 +75,30 @@ class Site(NamedTuple):
 
 
 def checked(site: Site) -> Site:
-    """The same site; BuildError where options contradict each other."""
+    """The same site; InputError where options contradict each other."""
     if site.create_namespace and site.namespace in CLUSTER_NAMESPACES:  # it would be relabelled, and later deleted
-        raise BuildError("--create-namespace: namespace %s belongs to the cluster: leave it out, or choose another "
+        raise InputError("--create-namespace: namespace %s belongs to the cluster: leave it out, or choose another "
                          "--namespace" % site.namespace)
     if site.exposure.every_node and (site.replicas or site.tries > 1):
-        raise BuildError("--expose %s: runs one Pod on every node: leave out %s"
+        raise InputError("--expose %s: runs one Pod on every node: leave out %s"
                          % (site.expose, "--replicas" if site.replicas else "--try"))
     if site.replicas and site.tries > 1:
-        raise BuildError("--try: its Pods are to fail, a Deployment would start them again: leave out --replicas")
+        raise InputError("--try: its Pods are to fail, a Deployment would start them again: leave out --replicas")
     if site.image and site.tries > 1:
-        raise BuildError("--try: tries the images of --cluster: leave out --image")
+        raise InputError("--try: tries the images of --cluster: leave out --image")
     if site.host_python is not None and (site.interpreter or site.tries > 1):
-        raise BuildError("--host-python: takes no %s: name the node's Python as --host-python PATH"
+        raise InputError("--host-python: takes no %s: name the node's Python as --host-python PATH"
                          % ("--interpreter" if site.interpreter else "--try"))
     if site.names_kube_system and site.names != POLICY:
-        raise BuildError("--names-kube-system: says what --names %s rewrites: add it" % POLICY)
+        raise InputError("--names-kube-system: says what --names %s rewrites: add it" % POLICY)
     if site.containerd_config and site.names != MIRROR:
-        raise BuildError("--containerd-config: says where --names %s writes: add it" % MIRROR)
+        raise InputError("--containerd-config: says where --names %s writes: add it" % MIRROR)
     if site.names == MIRROR and site.tries > 1:
-        raise BuildError("--names %s: runs on every node in one image, which --try does not know: name it by --image"
+        raise InputError("--names %s: runs on every node in one image, which --try does not know: name it by --image"
                          % MIRROR)
     for name, value in site.requests.items():
         if name in site.limits and number(value) > number(site.limits[name]):
-            raise BuildError("--requests %s=%s: is more than --limits %s=%s: raise the limit"
+            raise InputError("--requests %s=%s: is more than --limits %s=%s: raise the limit"
                              % (name, value, name, site.limits[name]))
     return site
 
@@ -107,15 +107,15 @@ def image(text: str) -> str:
     """An image's name as the user writes it, legal by the grammar of references."""
     try:
         reference.typed(text)
-    except BuildError as failure:
-        raise BuildError("--image %s" % failure) from None
+    except InputError as failure:
+        raise InputError("--image %s" % failure) from None
     return text
 
 
 def namespace(text: str) -> str:
     """The name of a namespace."""
     if not _LABEL_NAME.fullmatch(text) or len(text) > _NAME_CHARACTERS:
-        raise BuildError("--namespace %s: is not the name of a namespace: write at most %d of a-z, 0-9 and -"
+        raise InputError("--namespace %s: is not the name of a namespace: write at most %d of a-z, 0-9 and -"
                          % (ascii(text), _NAME_CHARACTERS))
     return text
 
@@ -123,7 +123,7 @@ def namespace(text: str) -> str:
 def subdomain(option: str, text: str) -> str:
     """The name of any other object."""
     if not _SUBDOMAIN.fullmatch(text) or len(text) > _SUBDOMAIN_CHARACTERS:
-        raise BuildError("%s %s: is not the name of an object: write at most %d of a-z, 0-9, - and ."
+        raise InputError("%s %s: is not the name of an object: write at most %d of a-z, 0-9, - and ."
                          % (option, ascii(text), _SUBDOMAIN_CHARACTERS))
     return text
 
@@ -131,7 +131,7 @@ def subdomain(option: str, text: str) -> str:
 def port(text: str) -> int:
     """A port that the server may listen on without being root."""
     if not (text.isascii() and text.isdigit() and int(text) in ports.UNPRIVILEGED):
-        raise BuildError("--node-port %s: is not a port from %d to %d: choose one from %d to %d, as most clusters have"
+        raise InputError("--node-port %s: is not a port from %d to %d: choose one from %d to %d, as most clusters have"
                          % (ascii(text), ports.UNPRIVILEGED[0], ports.UNPRIVILEGED[-1],
                             ports.NODE_PORTS[0], ports.NODE_PORTS[-1]))
     return int(text)
@@ -140,21 +140,21 @@ def port(text: str) -> int:
 def count(option: str, text: str) -> int:
     """How many of something; more than 99 would be a slip."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 99):
-        raise BuildError("%s %s: is not a number: write one from 1 to 99" % (option, ascii(text)))
+        raise InputError("%s %s: is not a number: write one from 1 to 99" % (option, ascii(text)))
     return int(text)
 
 
 def folder(option: str, text: str) -> str:
     """An absolute path of a node without a step back, since it becomes a mount."""
     if not text.startswith("/") or not _FOLDER.fullmatch(text) or {"..", "."} & set(text.split("/")):
-        raise BuildError("%s %s: is not an absolute path of a folder, e.g. /etc/containerd" % (option, ascii(text)))
+        raise InputError("%s %s: is not an absolute path of a folder, e.g. /etc/containerd" % (option, ascii(text)))
     return text.rstrip("/")
 
 
 def path(option: str, text: str) -> str:
     """An absolute path of a file, or "" if it is to be chosen."""
     if text and not (text.startswith("/") and text.isprintable()):
-        raise BuildError("%s %s: is not an absolute path, e.g. /usr/bin/python3" % (option, ascii(text)))
+        raise InputError("%s %s: is not an absolute path, e.g. /usr/bin/python3" % (option, ascii(text)))
     return text
 
 
@@ -169,7 +169,7 @@ def label(option: str, text: str) -> Tuple[str, str]:
     """`KEY=VALUE`, both as labels have them."""
     key, equals, value = text.partition("=")
     if not equals or not is_key(key) or not _WORD.fullmatch(value):
-        raise BuildError("%s %s: is not a label: write KEY=VALUE, each of at most 63 of A-Z, a-z, 0-9, - _ and ."
+        raise InputError("%s %s: is not a label: write KEY=VALUE, each of at most 63 of A-Z, a-z, 0-9, - _ and ."
                          % (option, ascii(text)))
     return key, value
 
@@ -178,14 +178,14 @@ def own_label(text: str) -> Tuple[str, str]:
     """Read a label for every object. Its key is none that Seedpod sets."""
     key = text.partition("=")[0]
     if key.startswith(labels.PREFIX) or key in labels.RECOMMENDED:
-        raise BuildError("--label %s: its key is set by Seedpod: choose another key" % ascii(text))
+        raise InputError("--label %s: its key is set by Seedpod: choose another key" % ascii(text))
     return label("--label", text)
 
 
 def interpreter(text: str) -> str:
     """A path or a name that is looked up in the image's PATH."""
     if not text or not text.isprintable():
-        raise BuildError("--interpreter %s: is not a path: write e.g. /usr/bin/python3" % ascii(text))
+        raise InputError("--interpreter %s: is not a path: write e.g. /usr/bin/python3" % ascii(text))
     return text
 
 
@@ -198,7 +198,7 @@ def annotation(text: str) -> Tuple[str, str]:
     """`KEY=VALUE`; the value is any text that UTF-8 can write."""
     key, equals, value = text.partition("=")
     if not equals or not is_key(key) or not _is_unicode(value):
-        raise BuildError("--annotation %s: is not an annotation: write KEY=VALUE, the key of at most 63 of A-Z, a-z, "
+        raise InputError("--annotation %s: is not an annotation: write KEY=VALUE, the key of at most 63 of A-Z, a-z, "
                          "0-9, - _ and ." % ascii(text))
     return key, value
 
@@ -208,7 +208,7 @@ def toleration(text: str) -> Dict[str, str]:
     rest, colon, effect = text.partition(":")
     key, equals, value = rest.partition("=")
     if not is_key(key) or not _WORD.fullmatch(value) or colon and effect not in _EFFECTS:
-        raise BuildError("--tolerate %s: is not a taint: write KEY, KEY=VALUE or KEY=VALUE:EFFECT (%s)"
+        raise InputError("--tolerate %s: is not a taint: write KEY, KEY=VALUE or KEY=VALUE:EFFECT (%s)"
                          % (ascii(text), ", ".join(_EFFECTS)))
     result = {"key": key, "operator": "Equal", "value": value} if equals else {"key": key, "operator": "Exists"}
     return dict(result, effect=effect) if colon else result
@@ -226,7 +226,7 @@ def quantities(option: str, text: str) -> Dict[str, str]:
             if name not in _RESOURCES or name in result or not number(value):
                 raise ValueError
         except ValueError:
-            raise BuildError("%s %s: write e.g. cpu=50m,memory=64Mi (%s)"
+            raise InputError("%s %s: write e.g. cpu=50m,memory=64Mi (%s)"
                              % (option, ascii(text), ", ".join(_RESOURCES))) from None
         result[name] = value
     return result

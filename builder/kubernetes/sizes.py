@@ -11,7 +11,7 @@ from builder.kubernetes.workloads import Plan, workloads
 from builder.payload.chunks import (ANNOTATION_LIMIT_BYTES, CHUNK_BYTES, CONFIG_MAP_LIMIT_BYTES, LARGEST_CHUNK_BYTES,
                                     MOST_SMALL_CHUNKS, NAME_CHARACTERS, base64_bytes, count_of)
 from builder.payload.contents import FILE
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 OBJECT_LIMIT_BYTES = 3 << 19  # of one request to etcd (--max-request-bytes), which holds the object and little else
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -52,23 +52,23 @@ def stored_bytes(plan: Plan, chunk_sizes: Iterable[int]) -> StoredBytes:
 
 
 def chunk_bytes_for(site: Site, segment_sizes: Sequence[int]) -> int:
-    """Return the size of chunks for segments of these sizes. BuildError if labels and annotations leave no room for a
+    """Return the size of chunks for segments of these sizes. InputError if labels and annotations leave no room for a
     chunk under plain `kubectl apply`."""
     if sum(count_of(size, CHUNK_BYTES) for size in segment_sizes) > MOST_SMALL_CHUNKS:
         return LARGEST_CHUNK_BYTES
     room, taken = ANNOTATION_LIMIT_BYTES - base64_bytes(CHUNK_BYTES), _beside_data(site)
     if taken > room:
-        raise BuildError("--label, --annotation: with them a chunk's ConfigMap takes %d bytes beside its data, %s "
+        raise InputError("--label, --annotation: with them a chunk's ConfigMap takes %d bytes beside its data, %s "
                          "leaves %d (annotations count twice): use fewer, or --chunk-size 128KiB"
                          % (taken, PLAIN_APPLY, room))
     return CHUNK_BYTES
 
 
 def check_objects(plan: Plan) -> None:
-    """BuildError where a Pod names more chunks than one object can."""
+    """InputError where a Pod names more chunks than one object can."""
     size = max(map(json_bytes, workloads(plan)))
     if size > OBJECT_LIMIT_BYTES or len(FILE) + len(plan.contents) > CONFIG_MAP_LIMIT_BYTES:
-        raise BuildError("--chunk-size: there are so many chunks that the Pod takes %d bytes and contents.json %d; the "
+        raise InputError("--chunk-size: there are so many chunks that the Pod takes %d bytes and contents.json %d; the "
                          "API server takes %d and %d at most: make chunks larger, up to %dKiB"
                          % (size, len(plan.contents), OBJECT_LIMIT_BYTES, CONFIG_MAP_LIMIT_BYTES,
                             LARGEST_CHUNK_BYTES >> 10))

@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 def plan_of(site: Site, runners: Sequence[Runner], contents: str, chunk_names: Sequence[str], pyz: bytes,
             seed_bytes: int, payload_bytes: int) -> Plan:
     """One Pod for each of `runners`. `contents`: contents.json; `chunk_names`: each once; `seed_bytes`: what unpacking
-    takes on disk. BuildError if a limit is too low."""
+    takes on disk. InputError if a limit is too low."""
     injector = program_object_name("injector", pyz)
     payload = [contents_object_name(contents)] + [chunk_object_name(name) for name in chunk_names]
     digest = "sha256:" + hashlib.sha256(contents.encode()).hexdigest()

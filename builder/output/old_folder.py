@@ -11,7 +11,7 @@ from typing import IO, Dict, List, Set, Tuple
 
 from builder.kubernetes.file_names import README, SIGNATURE, SUMS
 from builder.output.regular_file import open_regular
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.progress import Progress
 
 REMEDY = "move it away, or choose another folder"
@@ -30,37 +30,37 @@ class OldFolder:
         self._unchanged: Set[Tuple] = set()  # files that had the digest that is listed
 
     def check(self) -> None:
-        """BuildError unless it may be replaced. A second call reads only files that changed since the first."""
+        """InputError unless it may be replaced. A second call reads only files that changed since the first."""
         if not self.path.isprintable():  # it would be part of the commands to type next
-            raise BuildError("%s: has characters in its name that cannot be shown: name another folder with -o"
+            raise InputError("%s: has characters in its name that cannot be shown: name another folder with -o"
                              % self.path)
         if not os.path.lexists(self.path):
             return
         if not os.path.isdir(self.path) or os.path.islink(self.path):
-            raise BuildError("%s: exists and is not a folder: name another folder with -o, or remove it" % self.path)
+            raise InputError("%s: exists and is not a folder: name another folder with -o, or remove it" % self.path)
         names = sorted(os.listdir(self.path))
         if names:
             self._check_files(names)
         if os.path.samefile(self.path, os.curdir):  # it would be moved away, and the shell left in a removed folder
-            raise BuildError("%s: is the current folder: name another with -o" % self.path)
+            raise InputError("%s: is the current folder: name another with -o" % self.path)
 
     def _check_files(self, names: List[str]) -> None:
         listed = self._listed()
         if README not in listed or not marked(os.path.join(self.path, README), self.mark):
-            raise BuildError("%s: not a folder that Seedpod wrote (it holds %s): %s" % (self.path, names[0], REMEDY))
+            raise InputError("%s: not a folder that Seedpod wrote (it holds %s): %s" % (self.path, names[0], REMEDY))
         total = sum(os.lstat(os.path.join(self.path, name)).st_size for name in names)
         for name in names:
             path = os.path.join(self.path, name)
             wanted = listed.get(name, "")
             file = open_regular(path) if wanted or name in (SUMS, SIGNATURE) else None
             if not file:
-                raise BuildError("%s: not written by Seedpod: %s" % (path, REMEDY))
+                raise InputError("%s: not written by Seedpod: %s" % (path, REMEDY))
             with file:
                 found = os.fstat(file.fileno())
                 state = (name, wanted, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
                 if wanted and state not in self._unchanged:
                     if self._digest(file, total) != wanted:
-                        raise BuildError("%s: changed since Seedpod wrote it: %s" % (path, REMEDY))
+                        raise InputError("%s: changed since Seedpod wrote it: %s" % (path, REMEDY))
                     self._unchanged.add(state)
 
     def _digest(self, file: IO[bytes], total: int) -> str:

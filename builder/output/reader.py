@@ -22,7 +22,7 @@ from builder.payload.chunks import name_of
 from builder.payload.contents import FILE, Contents, Segment, digest_of, parse
 from builder.reading.archive import Archive, Entry, open_members
 from builder.reading.decompress import Expansion, decompressed
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from builder.reading.oci_layout import INDEX
 from builder.reading.progress import Count
@@ -66,31 +66,31 @@ def is_seed(path: str) -> bool:
 
 
 def open_seed(path: str, bases: Sequence[str] = ()) -> Seed:
-    """What the folder is; of all files only those are read that hold no chunk. BuildError if they do not agree."""
+    """What the folder is; of all files only those are read that hold no chunk. InputError if they do not agree."""
     for folder in (path,) + tuple(bases):
         if not is_seed(folder):
-            raise BuildError("%s: is not a folder that Seedpod wrote: name the folder of -o" % folder)
+            raise InputError("%s: is not a folder that Seedpod wrote: name the folder of -o" % folder)
     found = CONTENTS_LINE.search(text_of(path, CONTENTS))
     if not found:
-        raise BuildError("%s: %s: is missing or damaged, or of an older Seedpod: %s" % (path, CONTENTS, AGAIN))
+        raise InputError("%s: %s: is missing or damaged, or of an older Seedpod: %s" % (path, CONTENTS, AGAIN))
     try:
         text = json.loads(found.group(1))
     except ValueError:
-        raise BuildError("%s: %s: is damaged: %s" % (path, CONTENTS, AGAIN)) from None
+        raise InputError("%s: %s: is damaged: %s" % (path, CONTENTS, AGAIN)) from None
     workloads = "\n".join(text_of(path, name) for name in files(path, WORKLOAD))
     parts = [set(pattern.findall(workloads)) for pattern in (DIGEST, NAMESPACE, INJECTOR_NAME, PORT)]
     if any(len(part) != 1 for part in parts):
-        raise BuildError("%s: the file of the Pod is missing or damaged: %s" % (path, AGAIN))
+        raise InputError("%s: the file of the Pod is missing or damaged: %s" % (path, AGAIN))
     digest, namespace, injector, port = (part.pop() for part in parts)
     if digest_of(text) != digest:
-        raise BuildError("%s: contents.json is %s, the Pod wants %s: %s" % (path, digest_of(text), digest, AGAIN))
+        raise InputError("%s: contents.json is %s, the Pod wants %s: %s" % (path, digest_of(text), digest, AGAIN))
     contents = parse(text.encode(), "%s: %s" % (path, FILE))
     return Seed(path, contents, digest, namespace, injector, int(port), tuple(bases))
 
 
 def open_archive(seed: Seed, layers: bool = True, progress: Count = lambda count: None) -> Archive:
     """The seed as an archive, an OCI image layout; use it in a `with`. Without `layers`, those are known by digest and
-    size alone, and need not be there. BuildError names the chunk that is missing or damaged."""
+    size alone, and need not be there. InputError names the chunk that is missing or damaged."""
     expansion = Expansion(sum(os.path.getsize(file) for file in map(seed.file_of, seed.contents.chunks) if file))
     file = tempfile.TemporaryFile()
     try:
@@ -132,19 +132,19 @@ def decode(seed: Seed, segment: Segment, target: BinaryIO, expansion: Expansion,
         target.write(block)
         progress(len(block))
     if left:
-        raise BuildError("%s: a segment is %s than its blobs: %s" % (where, "longer" if left < 0 else "shorter", AGAIN))
+        raise InputError("%s: a segment is %s than its blobs: %s" % (where, "longer" if left < 0 else "shorter", AGAIN))
 
 
 def chunk_of(seed: Seed, name: str) -> bytes:
     """The bytes of a chunk, proven."""
     path = seed.file_of(name)
     if not path:
-        raise BuildError("%s: chunk %s: is not there: name the folder that holds it, --onto FOLDER"
+        raise InputError("%s: chunk %s: is not there: name the folder that holds it, --onto FOLDER"
                          % (seed.folder, name))
     folder, file = os.path.split(path)
     found, data = chunk_in(content(folder, file))
     if found != name or name_of(data) != name:
-        raise BuildError("%s: %s: %s: %s" % (folder, file, damage(found, data), AGAIN))
+        raise InputError("%s: %s: %s: %s" % (folder, file, damage(found, data), AGAIN))
     return data
 
 
@@ -174,19 +174,19 @@ def mounted_files(out: str) -> Dict[str, bytes]:
 
 
 def verify(out: str, bases: Sequence[str] = ()) -> Dict[str, Any]:
-    """-> facts: what it would serve. BuildError names what is damaged, missing or foreign."""
+    """-> facts: what it would serve. InputError names what is damaged, missing or foreign."""
     if not os.path.isdir(out) or not is_seed(out):
-        raise BuildError("%s: is not a folder that Seedpod wrote: name the folder of -o" % out)
+        raise InputError("%s: is not a folder that Seedpod wrote: name the folder of -o" % out)
     for name in sorted(os.listdir(out)):
         if os.path.islink(os.path.join(out, name)) or not os.path.isfile(os.path.join(out, name)):
-            raise BuildError("%s: %s: is not a regular file: %s" % (out, ascii(name), AGAIN))
+            raise InputError("%s: %s: is not a regular file: %s" % (out, ascii(name), AGAIN))
     faults = list(wrong_files(out)) + list(wrong_chunks(out))
     if not faults:
         seed = open_seed(out, bases)
         faults = list(wrong_program(seed)) + list(missing_files(seed))
     if faults:
         more = " (and %d more faults)" % (len(faults) - 1) if len(faults) > 1 else ""
-        raise BuildError("%s: %s%s: %s" % (out, faults[0], more, AGAIN))
+        raise InputError("%s: %s%s: %s" % (out, faults[0], more, AGAIN))
     return served(seed)
 
 

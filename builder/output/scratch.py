@@ -19,7 +19,7 @@ from typing import IO, Optional
 
 from builder.output.lock import lock
 from builder.output.regular_file import open_regular
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 LOCK, NEW, OLD, WORK = "lock", "new", "old", "work"
 _NAME = ".%s.%s.partial"
@@ -79,7 +79,7 @@ class Scratch:
             os.rename(self.new, self.path)
         except OSError:
             if os.path.lexists(self.path):
-                raise BuildError("%s: another run has written it in the meantime: run this one again"
+                raise InputError("%s: another run has written it in the meantime: run this one again"
                                  % self.path) from None
             raise
 

@@ -1,7 +1,7 @@
 """A file signed, and its signature checked, by OpenSSH's ssh-keygen: no cryptography of our own.
 
 In: the file's path; a private key, or a file of allowed signers. Out: the signature beside the file, or the name of
-who signed. All errors are BuildErrors. Who signs SHA256SUMS signs all that it lists: reader.py checks every file
+who signed. All errors are InputErrors. Who signs SHA256SUMS signs all that it lists: reader.py checks every file
 against it.
 
 https://man.openbsd.org/ssh-keygen#Y https://man.openbsd.org/ssh-keygen#ALLOWED_SIGNERS
@@ -12,14 +12,14 @@ import subprocess
 from typing import Sequence
 
 from builder.kubernetes.file_names import SIGNATURE_SUFFIX
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 PROGRAM = "ssh-keygen"
 NAMESPACE = "seedpod"  # a signature made for another purpose does not count
 
 
 def check_key(key: str) -> None:
-    """BuildError where signing is going to fail: better before hours of compression than after."""
+    """InputError where signing is going to fail: better before hours of compression than after."""
     _need("--sign", key)
 
 
@@ -29,7 +29,7 @@ def sign(path: str, key: str) -> None:
     _need("--sign", key)
     made = _run(["sign", "-f", key, "-n", NAMESPACE, path])
     if made.returncode:
-        raise BuildError("--sign %s: ssh-keygen cannot sign with it: %s: name a private key that ssh-keygen made"
+        raise InputError("--sign %s: ssh-keygen cannot sign with it: %s: name a private key that ssh-keygen made"
                          % (key, _said(made)))
 
 
@@ -39,25 +39,25 @@ def verify(path: str, signers: str) -> str:
     signature = path + SIGNATURE_SUFFIX
     for file in (signature, path):
         if os.path.islink(file) or not os.path.isfile(file):
-            raise BuildError("%s: is missing, so this is not signed: do not apply it" % file)
+            raise InputError("%s: is missing, so this is not signed: do not apply it" % file)
     found = _run(["find-principals", "-f", signers, "-s", signature])
     names = found.stdout.decode("utf-8", "surrogateescape").splitlines()
     if found.returncode or not names:
-        raise BuildError("%s: is by nobody whom --signers %s lists (%s): do not apply this"
+        raise InputError("%s: is by nobody whom --signers %s lists (%s): do not apply this"
                          % (signature, signers, _said(found)))
     with open(path, "rb") as message:
         checked = _run(["verify", "-f", signers, "-I", names[0], "-n", NAMESPACE, "-s", signature], message)
     if checked.returncode:
-        raise BuildError("%s: does not fit %s (%s): do not apply this"
+        raise InputError("%s: does not fit %s (%s): do not apply this"
                          % (signature, os.path.basename(path), _said(checked)))
     return names[0]
 
 
 def _need(option: str, path: str) -> None:
     if not os.path.isfile(path):
-        raise BuildError("%s %s: there is no such file: check the path" % (option, path))
+        raise InputError("%s %s: there is no such file: check the path" % (option, path))
     if not shutil.which(PROGRAM):
-        raise BuildError("%s: needs ssh-keygen, which is not installed: install OpenSSH's client" % option)
+        raise InputError("%s: needs ssh-keygen, which is not installed: install OpenSSH's client" % option)
 
 
 def _run(words: Sequence[str], stdin: object = subprocess.DEVNULL) -> subprocess.CompletedProcess:

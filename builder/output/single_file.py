@@ -6,7 +6,7 @@ from typing import Callable, IO, Optional, Union
 
 from builder.output.regular_file import open_regular
 from builder.output.scratch import Scratch, recover
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 STDOUT = "-"
 OPEN_FILES = "/dev/fd"  # the open files of this process; /dev/stdout and others lead there
@@ -41,17 +41,17 @@ def _replace(path: str, data: bytes, mode: int, commit: Callable[[], None]) -> N
 
 
 def _check_replaceable(path: str) -> None:
-    """BuildError unless nothing is there, or a program as Seedpod writes them."""
+    """InputError unless nothing is there, or a program as Seedpod writes them."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if stat.S_ISLNK(mode):
-        raise BuildError("%s: is a symbolic link: name what it leads to, or choose another file" % path)
+        raise InputError("%s: is a symbolic link: name what it leads to, or choose another file" % path)
     if not stat.S_ISREG(mode):
-        raise BuildError("%s: is not a regular file: choose another" % path)
+        raise InputError("%s: is not a regular file: choose another" % path)
     if not is_zipapp(path):
-        raise BuildError("%s: not a program that Seedpod wrote: move it away, or choose another file" % path)
+        raise InputError("%s: not a program that Seedpod wrote: move it away, or choose another file" % path)
 
 
 def is_zipapp(path: str) -> bool:
@@ -79,7 +79,7 @@ def _opened_stream(path: str) -> Optional[IO[bytes]]:
     descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
     if not _is_stream(descriptor):
         os.close(descriptor)
-        raise BuildError("%s: changed while it was opened: run this again" % path)
+        raise InputError("%s: changed while it was opened: run this again" % path)
     return os.fdopen(descriptor, "wb")
 
 

@@ -24,7 +24,7 @@ class FolderTarget:
         self._old = OldFolder(out, mark, progress)
 
     def check(self) -> None:
-        """BuildError unless OUT may be replaced, and the key can sign."""
+        """InputError unless OUT may be replaced, and the key can sign."""
         self._old.check()
         if self._key:
             signature.check_key(self._key)

@@ -9,7 +9,7 @@ import tempfile
 from typing import ContextManager, Iterable, NamedTuple, Optional, TypeVar
 
 from builder.output.scratch import Scratch, recover
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 Opened = TypeVar("Opened")
 
@@ -41,7 +41,7 @@ class Workspace:
         with contextlib.ExitStack() as stack:
             if self._out:
                 if not os.path.isdir(os.path.dirname(self._out)):
-                    raise BuildError("%s: its parent folder does not exist: make it, or name another with -o"
+                    raise InputError("%s: its parent folder does not exist: make it, or name another with -o"
                                      % self._out)
                 recover(self._out)
                 self._scratch = stack.enter_context(Scratch(self._out))

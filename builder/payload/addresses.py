@@ -4,7 +4,7 @@ Twin of stage1/registry.py, which decides the same from the order of index.json.
 """
 from typing import Callable, Dict, Iterable, List, NamedTuple, Tuple
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import Image
 from builder.reading.reference import Reference, full_repository, parse, served_names, short_repositories
 
@@ -32,7 +32,7 @@ def owners(images: Iterable[Image]) -> Dict[str, Claim]:
 def addresses(images: Iterable[Image]) -> Tuple[Dict[str, str], List[str]]:
     """Return the shortest address of each reference, and notes on the shorter ones that lead to another image.
 
-    BuildError for an image without an address: hosts with ports are not part of a repository name.
+    InputError for an image without an address: hosts with ports are not part of a repository name.
     """
     images = list(images)
     owner = owners(images)
@@ -48,7 +48,7 @@ def addresses(images: Iterable[Image]) -> Tuple[Dict[str, str], List[str]]:
                     lost[address] = owner[address].reference
             if text not in shortest:
                 address, other = next(iter(lost.items()))
-                raise BuildError("%s: could only be served as %s, which already leads to %s, another image: save it "
+                raise InputError("%s: could only be served as %s, which already leads to %s, another image: save it "
                                  "alone, and give it another name, NAME=ARCHIVE" % (text, address, other))
             notes += ["%s: %s already leads to %s: pull this one by its full name" % (text, address, other)
                       for address, other in lost.items()]

@@ -16,7 +16,7 @@ import threading
 import zlib
 from typing import Callable, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 try:
     import lzma
@@ -75,9 +75,9 @@ def shrinks(sample: bytes) -> bool:
 
 
 def check(wanted: str) -> None:
-    """BuildError if it cannot be done here."""
+    """InputError if it cannot be done here."""
     if wanted == XZ and lzma is None:
-        raise BuildError("--compression xz: this Python has no lzma: use --compression gzip, or another python3")
+        raise InputError("--compression xz: this Python has no lzma: use --compression gzip, or another python3")
 
 
 def compressed(path: str, spans: Sequence[Span], progress: Count) -> Iterator[Tuple[int, List[bytes]]]:

@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
 
 from builder.payload.human import human
 from builder.reading.documents import checked, field, parse_object
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import OCI_INDEX, REF_NAME, Image, is_digest
 
 FILE = "contents.json"
@@ -84,7 +84,7 @@ def digest_of(text: str) -> str:
 
 
 def parse(text: bytes, where: str) -> Contents:
-    """The value that the text stands for; BuildError, beginning with `where`, if it is malformed."""
+    """The value that the text stands for; InputError, beginning with `where`, if it is malformed."""
     document = parse_object(text, where)
     segments = []
     for entry in field(document, "segments", list, where):
@@ -92,14 +92,14 @@ def parse(text: bytes, where: str) -> Contents:
         segment = Segment(*[checked(entry.get(key), kind, "%s: segments: %s" % (where, key)) for key, kind in (
             ("compression", str), ("blobs", list), ("chunks", list), ("size", int))])
         if segment.compression not in COMPRESSIONS:
-            raise BuildError("%s: segments: compression %s is unknown: use a newer Seedpod"
+            raise InputError("%s: segments: compression %s is unknown: use a newer Seedpod"
                              % (where, ascii(segment.compression)))
         if segment.size < 0 or not all(map(_is_blob, segment.blobs)) or not all(map(_is_chunk, segment.chunks)):
-            raise BuildError("%s: segments: is malformed: copy the folder again, or build it again" % where)
+            raise InputError("%s: segments: is malformed: copy the folder again, or build it again" % where)
         segments.append(segment._replace(blobs=tuple((digest, size) for digest, size in segment.blobs),
                                          chunks=tuple(segment.chunks)))
     if not segments:
-        raise BuildError("%s: has no segments: copy the folder again, or build it again" % where)
+        raise InputError("%s: has no segments: copy the folder again, or build it again" % where)
     return Contents(field(document, "index", dict, where), tuple(segments))
 
 

@@ -12,7 +12,7 @@ from typing import Callable, Iterable, Iterator, List, NamedTuple, Sequence, Tup
 from builder.payload import chunks
 from builder.payload.compression import NONE, READ_BYTES, SAMPLE_BYTES, Span, check, choose, compressed
 from builder.payload.contents import Segment
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import Blob
 from builder.reading.progress import Progress
 
@@ -22,13 +22,13 @@ class Packed(NamedTuple):
     compression: str  # as contents.json has it
     blobs: Tuple[Blob, ...]
     size: int  # bytes
-    parts: Callable[[], Iterator[bytes]]  # its bytes from the start; BuildError if an archive has changed
+    parts: Callable[[], Iterator[bytes]]  # its bytes from the start; InputError if an archive has changed
 
 
 def pack(segments: Sequence[Tuple[Blob, ...]], folder: str, wanted: str, progress: Progress) -> List[Packed]:
     """The segments in order, compressed as `wanted` (compression.COMPRESSIONS); files are made in `folder`.
 
-    Raises OSError (the disk is full) and BuildError (an archive changed while it was read; xz is not to be had).
+    Raises OSError (the disk is full) and InputError (an archive changed while it was read; xz is not to be had).
     """
     check(wanted)
     codings = [choose(wanted, b"" if wanted == NONE else sample(blobs)) for blobs in segments]
@@ -92,7 +92,7 @@ def joined(blobs: Sequence[Blob]) -> Iterator[bytes]:
 
 
 def content(blob: Blob) -> Iterator[bytes]:
-    """The bytes of a blob; BuildError in the end if they are no longer what they were."""
+    """The bytes of a blob; InputError in the end if they are no longer what they were."""
     algorithm, _, expected = blob.digest.partition(":")
     digest, size = hashlib.new(algorithm), 0
     with blob.open() as source:
@@ -101,7 +101,7 @@ def content(blob: Blob) -> Iterator[bytes]:
             size += len(part)
             yield part
     if (size, digest.hexdigest()) != (blob.size, expected):
-        raise BuildError("%s: its archive changed while it was read: build again" % blob.digest)
+        raise InputError("%s: its archive changed while it was read: build again" % blob.digest)
 
 
 def part_of_file(path: str, start: int, size: int) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ a name. Links are resolved in the index alone.
 
 Rules: no name from an archive becomes a path (a folder is listed, and its files are opened by the paths of that
 listing, and only if they lie in the folder); bytes are streamed, only `read` and `read_json` hold some, up to their
-limit; whatever is wrong with an archive raises BuildError. Python 3.6 syntax and library only (it also runs in the
+limit; whatever is wrong with an archive raises InputError. Python 3.6 syntax and library only (it also runs in the
 cluster).
 """
 import contextlib
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 from builder.reading.decompress import BLOCK_BYTES, Expansion, compression_of, decompressed
 from builder.reading.documents import parse_json
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.progress import Count
 from builder.reading.tar_walk import (BLOCK, FILE, FOLDER, LINK, MAX_MEMBERS, MAX_NAME_BYTES, SYMLINK, is_header,
                                       normalise, shown, walk)
@@ -52,7 +52,7 @@ class Entry(NamedTuple):
 def open_archive(path: str, progress: Count = lambda byte_count: None) -> "Archive":
     """Index the tar, compressed tar or folder at `path`; use it in a `with`, which closes it.
 
-    Raises BuildError and OSError.
+    Raises InputError and OSError.
     """
     if os.path.isdir(path):
         entries = _folder_entries(path)
@@ -61,9 +61,9 @@ def open_archive(path: str, progress: Count = lambda byte_count: None) -> "Archi
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise BuildError("%s: no such file or folder: check the path" % shown(path))
+        raise InputError("%s: no such file or folder: check the path" % shown(path))
     if not stat.S_ISREG(mode):
-        raise BuildError("%s: is neither a file nor a folder: write it to a file first, or pipe it, and write -"
+        raise InputError("%s: is neither a file nor a folder: write it to a file first, or pipe it, and write -"
                          % shown(path))
     return open_file(open(path, "rb"), path, progress)
 
@@ -229,9 +229,9 @@ class Archive:
         """How messages begin that concern the member `name`."""
         return shown(self.path) + (": " + shown(self._prefix + name) if name else "")
 
-    def error(self, name: str, what: str) -> BuildError:
+    def error(self, name: str, what: str) -> InputError:
         """The error that concerns the member `name`."""
-        return BuildError("%s: %s" % (self.where(name), what))
+        return InputError("%s: %s" % (self.where(name), what))
 
     def _find(self, name: str) -> Optional[Entry]:
         key = normalise(name)
@@ -293,7 +293,7 @@ class _Slice(io.RawIOBase):
             self._file.seek(self._next)
             count = self._file.readinto(memoryview(buffer)[:wanted])
         if not count:
-            raise BuildError("%s: became shorter while it was read: try again when nobody writes to it" % self._where)
+            raise InputError("%s: became shorter while it was read: try again when nobody writes to it" % self._where)
         self._next += count
         self._progress(count)
         return count
@@ -326,7 +326,7 @@ def _plain(file: BinaryIO, where: str, progress: Count, expansion: Expansion) ->
             if undone:
                 stack.callback(plain.close)
             if len(undone) == _MAX_LAYERS_OF_COMPRESSION:
-                raise BuildError("%s: is compressed more than %d times over: decompress it first"
+                raise InputError("%s: is compressed more than %d times over: decompress it first"
                                  % (where, _MAX_LAYERS_OF_COMPRESSION))
             plain = _expanded(plain, compression, where, progress, expansion)
         undone.append(compression)
@@ -369,7 +369,7 @@ def _open_tar(path: str, source: _Source) -> Archive:
     head = file.read(BLOCK)
     size = file.seek(0, os.SEEK_END)
     if not head:
-        raise BuildError("%s: is an empty file: copy or make the archive again" % where)
+        raise InputError("%s: is an empty file: copy or make the archive again" % where)
     if head.strip(b"\0") and not is_header(head):
         raise _not_a_tar(head, where)
     found = walk(file, size, where)
@@ -385,12 +385,12 @@ def _open_tar(path: str, source: _Source) -> Archive:
     return Archive(path, entries, source, notes=tuple(notes), has_end_mark=found.has_end_mark)
 
 
-def _not_a_tar(head: bytes, where: str) -> BuildError:
+def _not_a_tar(head: bytes, where: str) -> InputError:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for magic, what in _NOT_ARCHIVES:
         if start.startswith(magic):
-            return BuildError("%s: %s" % (where, what))
-    return BuildError("%s: is not a tar archive, or its first bytes are damaged: pass what docker save, podman save, "
+            return InputError("%s: %s" % (where, what))
+    return InputError("%s: is not a tar archive, or its first bytes are damaged: pass what docker save, podman save, "
                       "crane pull or skopeo copy wrote" % where)
 
 
@@ -406,7 +406,7 @@ def _folder_entries(path: str) -> Dict[str, List[Entry]]:
             key = os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
             entries[key] = [Entry(FILE, 0, os.path.getsize(real), real)]
             if len(entries) > MAX_MEMBERS:
-                raise BuildError("%s: has more than %d files: is it the folder of one image?"
+                raise InputError("%s: has more than %d files: is it the folder of one image?"
                                  % (shown(path), MAX_MEMBERS))
     return entries
 

@@ -20,7 +20,7 @@ from typing import Any, Dict, List, Tuple
 
 from builder.reading import yaml_scalars
 from builder.reading.archive import WHOLE, Archive
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import HELM_CONFIG, OCI_MANIFEST, Blob, Descriptor, Image, blob_of
 from builder.reading.reference import DEFAULT_TAG, parse
 
@@ -69,7 +69,7 @@ def read_chart(archive: Archive, provenance: bytes = b"") -> Image:
     if provenance:
         digest = layers[0][1].digest
         if digest.encode() not in provenance:
-            raise BuildError("%s%s: does not name %s, the chart beside it: sign the chart again, or move this file "
+            raise InputError("%s%s: does not name %s, the chart beside it: sign the chart again, or move this file "
                              "away" % (archive.where(), PROVENANCE_SUFFIX, digest))
         layers.append((PROVENANCE_TYPE, blob_of(provenance)))
     return _image(reference, dict(texts, apiVersion=texts["apiVersion"] or "v1"), layers)
@@ -83,12 +83,12 @@ def versioned(tag: str, image: Image) -> str:
 def _reference(name: str, version: str, where: str) -> str:
     for what, text, legal in (("name", name, _NAME), ("version", version, _VERSION)):
         if not legal.fullmatch(text):
-            raise BuildError("%s: its %s is %s, which Helm does not take: mend it, and package the chart again"
+            raise InputError("%s: its %s is %s, which Helm does not take: mend it, and package the chart again"
                              % (where, what, ascii(text)))
     try:
         return str(parse("%s%s:%s" % (_REPOSITORY, name, version.replace("+", "_"))))
-    except BuildError as e:
-        raise BuildError("%s: %s; give the chart another name, and package it again" % (where, e))
+    except InputError as e:
+        raise InputError("%s: %s; give the chart another name, and package it again" % (where, e))
 
 
 def _image(reference: str, texts: Dict[str, str], layers: List[Tuple[str, Blob]]) -> Image:

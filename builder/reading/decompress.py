@@ -2,7 +2,7 @@
 
 `compression_of` goes by magic numbers, never by names; `decompressed` undoes gzip, xz, bzip2 and zstd, each also as
 several streams one after the other with zeros between and after them (pigz, `cat a.gz b.gz`, tape blocks).
-Whatever is wrong with the input raises BuildError; an error of the machine stays an OSError.
+Whatever is wrong with the input raises InputError; an error of the machine stays an OSError.
 zstd: by the standard library (Python 3.14), else by the `zstd` program. Python 3.6 syntax and library only.
 
 Rule: an `Expansion` belongs to a file, not to a stream: what is compressed several times over, or holds compressed
@@ -18,7 +18,7 @@ import threading
 import zlib
 from typing import BinaryIO, Iterable, Iterator, List
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 BLOCK_BYTES = 1 << 20  # read, hashed and written at once: large enough to be fast, small enough to forget
 _MAX_RATIO = 1000  # gzip reaches 1032 with nothing but zeros: more is a bomb
@@ -43,10 +43,10 @@ class Expansion:
         self._done = 0
 
     def add(self, count: int, where: str) -> None:
-        """Count plain bytes; BuildError where they are too many."""
+        """Count plain bytes; InputError where they are too many."""
         self._done += count
         if self._done > self._limit:
-            raise BuildError("%s: expands to more than %d bytes from a file of %d: if that is intended, decompress it "
+            raise InputError("%s: expands to more than %d bytes from a file of %d: if that is intended, decompress it "
                              "first" % (where, self._limit, self._file_bytes))
 
 
@@ -114,7 +114,7 @@ def _library(compression: str, where: str) -> tuple:
     try:
         module = importlib.import_module("bz2" if compression == "bzip2" else "lzma")
     except ImportError:
-        raise BuildError("%s: is compressed with %s, which this Python lacks: decompress it first"
+        raise InputError("%s: is compressed with %s, which this Python lacks: decompress it first"
                          % (where, compression))
     if compression == "bzip2":
         return module.BZ2Decompressor, (OSError, ValueError)
@@ -134,7 +134,7 @@ def _by_library(blocks: Iterable[bytes], compression: str, where: str) -> Iterat
             try:
                 plain = engine.decompress(data, BLOCK_BYTES)
             except bad_data as e:
-                raise BuildError("%s: its %s data is damaged (%s): copy or make the archive again"
+                raise InputError("%s: its %s data is damaged (%s): copy or make the archive again"
                                  % (where, compression, str(e).strip(".")))
             if plain:
                 yield plain
@@ -143,13 +143,13 @@ def _by_library(blocks: Iterable[bytes], compression: str, where: str) -> Iterat
                 data = engine.unused_data
                 engine = None
     if engine is not None:
-        raise BuildError("%s: its %s data is truncated: copy or make the archive again" % (where, compression))
+        raise InputError("%s: its %s data is truncated: copy or make the archive again" % (where, compression))
 
 
 def _by_zstd_program(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
     program = shutil.which("zstd")
     if not program:
-        raise BuildError("%s: is compressed with zstd, which this Python cannot undo: install the zstd program, "
+        raise InputError("%s: is compressed with zstd, which this Python cannot undo: install the zstd program, "
                          "use Python 3.14, or decompress it first" % where)
     process = subprocess.Popen([program, "-dcq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL)
@@ -163,7 +163,7 @@ def _by_zstd_program(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
         if failures:
             raise failures[0]
         if process.wait():
-            raise BuildError("%s: its zstd data is damaged or truncated: copy or make the archive again" % where)
+            raise InputError("%s: its zstd data is damaged or truncated: copy or make the archive again" % where)
     finally:
         process.kill()
         process.wait()

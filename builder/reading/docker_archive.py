@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
 from builder.reading import documents
 from builder.reading.archive import Archive, Entry
 from builder.reading.decompress import compression_of
-from builder.reading.errors import BuildError, shown
+from builder.reading.errors import InputError, shown
 from builder.reading.oci import (DOCKER_CONFIG, DOCKER_LAYER, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, OCI_CONFIG, OCI_LAYER,
                                  OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST, Blob, Descriptor, Image, blob_of)
 from builder.reading.reference import Reference, parse, tagged
@@ -106,11 +106,11 @@ def _item(value: Any, where: str, left: int) -> Item:
     document = documents.fold_case(documents.checked(value, dict, where), ("Config", "Layers", "RepoTags"))
     config = documents.field(document, "Config", str, where)
     if not config:
-        raise BuildError("%s: Config is missing: make the archive again" % where)
+        raise InputError("%s: Config is missing: make the archive again" % where)
     layers = documents.strings(documents.field(document, "Layers", list, where), where + ": Layers")
     repo_tags = documents.strings(documents.field(document, "RepoTags", list, where), where + ": RepoTags")
     if len(layers) + len(repo_tags) >= left:
-        raise BuildError("%s: is the first beyond %d layers and names in all: save fewer images at once"
+        raise InputError("%s: is the first beyond %d layers and names in all: save fewer images at once"
                          % (where, documents.MAX_DESCRIPTORS))
     references, notes = [], []
     for repo_tag in repo_tags:
@@ -118,7 +118,7 @@ def _item(value: Any, where: str, left: int) -> Item:
             continue
         try:
             reference = parse(repo_tag)
-        except BuildError as e:
+        except InputError as e:
             notes.append("%s: RepoTags: %s: this name is left out" % (where, e))
             continue
         if reference.digest:
@@ -164,7 +164,7 @@ def _layer(archive: Archive, name: str, algorithm: str) -> _Layer:
     return _Layer(blob, compression, diff_id)
 
 
-def _left_out(archive: Archive, name: str) -> BuildError:
+def _left_out(archive: Archive, name: str) -> InputError:
     return archive.error(name, "stands for a layer that is not in the archive (pack leaves out base layers that the "
                          "daemon has): save the image with docker save or skopeo copy")
 

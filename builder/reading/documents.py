@@ -9,7 +9,7 @@ Specs: https://github.com/opencontainers/image-spec (descriptor.md, config.md)
 import json
 from typing import Any, Dict, NamedTuple, Tuple
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import Descriptor, is_digest
 
 # Manifests, configs, layers and names of one archive, counted wherever they are listed: some 600 images of all their
@@ -31,12 +31,12 @@ class Config(NamedTuple):
 
 
 def parse_json(data: bytes, where: str) -> Any:
-    """The JSON document in `data`: UTF-8, one value, no NaN; else BuildError."""
+    """The JSON document in `data`: UTF-8, one value, no NaN; else InputError."""
     try:
         return json.loads(data.decode("utf-8"), parse_constant=_not_a_number, parse_int=_integer)
     except (ValueError, RecursionError) as e:
         reason = "nested too deeply" if isinstance(e, RecursionError) else str(e)
-        raise BuildError("%s: is not valid JSON (%s): copy or make the archive again" % (where, reason))
+        raise InputError("%s: is not valid JSON (%s): copy or make the archive again" % (where, reason))
 
 
 def parse_object(data: bytes, where: str) -> Dict[str, Any]:
@@ -45,15 +45,15 @@ def parse_object(data: bytes, where: str) -> Dict[str, Any]:
 
 
 def checked(value: Any, kind: type, where: str) -> Any:
-    """`value` if it is of that kind; else BuildError."""
+    """`value` if it is of that kind; else InputError."""
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise BuildError("%s: is %s, expected %s: make the archive again"
+        raise InputError("%s: is %s, expected %s: make the archive again"
                          % (where, _KINDS.get(type(value), "null"), _KINDS[kind]))
     return value
 
 
 def field(document: Dict[str, Any], key: str, kind: type, where: str) -> Any:
-    """The value at `key`, an empty one of that kind if it is absent or null; BuildError if it is of another kind."""
+    """The value at `key`, an empty one of that kind if it is absent or null; InputError if it is of another kind."""
     value = document.get(key)
     return kind() if value is None else checked(value, kind, "%s: %s" % (where, key))
 
@@ -65,7 +65,7 @@ def fold_case(document: Dict[str, Any], keys: Tuple[str, ...]) -> Dict[str, Any]
 
 
 def strings(values: list, where: str) -> Tuple[str, ...]:
-    """The values, if all are strings; else BuildError."""
+    """The values, if all are strings; else InputError."""
     return tuple(checked(value, str, where) for value in values)
 
 
@@ -74,10 +74,10 @@ def descriptor(document: Dict[str, Any], where: str) -> Descriptor:
     checked(document, dict, where)
     digest = field(document, "digest", str, where)
     if not is_digest(digest):
-        raise BuildError("%s: digest is %s, expected sha256:<64 hex digits>: make the archive again"
+        raise InputError("%s: digest is %s, expected sha256:<64 hex digits>: make the archive again"
                          % (where, ascii(digest)))
     if document.get("size") is None or field(document, "size", int, where) < 0:
-        raise BuildError("%s: size is missing or negative: make the archive again" % where)
+        raise InputError("%s: size is missing or negative: make the archive again" % where)
     return Descriptor(field(document, "mediaType", str, where), digest, document["size"])
 
 
@@ -93,11 +93,11 @@ def config(data: bytes, where: str) -> Config:
     rootfs = field(document, "rootfs", dict, where)
     diff_ids = strings(field(rootfs, "diff_ids", list, where + ": rootfs"), where + ": rootfs: diff_ids")
     if len(diff_ids) > _MAX_LAYERS:
-        raise BuildError("%s: has %d layers, an image has at most %d: make the image again, of fewer"
+        raise InputError("%s: has %d layers, an image has at most %d: make the image again, of fewer"
                          % (where, len(diff_ids), _MAX_LAYERS))
     for diff_id in diff_ids:
         if not is_digest(diff_id):
-            raise BuildError("%s: rootfs: diff_ids: %s is not a digest: make the archive again"
+            raise InputError("%s: rootfs: diff_ids: %s is not a digest: make the archive again"
                              % (where, ascii(diff_id)))
     return Config(platform(document, where), diff_ids)
 
@@ -105,7 +105,7 @@ def config(data: bytes, where: str) -> Config:
 def _platform_part(document: Dict[str, Any], key: str, where: str) -> str:
     part = field(document, key, str, where)
     if len(part) > _MAX_PLATFORM_CHARACTERS:
-        raise BuildError("%s: %s: has %d characters, the limit is %d: make the image again"
+        raise InputError("%s: %s: has %d characters, the limit is %d: make the image again"
                          % (where, key, len(part), _MAX_PLATFORM_CHARACTERS))
     return ascii(part)[1:-1]
 

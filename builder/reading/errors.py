@@ -9,7 +9,7 @@ LINE_CHARACTERS = 1000  # a message may quote an archive or a cluster, which may
 _GAP = " ... "
 
 
-class BuildError(Exception):
+class InputError(Exception):
     """Wrong input or options; `str()` is the one line that the user reads."""
 
     def __init__(self, line: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 
 from builder.reading import documents
 from builder.reading.archive import Archive
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import (DOCKER_CONFIG, DOCKER_LAYER, HELM_CONFIG, INDEX_TYPES, MANIFEST_TYPES, OCI_CONFIG,
                                  OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Blob, Descriptor, Image, digest_of, is_digest)
 
@@ -109,14 +109,14 @@ class Graph:
             raise self._too_deep(where)
         return node
 
-    def _too_deep(self, where: str) -> BuildError:
-        return BuildError("%s: nests indexes more than %d deep: make the archive again"
+    def _too_deep(self, where: str) -> InputError:
+        return InputError("%s: nests indexes more than %d deep: make the archive again"
                           % (where, _MAX_INDEX_DEPTH))
 
     def _add(self, count: int) -> None:
         self._count += count
         if self._count > documents.MAX_DESCRIPTORS:
-            raise BuildError("%s: lists more than %d manifests, configs and layers: save fewer images at once"
+            raise InputError("%s: lists more than %d manifests, configs and layers: save fewer images at once"
                              % (self._archive.where(), documents.MAX_DESCRIPTORS))
 
     def _read(self, entry: Dict[str, Any], root: Descriptor, where: str, depth: int) -> _Node:
@@ -139,12 +139,12 @@ class Graph:
         if root.media_type not in MANIFEST_TYPES + INDEX_TYPES + ("",) and not _is_json(blob):
             return root.media_type, {}
         if blob.size > MAX_MANIFEST_BYTES:
-            raise BuildError("%s: has %d bytes, a manifest has at most %d: make the archive again"
+            raise InputError("%s: has %d bytes, a manifest has at most %d: make the archive again"
                              % (where, blob.size, MAX_MANIFEST_BYTES))
         with blob.open() as reader:
             document = documents.parse_object(reader.read(), where)
         if "manifests" in document and ("layers" in document or "config" in document):
-            raise BuildError("%s: claims to be an image and an index at once: make the archive again" % where)
+            raise InputError("%s: claims to be an image and an index at once: make the archive again" % where)
         media_type = documents.field(document, "mediaType", str, where) or root.media_type
         return media_type or (OCI_INDEX if "manifests" in document else OCI_MANIFEST), document
 
@@ -207,7 +207,7 @@ class Graph:
     def _config(self, blob: Blob, where: str) -> documents.Config:
         if blob.digest not in self._configs:
             if blob.size > documents.MAX_CONFIG_BYTES:
-                raise BuildError("%s: its config has %d bytes, the limit is %d: make the archive again"
+                raise InputError("%s: its config has %d bytes, the limit is %d: make the archive again"
                                  % (where, blob.size, documents.MAX_CONFIG_BYTES))
             with blob.open() as reader:
                 config = documents.config(reader.read(), self._archive.where(self._member_names(blob.digest)[0]))
@@ -298,7 +298,7 @@ def _embedded(data: str, wanted: Descriptor, where: str) -> Optional[Blob]:
     try:
         content = base64.b64decode(data, validate=True)
     except ValueError as e:
-        raise BuildError("%s: data of %s is not base64 (%s): make the archive again" % (where, wanted.digest, e))
+        raise InputError("%s: data of %s is not base64 (%s): make the archive again" % (where, wanted.digest, e))
     if len(content) != wanted.size or digest_of(content, wanted.digest.partition(":")[0]) != wanted.digest:
-        raise BuildError("%s: data of %s is damaged: copy or make the archive again" % (where, wanted.digest))
+        raise InputError("%s: data of %s is damaged: copy or make the archive again" % (where, wanted.digest))
     return Blob(wanted.digest, wanted.size, functools.partial(io.BytesIO, content))

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 from builder.reading import chart, docker_archive, oci_layout
 from builder.reading.archive import Archive
 from builder.reading.docker_archive import Item
-from builder.reading.errors import BuildError, shown
+from builder.reading.errors import InputError, shown
 from builder.reading.graph import unique
 from builder.reading.oci import MANIFEST_TYPES, OCI_INDEX, Descriptor, Image, blob_of
 from builder.reading.reference import Reference, digest_tag, parse
@@ -29,7 +29,7 @@ _SAVE = "use docker save, podman save, crane pull or skopeo copy"
 
 
 def read_images(archive: Archive, is_thin: bool = False, provenance: bytes = b"") -> List[Image]:
-    """Every image in the archive, in its order, each name at most once; BuildError if there is none.
+    """Every image in the archive, in its order, each name at most once; InputError if there is none.
 
     `is_thin`: an OCI layout may lack configs and layers, because they are where its images go already. `provenance`:
     of a chart.
@@ -84,7 +84,7 @@ def name_images(images: List[Image], fallback: Reference) -> List[Image]:
 
 
 def check_names(images: List[Image], where: str, as_named: str) -> None:
-    """Raise BuildError for several images without a name, of which none can have the archive's.
+    """Raise InputError for several images without a name, of which none can have the archive's.
 
     `where`: the archive; `as_named`: how the user names what is in it.
     """
@@ -92,14 +92,14 @@ def check_names(images: List[Image], where: str, as_named: str) -> None:
     if nameless:
         _check_one(nameless, where, as_named)
         platforms = " and ".join(image.platforms[0] for image in nameless)
-        raise BuildError("%s: holds %d images without a name: use %s if they are one image for %s, else save each in "
+        raise InputError("%s: holds %d images without a name: use %s if they are one image for %s, else save each in "
                          "an archive of its own" % (where, len(nameless), as_named, platforms))
 
 
 def as_one(images: List[Image], where: str, as_named: str) -> List[Image]:
     """Join images without names, which the user has given one name, under an index of their platforms.
 
-    The images of an archive with names stay as they are. BuildError for images that cannot be one.
+    The images of an archive with names stay as they are. InputError for images that cannot be one.
     """
     nameless = _only_nameless(images)
     if not nameless:
@@ -127,10 +127,10 @@ def _standing(images: List[Image]) -> List[Image]:
 
 
 def _check_one(images: List[Image], where: str, as_named: str) -> None:
-    """Raise BuildError unless images can be one image of several platforms."""
+    """Raise InputError unless images can be one image of several platforms."""
     why = _why_not_one(images)
     if why:
-        raise BuildError("%s: holds %d images without a name, which %s cannot join (%s): save each in an archive of "
+        raise InputError("%s: holds %d images without a name, which %s cannot join (%s): save each in an archive of "
                          "its own" % (where, len(images), as_named, why))
 
 
@@ -312,7 +312,7 @@ def _instead(name: str, image: Image) -> str:
     return str(parse(name)._replace(tag=digest_tag(image.root.digest)))
 
 
-def refusal(archive: Archive) -> BuildError:
+def refusal(archive: Archive) -> InputError:
     """The error for an archive without images (`image_folder` is None): what it is, and which command makes one.
 
     A root file system (docker export, a build with output type=tar, or any other tar of files) is refused by it.
@@ -336,4 +336,4 @@ def refusal(archive: Archive) -> BuildError:
     else:
         what = ("holds files (such as %s), but no image: neither manifest.json nor index.json; for a layer, an "
                 "exported container or a build with output type=tar, %s" % (shown(names[0]), _SAVE))
-    return BuildError("%s: %s" % (archive.where(), what))
+    return InputError("%s: %s" % (archive.where(), what))

@@ -14,7 +14,7 @@ from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
 from builder.reading import documents
 from builder.reading.archive import Archive
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.graph import MAX_MANIFEST_BYTES, Graph, annotations_of, subject_of, unique
 from builder.reading.oci import OCI_INDEX, REF_NAME, Image, digest_of
 from builder.reading.reference import Reference, is_tag, parse, tagged
@@ -174,7 +174,7 @@ def _whole(entries: List[_Entry], where: str) -> List[Image]:
             why = "%s is not in the archive" % image.missing[0].digest if image.missing else "no image is in it"
             lost.append("%s: %s is incomplete: %s" % (where, (names + [digest])[0], why))
     if entries and not images:
-        raise BuildError("%s: it was truncated, or saved without some layers: save it again with skopeo copy or crane "
+        raise InputError("%s: it was truncated, or saved without some layers: save it again with skopeo copy or crane "
                          "pull" % lost[0])
     below = {blob.digest for image in images for blob in image.manifests[1:]}
     kept = [image for image in images if image.references or image.tags or image.root.digest not in below]
@@ -190,7 +190,7 @@ def _named(annotations: Dict[str, str], entry: _Entry, where: str) -> _Entry:
     if _COSIGN_TAG.fullmatch(own):  # whatever stands before it: some tools write `_cosign`, which is not a repository
         try:
             return entry._replace(references=(parse(full)._replace(tag=own, digest=""),))
-        except BuildError:
+        except InputError:
             return entry._replace(tags=(own,))
     if not full:
         if tag and not is_tag(tag):
@@ -198,7 +198,7 @@ def _named(annotations: Dict[str, str], entry: _Entry, where: str) -> _Entry:
         return entry._replace(tags=(tag,) if tag else ())
     try:
         reference = parse(full)
-    except BuildError as e:
+    except InputError as e:
         return entry._replace(notes=("%s: %s: this name is left out" % (where, e),))
     notes: Tuple[str, ...] = ()
     if reference.digest and reference.digest != digest:

@@ -12,7 +12,7 @@ import os
 import re
 from typing import NamedTuple, Tuple
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import is_digest
 
 DOCKER_HUB = "docker.io"
@@ -44,7 +44,7 @@ class Reference(NamedTuple):
 
 
 def parse(text: str) -> Reference:
-    """The reference that `text` stands for; BuildError if it is not one."""
+    """The reference that `text` stands for; InputError if it is not one."""
     name, at, digest = text.partition("@")
     if at and not is_digest(digest):
         raise _illegal(text, "what follows the @ is not a sha256 or sha512 digest")
@@ -68,7 +68,7 @@ def parse(text: str) -> Reference:
 
 
 def typed(text: str) -> Reference:
-    """The reference that a person means by `text`; BuildError where it is none, or most likely a slip."""
+    """The reference that a person means by `text`; InputError where it is none, or most likely a slip."""
     reference = parse(text)
     if reference.host != reference.host.lower() and not set(".:") & set(reference.host):
         raise _illegal(text, "write %s in lower case" % reference.host)  # legal, as a registry that nobody has
@@ -151,5 +151,5 @@ def _split(name: str) -> tuple:
     return "", path, tag
 
 
-def _illegal(text: str, why: str) -> BuildError:
-    return BuildError("%s: is not an image name: %s" % (ascii(text)[1:-1], why))
+def _illegal(text: str, why: str) -> InputError:
+    return InputError("%s: is not an image name: %s" % (ascii(text)[1:-1], why))

@@ -14,7 +14,7 @@ https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html  https://www
 import re
 from typing import BinaryIO, Dict, List, NamedTuple, Optional
 
-from builder.reading.errors import BuildError, shown
+from builder.reading.errors import InputError, shown
 
 BLOCK = 512  # bytes: the unit of the format
 _READ_BYTES = 1 << 20  # at once, where the rest of the file is looked at
@@ -71,7 +71,7 @@ def is_header(block: bytes) -> bool:
 
 
 def walk(file: BinaryIO, size: int, where: str) -> Walk:
-    """Read all headers of the tar of `size` bytes in `file`; `where` begins every error (BuildError)."""
+    """Read all headers of the tar of `size` bytes in `file`; `where` begins every error (InputError)."""
     return _Walker(file, size, where).run()
 
 
@@ -117,7 +117,7 @@ class _Walker:
             raise self.truncated(member.name)
         self.members.append(member)
         if len(self.members) > MAX_MEMBERS:
-            raise BuildError("%s: has more than %d members, an image archive has a few hundred: if it is a root file "
+            raise InputError("%s: has more than %d members, an image archive has a few hundred: if it is a root file "
                              "system (docker export), use docker save" % (self.where, MAX_MEMBERS))
         self.offset = member.offset + _padded(member.size)
 
@@ -223,17 +223,17 @@ class _Walker:
             raise self.damaged("has a name of more than %d bytes or with a zero byte" % MAX_NAME_BYTES)
         return name.decode("utf-8", "surrogateescape")
 
-    def bad_size(self) -> BuildError:
+    def bad_size(self) -> InputError:
         return self.damaged("has a size that is negative or not a number")
 
-    def damaged(self, what: str) -> BuildError:
+    def damaged(self, what: str) -> InputError:
         after = ", after %s," % shown(self.members[-1].name) if self.members else ""
-        return BuildError("%s: is damaged: the tar header at byte %d%s %s: copy or make the archive again"
+        return InputError("%s: is damaged: the tar header at byte %d%s %s: copy or make the archive again"
                           % (self.where, self.offset, after, what))
 
-    def truncated(self, name: str = "") -> BuildError:
+    def truncated(self, name: str = "") -> InputError:
         inside = shown(name) or "the header at byte %d" % self.offset
-        return BuildError("%s: is truncated in %s: copy or make the archive again" % (self.where, inside))
+        return InputError("%s: is truncated in %s: copy or make the archive again" % (self.where, inside))
 
 
 def _text(field: bytes) -> bytes:

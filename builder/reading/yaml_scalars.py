@@ -11,7 +11,7 @@ Spec: https://yaml.org/spec/1.2.2/ (chapters 7 and 8)
 import re
 from typing import Collection, Dict, List, Tuple
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 _KEY = re.compile(r"""(["']?)([A-Za-z][\w.-]*)\1[ \t]*:(?:[ \t]+(.*))?""")
 _NESTED = (" ", "\t", "- ", "]", "}")  # how a line begins that belongs to the key above it
@@ -28,7 +28,7 @@ _NULLS = ("~", "null", "Null", "NULL")
 
 def read(text: str, keys: Collection[str], where: str) -> Dict[str, str]:
     """The texts under these keys, "" for those that are absent, empty or null; `where` begins every error
-    (BuildError)."""
+    (InputError)."""
     found: Dict[str, Tuple[int, List[str]]] = {}
     lines: List[str] = []  # of the key that was read last
     is_open = False  # whether there was any
@@ -87,5 +87,5 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _unclear(where: str, number: int, what: str) -> BuildError:
-    return BuildError("%s: line %d: %s: package the chart again with helm package" % (where, number, what))
+def _unclear(where: str, number: int, what: str) -> InputError:
+    return InputError("%s: line %d: %s: package the chart again with helm package" % (where, number, what))

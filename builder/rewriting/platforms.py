@@ -9,7 +9,7 @@ import re
 from typing import Container, Dict, List, Optional, Sequence, Tuple
 
 from builder.reading import documents
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import Image
 from builder.rewriting.tree import (ATTESTED, Tree, called, changed, is_index, leaves, tree_of, with_entries,
                                     without_orphans)
@@ -22,9 +22,9 @@ _ENCRYPTED = "+encrypted"  # the end of such a layer's media type
 
 
 def checked_platform(text: str) -> str:
-    """The platform that a user typed; BuildError if it is not one."""
+    """The platform that a user typed; InputError if it is not one."""
     if not _PLATFORM.fullmatch(text):
-        raise BuildError("--platform %s: is not a platform: write os/architecture, such as linux/amd64 or linux/arm/v7"
+        raise InputError("--platform %s: is not a platform: write os/architecture, such as linux/amd64 or linux/arm/v7"
                          % ascii(text)[1:-1])
     return text
 
@@ -63,11 +63,11 @@ def select(images: Sequence[Image], wanted: Sequence[str]) -> Tuple[List[Image],
 
 
 def check(wanted: Sequence[str], offered: Sequence[str]) -> List[str]:
-    """Notes on wanted platforms without an image; BuildError if none has one. `offered`: what all archives hold."""
+    """Notes on wanted platforms without an image; InputError if none has one. `offered`: what all archives hold."""
     absent = [one for one in wanted if not any(matches(platform, [one]) for platform in offered)]
     there = "the archives hold %s" % (", ".join(sorted(set(offered))) or "no image for a known platform")
     if wanted and len(absent) == len(wanted):
-        raise BuildError("--platform %s: there is no image for it: %s" % (" --platform ".join(absent), there))
+        raise InputError("--platform %s: there is no image for it: %s" % (" --platform ".join(absent), there))
     return ["--platform %s: there is no image for it: %s" % (one, there) for one in absent]
 
 
@@ -79,12 +79,12 @@ def other_systems(images: Sequence[Image]) -> List[str]:
 
 
 def refuse_encrypted(images: Sequence[Image], path: str) -> None:
-    """BuildError if nobody can read a layer without a key (https://github.com/containers/ocicrypt); `path`: archive."""
+    """InputError if nobody can read a layer without a key (https://github.com/containers/ocicrypt); `path`: archive."""
     for image in images:
         for leaf in leaves(tree_of(image)):
             for layer in leaf.document.get("layers") or ():
                 if layer.get("mediaType", "").endswith(_ENCRYPTED):
-                    raise BuildError("%s: %s has encrypted layers, which nodes cannot read: use skopeo copy "
+                    raise InputError("%s: %s has encrypted layers, which nodes cannot read: use skopeo copy "
                                      "--decryption-key KEY oci-archive:OLD oci-archive:NEW" % (path, called(image)))
 
 

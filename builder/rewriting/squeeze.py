@@ -14,7 +14,7 @@ import os
 from typing import Dict, Iterator, List, Sequence, Set, Tuple
 
 from builder.reading.decompress import BLOCK_BYTES, Expansion, compression_of, decompressed, has_decoder
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import DOCKER_LAYER, DOCKER_LAYER_GZIP, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Blob, Image
 from builder.reading.progress import Progress
 from builder.reading.tar_walk import BLOCK, is_header
@@ -47,7 +47,7 @@ class Squeezer:
     def squeeze(self, images: Sequence[Image], expansion: Expansion) -> Tuple[List[Image], List[str]]:
         """The images of one archive with plain layers, and notes on what is left out.
 
-        `expansion`: the archive's. Raises BuildError if a layer is damaged or an image is named by its digest.
+        `expansion`: the archive's. Raises InputError if a layer is damaged or an image is named by its digest.
         """
         squeezed = [self._image(image, expansion) for image in images]
         gone = {blob.digest for image in images for blob in image.manifests}
@@ -78,7 +78,7 @@ class Squeezer:
                 return part
             entries, diff_ids = below_manifest(part)[1:], part.config.diff_ids
             if len(diff_ids) != len(entries):
-                raise BuildError("%s: has %d layers, its config %d diff_ids: leave out %s, or make the image again"
+                raise InputError("%s: has %d layers, its config %d diff_ids: leave out %s, or make the image again"
                                  % (called(image), len(entries), len(diff_ids), _OPTION))
             return with_document(part, dict(part.document, layers=[
                 self._entry(entry, layers[entry["digest"]], diff_id, called(image), expansion)
@@ -97,7 +97,7 @@ class Squeezer:
             self._plain[layer.digest] = self._decompressed(layer, diff_id.partition(":")[0], where, expansion)
         plain = self._plain[layer.digest]
         if plain.digest != diff_id:
-            raise BuildError("%s: is damaged or not the layer of the config: its content is %s, expected %s: copy or "
+            raise InputError("%s: is damaged or not the layer of the config: its content is %s, expected %s: copy or "
                              "make the archive again, or leave out %s" % (where, plain.digest, diff_id, _OPTION))
         new = {"mediaType": _PLAIN_TYPES[entry["mediaType"]], "digest": plain.digest, "size": plain.size}
         return {key: new[key] for key in entry if key in new}
@@ -173,5 +173,5 @@ def _beginning(sample: bytes, kind: str) -> Iterator[bytes]:
     """What a sample of compressed bytes expands to."""
     try:
         yield from decompressed([sample], kind, "", Expansion(len(sample)))
-    except BuildError:
+    except InputError:
         pass  # the sample ends within a stream

@@ -1,7 +1,7 @@
 """An image as the tree of its manifests, for whoever changes one: read it, change it from below, make an image of it.
 
 A manifest that changes gets new bytes, and so does every index above it: keys keep their order, so that it looks as
-before. A digest that is somebody's name for the image is never changed: BuildError.
+before. A digest that is somebody's name for the image is never changed: InputError.
 
 Rule: a manifest that several indexes list is one Tree, and whoever walks a tree visits it once.
 Spec: https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md
@@ -10,7 +10,7 @@ import json
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from builder.reading import documents
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import DOCKER_CONFIG, OCI_CONFIG, Blob, Descriptor, Image, blob_of
 from builder.reading.reference import digest_tag, parse
 
@@ -34,7 +34,7 @@ class Tree(NamedTuple):
 
 
 def tree_of(image: Image) -> Tree:
-    """What the root of the image leads to. Raises BuildError."""
+    """What the root of the image leads to. Raises InputError."""
     blobs = {blob.digest: blob for blob in image.layers + image.configs + image.manifests}
     manifests = {blob.digest for blob in image.manifests}
     trees: Dict[str, Tree] = {}
@@ -99,10 +99,10 @@ def is_index(tree: Tree) -> bool:
 def changed(image: Image, tree: Tree, blobs: Iterable[Blob], option: str) -> Image:
     """The image whose tree is `tree` now; `blobs`: those that are new in it. A note has the digests before and after.
 
-    Raises BuildError if the image is named by the digest that it loses; `option` is to blame then.
+    Raises InputError if the image is named by the digest that it loses; `option` is to blame then.
     """
     if is_named_by_digest(image):
-        raise BuildError("%s: is named by its digest, which %s would change to %s: leave out %s, or give the image "
+        raise InputError("%s: is named by its digest, which %s would change to %s: leave out %s, or give the image "
                          "another name, NAME=ARCHIVE" % (called(image), option, tree.digest, option))
     known = {blob.digest: blob for blob in image.configs + image.layers + tuple(blobs)}
     manifests: List[Blob] = []

@@ -18,7 +18,7 @@ import tempfile
 import time
 from typing import Any, Iterable, List, Optional
 
-from builder.reading.errors import BuildError, shown
+from builder.reading.errors import InputError, shown
 from builder.reading.images import as_one
 from content import ARCHITECTURE, Opened
 from credentials import credentials_of
@@ -90,7 +90,7 @@ def push_parts(registry: Registry, parts: Iterable[bytes], where: str, name: Opt
     with tempfile.TemporaryFile() as file:
         file.writelines(parts)
         if not file.tell():
-            raise BuildError("%s: is empty: kubectl exec needs -i, and < FILE after the command" % where)
+            raise InputError("%s: is empty: kubectl exec needs -i, and < FILE after the command" % where)
         file.flush()
         with Opened(file, where, title, bool(title), as_layer) as content:
             if name:
@@ -109,7 +109,7 @@ def copy_images(registry: Registry, options: Any) -> None:
     for name in names:
         try:
             push_parts(registry, pull(source, name, FORMATS[0], ""), str(name), name)
-        except (BuildError, RegistryError) as error:
+        except (InputError, RegistryError) as error:
             failed += 1
             complain(str(error))
     if failed:
@@ -187,7 +187,7 @@ def registry_of(options: Any) -> Registry:
 
 def checked_url(flag: str, url: str) -> str:
     if not is_url(url):  # which may hold a password
-        raise BuildError("%s: is not the URL of a registry: write http://HOST:PORT or https://HOST:PORT" % flag)
+        raise InputError("%s: is not the URL of a registry: write http://HOST:PORT or https://HOST:PORT" % flag)
     return url
 
 
@@ -233,7 +233,7 @@ def main(arguments: List[str]) -> int:
         tempfile.tempdir = options.spool  # in the Pod nothing else can be written to
     try:
         options.run(registry_of(options), options)
-    except BuildError as error:
+    except InputError as error:
         complain(str(error))
         return 2
     except (RegistryError, OSError) as error:

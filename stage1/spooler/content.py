@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Tuple
 
 from builder.reading.archive import open_file
 from builder.reading.decompress import BLOCK_BYTES, Expansion, compression_of, decompressed
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import has_images, read_images
 from builder.reading.oci import (OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, OCI_MANIFEST, Blob, Descriptor,
                                  Image, digest_of)
@@ -48,7 +48,7 @@ class Opened:
     """Context manager: the content of `file`, open as long as the block lasts; the caller closes the file after it.
 
     `where` begins every error. `title`: the file's name, for an artifact; "" if it must be an archive. `is_artifact`:
-    it is one, whatever is in it. `as_layer`: a tar without an image is one of one layer. Raises BuildError and OSError.
+    it is one, whatever is in it. `as_layer`: a tar without an image is one of one layer. Raises InputError and OSError.
     """
 
     def __init__(self, file: BinaryIO, where: str, title: str, is_artifact: bool = False, as_layer: bool = False) \
@@ -105,7 +105,7 @@ def _is_tar(file: BinaryIO) -> bool:
             blocks = decompressed(blocks, compression, "", Expansion(_size(file)))
         try:
             head = b"".join(itertools.islice(blocks, 1))
-        except BuildError:  # a file that only begins like one
+        except InputError:  # a file that only begins like one
             return False
     return is_header(head[:BLOCK])
 
@@ -141,7 +141,7 @@ def _artifact(file: BinaryIO, where: str, title: str) -> Image:
             pass
     layer = _file_blob(file, stored)
     if not layer.size:
-        raise BuildError("%s: is an empty file: copy it again" % where)
+        raise InputError("%s: is an empty file: copy it again" % where)
     return _image(EMPTY_TYPE, _data_blob({}), layer, _descriptor(FILE_TYPE, layer, annotations={TITLE: title}),
                   artifactType=ARTIFACT_TYPE)
 
@@ -152,7 +152,7 @@ def _layer_image(file: BinaryIO, where: str) -> Image:
     with _reader(file) as reader:
         compression = _compression(reader)
         if compression not in _LAYER_TYPES:
-            raise BuildError("%s: is compressed with %s, for which registries have no media type: use gzip or none"
+            raise InputError("%s: is compressed with %s, for which registries have no media type: use gzip or none"
                              % (where, compression))
         blocks = _blocks(reader, stored)
         for block in decompressed(blocks, compression, where, Expansion(_size(file))) if compression else blocks:

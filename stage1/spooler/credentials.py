@@ -7,7 +7,7 @@ import base64
 from typing import Any
 
 from builder.reading.documents import checked, field, parse_object
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 
 def credentials_of(text: str, host: str, where: str) -> str:
@@ -15,7 +15,7 @@ def credentials_of(text: str, host: str, where: str) -> str:
     if not text.lstrip().startswith("{"):
         line = text.strip()
         if ":" not in line or "\n" in line:
-            raise BuildError("%s: is neither user:password nor a config.json: write one of them" % where)
+            raise InputError("%s: is neither user:password nor a config.json: write one of them" % where)
         return line
     auths = field(parse_object(text.encode("utf-8", "surrogateescape"), where), "auths", dict, where)
     for key, entry in auths.items():
@@ -29,5 +29,5 @@ def _entry(entry: Any, where: str) -> str:
         try:
             return base64.b64decode(entry["auth"], validate=True).decode("utf-8")
         except ValueError:
-            raise BuildError("%s: auth is not base64: run docker login again" % where)
+            raise InputError("%s: auth is not base64: run docker login again" % where)
     return "%s:%s" % (field(entry, "username", str, where), field(entry, "password", str, where))

@@ -8,7 +8,7 @@ Spec: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pu
 """
 from typing import NamedTuple
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import is_digest
 from builder.reading.reference import ARCHIVE_SUFFIX, DEFAULT_TAG, PATH, is_tag
 
@@ -26,23 +26,23 @@ class Name(NamedTuple):
 
 
 def parse_name(text: str) -> Name:
-    """The name that `text` stands for; BuildError if it is not a legal one."""
+    """The name that `text` stands for; InputError if it is not a legal one."""
     name, at, digest = text.partition("@")
     repository, colon, tag = name.partition(":")
     if not PATH.fullmatch(repository) or len(repository) > MAX_CHARACTERS or colon and not is_tag(tag) \
             or at and not is_digest(digest):
-        raise BuildError("%s: is not an image name: write REPOSITORY[:TAG], the repository in lower-case letters and "
+        raise InputError("%s: is not an image name: write REPOSITORY[:TAG], the repository in lower-case letters and "
                          "digits, separated by one of . _ - /" % text)
     return Name(repository, digest or tag or DEFAULT_TAG)
 
 
 def name_of_file(path: str) -> Name:
     """The name that a file's path in the spool folder stands for: a backslash is a slash, and `.tar` and its kin are
-    left out. BuildError if that is not a legal name, or one of a digest."""
+    left out. InputError if that is not a legal name, or one of a digest."""
     stem = path.replace("\\", "/")
     while ARCHIVE_SUFFIX.search(stem):
         stem = ARCHIVE_SUFFIX.sub("", stem)
     name = parse_name(stem)
     if is_digest(name.reference):
-        raise BuildError("%s: is named after a digest, which is computed: name it after a tag" % path)
+        raise InputError("%s: is named after a digest, which is computed: name it after a tag" % path)
     return name

@@ -11,7 +11,7 @@ import urllib.parse
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from builder.reading.documents import field, parse_object
-from builder.reading.errors import BuildError, shown
+from builder.reading.errors import InputError, shown
 
 MAX_ERROR_BYTES = 1 << 16  # of an answer that is searched for what went wrong
 ERROR_CHARACTERS = 200  # of what the registry says, in one line
@@ -135,7 +135,7 @@ def complaint(body: bytes) -> str:
     try:
         errors = field(parse_object(body, ""), "errors", list, "")
         text = "; ".join(" ".join(str(error[key]) for key in ("code", "message") if error.get(key)) for error in errors)
-    except (BuildError, AttributeError):
+    except (InputError, AttributeError):
         return ""
     return shown(text, ERROR_CHARACTERS)
 

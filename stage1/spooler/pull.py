@@ -12,7 +12,7 @@ import tarfile
 from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from builder.reading.documents import descriptor, field, parse_object
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import INDEX_TYPES, OCI_INDEX, REF_NAME, Descriptor
 from names import Name
 from protocol import Manifest
@@ -36,9 +36,9 @@ class _Tree(NamedTuple):
 
 def pull(registry: Registry, name: Name, form: str, platform: str) -> Iterator[bytes]:
     """The bytes of the archive. `platform`: of an index, where the form holds one only, `os/architecture`. Raises
-    BuildError and RegistryError."""
+    InputError and RegistryError."""
     if form not in FORMATS:
-        raise BuildError("--format %s: is not known: choose one of %s" % (form, ", ".join(FORMATS)))
+        raise InputError("--format %s: is not known: choose one of %s" % (form, ", ".join(FORMATS)))
     tree = _tree(registry, name, name.reference, 0, {})
     return _docker_archive(registry, name, tree, platform) if form == DOCKER_ARCHIVE \
         else _oci_archive(registry, name, tree)
@@ -54,14 +54,14 @@ def _tree(registry: Registry, name: Name, reference: str, depth: int, known: Dic
 def _read_tree(registry: Registry, name: Name, reference: str, depth: int, known: Dict[str, _Tree]) -> _Tree:
     manifest = registry.manifest(name.repository, reference)
     if manifest is None:
-        raise BuildError("%s: is not in the registry: see list" % str(name._replace(reference=reference)))
+        raise InputError("%s: is not in the registry: see list" % str(name._replace(reference=reference)))
     where = "%s: %s" % (name, manifest.digest)
     document = parse_object(manifest.data, where)
     if manifest.media_type in INDEX_TYPES:
         entries = field(document, "manifests", list, where)
         size = sum(len(tree.manifest.data) for tree in known.values())
         if depth == MAX_DEPTH or len(known) + len(entries) > MAX_MANIFESTS or size > MAX_TREE_BYTES:
-            raise BuildError("%s: leads to more than %d manifests or %d bytes of them, or to indexes at depth %d: push "
+            raise InputError("%s: leads to more than %d manifests or %d bytes of them, or to indexes at depth %d: push "
                              "it again" % (where, MAX_MANIFESTS, MAX_TREE_BYTES, MAX_DEPTH))
         children = [descriptor(entry, where).digest for entry in entries]
         return _Tree(manifest, document,
@@ -117,7 +117,7 @@ def _parts(tree: _Tree, platform: str, name: Name) -> Tuple[Descriptor, List[Des
         found = field(entry, "platform", dict, str(name))
         if "%s/%s" % (found.get("os"), found.get("architecture")) == platform:
             return _parts(child, platform, name)
-    raise BuildError("%s: has no image for %s: use --format %s, which takes all" % (name, platform, OCI_ARCHIVE))
+    raise InputError("%s: has no image for %s: use --format %s, which takes all" % (name, platform, OCI_ARCHIVE))
 
 
 def _blob_file(registry: Registry, name: Name, path: str, blob: Descriptor) -> Iterator[bytes]:

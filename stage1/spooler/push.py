@@ -7,7 +7,7 @@ from typing import Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from builder.reading.chart import versioned
 from builder.reading.documents import descriptor, field, parse_object
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.graph import is_foreign
 from builder.reading.images import check_names, homes_of, name_images
 from builder.reading.oci import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
@@ -35,7 +35,7 @@ def named(images: List[Image], name: Name) -> List[Tuple[Image, List[Name]]]:
     check_names(images, str(name), AS_NAMED)
     found = [image for image in images if not image.subject]
     if len(found) != 1:
-        raise BuildError("%s: the file holds %d images, and one name fits one: use the archive's own names, or "
+        raise InputError("%s: the file holds %d images, and one name fits one: use the archive's own names, or "
                          "build.py --split" % (name, len(found)))
     (main,) = found
     name = name._replace(reference=versioned(name.reference, main))
@@ -51,7 +51,7 @@ def named_by_archive(images: List[Image], name: Optional[Name], with_host: bool 
     """
     check_names(images, str(name) if name else "the archive", AS_NAMED)
     if name is None and any(not image.references and not image.subject for image in images):
-        raise BuildError("%s: the archive has no name for this image: give it one" % images[0].root.digest)
+        raise InputError("%s: the archive has no name for this image: give it one" % images[0].root.digest)
     name = name or Name("", "")
     images = name_images(images, Reference(NO_HOST, name.repository, name.reference, ""))
     names = [[name for reference in map(parse, image.references) for name in _names(reference, with_host)]
@@ -71,7 +71,7 @@ def _names(reference: Reference, with_host: bool) -> List[Name]:
 
 
 def push(registry: Registry, images: Iterable[Tuple[Image, List[Name]]]) -> List[Pushed]:
-    """Raises RegistryError and BuildError; what was pushed until then stays."""
+    """Raises RegistryError and InputError; what was pushed until then stays."""
     return [_push(registry, image, name) for image, names in images for name in names]
 
 

@@ -13,7 +13,7 @@ import time
 from typing import Any, Callable, Iterator, List, Optional, Pattern, Tuple
 
 from builder.reading.documents import field, parse_object, strings
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import INDEX_TYPES, MANIFEST_TYPES, Blob, digest_of, is_digest
 from builder.reading.reference import PATH, TAG
 from protocol import DONE, MAX_ERROR_BYTES, Answer, Manifest, RegistryError, Transient, next_page, refusal
@@ -159,7 +159,7 @@ class Registry:
                 return found
             try:
                 names = strings(field(parse_object(answer.body, answer.where), key, list, answer.where), answer.where)
-            except BuildError:
+            except InputError:
                 raise RegistryError("%s: is not a list of %s: is it a registry?" % (answer.where, key))
             found += [name for name in names if grammar.fullmatch(name)]
             url = next_page(answer, url)

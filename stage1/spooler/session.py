@@ -11,7 +11,7 @@ import re
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from builder.reading.documents import field, parse_object
-from builder.reading.errors import BuildError, shown
+from builder.reading.errors import InputError, shown
 from protocol import (ERROR_CHARACTERS, MAX_ERROR_BYTES, Answer, RegistryError, Transient, challenge, is_token, is_url,
                       joined, may_pass, refusal, with_query)
 from transport import Blocks, Tls, Transport, is_weaker, origin_of, place_of
@@ -126,7 +126,7 @@ class Session:
         try:
             document = parse_object(answer.body, where)
             token = field(document, "token", str, "") or field(document, "access_token", str, "")
-        except BuildError:
+        except InputError:
             token = ""
         if not is_token(token):
             raise RegistryError("%s: gives no token" % where)

@@ -15,7 +15,7 @@ import time
 import urllib.parse
 from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional, Tuple
 
-from builder.reading.errors import BuildError, shown
+from builder.reading.errors import InputError, shown
 from protocol import ERROR_CHARACTERS, RegistryError, Transient
 
 TIMEOUT_SECONDS = 60  # without a byte
@@ -125,7 +125,7 @@ class Transport:
                 if self._tls.certificate:
                     self._context.load_cert_chain(self._tls.certificate, self._tls.key or None)
             except OSError as error:
-                raise BuildError("%s: %s: name PEM files" % (" ".join(filter(None, self._tls)), error))
+                raise InputError("%s: %s: name PEM files" % (" ".join(filter(None, self._tls)), error))
         return self._context
 
 

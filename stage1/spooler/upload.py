@@ -5,7 +5,7 @@ Spec: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pu
 """
 from typing import Iterator
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import Blob
 from protocol import DONE, Answer, RegistryError, Transient, joined, location_of, received, refusal, with_query
 from session import Session
@@ -116,17 +116,17 @@ def begin(session: Session, repository: str, digest: str, home: str) -> str:
 
 
 def blocks_of(blob: Blob, start: int, count: int) -> Iterator[bytes]:
-    """`count` bytes of a blob from `start` on; BuildError if they are not there any more."""
+    """`count` bytes of a blob from `start` on; InputError if they are not there any more."""
     try:
         with blob.open() as reader:
             while start or count:
                 block = reader.read(min(BLOCK_BYTES, start or count))
                 if not block:
-                    raise BuildError("%s: became shorter while it was read: push it again" % blob.digest)
+                    raise InputError("%s: became shorter while it was read: push it again" % blob.digest)
                 if start:
                     start -= len(block)
                 else:
                     yield block
                     count -= len(block)
     except OSError as error:  # not the registry's fault
-        raise BuildError("%s: cannot be read: %s: push it again" % (blob.digest, error))
+        raise InputError("%s: cannot be read: %s: push it again" % (blob.digest, error))

@@ -9,7 +9,7 @@ Rule: whatever one file raises costs one line of log; the next file goes on.
 import os
 from typing import BinaryIO, Callable, List, Tuple
 
-from builder.reading.errors import BuildError, shown
+from builder.reading.errors import InputError, shown
 from builder.reading.oci import Image
 from content import Opened
 from names import DELETE_MARK, Name, name_of_file, parse_name
@@ -58,7 +58,7 @@ class Watcher:
                 self._fail(file, str(error))
             else:  # not the file's fault: it waits
                 self._log("waiting %s: %s" % (file.name, error))
-        except (BuildError, OSError) as error:
+        except (InputError, OSError) as error:
             if file.given_up:
                 self._fail(file, str(error))
             else:  # it may be damaged, or still on its way

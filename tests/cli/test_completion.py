@@ -81,5 +81,5 @@ def test_no_help_text_leaves_its_quotes(shell):
 
 
 def test_an_unknown_shell_is_one_line():
-    with pytest.raises(arguments.BuildError, match="--completion: invalid choice: 'tcsh'"):
+    with pytest.raises(arguments.InputError, match="--completion: invalid choice: 'tcsh'"):
         arguments.read(["--completion", "tcsh"])

@@ -2,7 +2,7 @@ import pytest
 
 from builder.cli import options as arguments
 from builder.kubernetes import site
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.kubernetes.site import Site
 
 
@@ -26,7 +26,7 @@ def test_sizes_are_read(text, size):
 @pytest.mark.parametrize("text", ["", "KiB", "1.5MiB", "-1", "1 KiB", "1KB", "1GiB", "0x10", "\u0661", "0", "0KiB",
                                   "9" * 5000])
 def test_what_is_not_a_size_is_refused(text):
-    with pytest.raises(BuildError, match="--chunk-size .*: is not a size: write 184KiB, 1MiB or a number of bytes"):
+    with pytest.raises(InputError, match="--chunk-size .*: is not a size: write 184KiB, 1MiB or a number of bytes"):
         arguments.size(text)
 
 
@@ -41,7 +41,7 @@ def test_a_file_whose_name_holds_an_equals_sign_wins_over_a_name(tmp_path, monke
 @pytest.mark.parametrize("text", ["registry:2", "quay.io/team/app", "busybox", "x=docker.io/library/busybox:1"])
 def test_the_name_of_an_image_is_no_archive(text):
     image = text.rpartition("=")[2]
-    with pytest.raises(BuildError, match="%s: there is no such file: if it is an image, save it first: docker save -o "
+    with pytest.raises(InputError, match="%s: there is no such file: if it is an image, save it first: docker save -o "
                                          "image.tar %s" % (image, image)):
         arguments.named_archive(text)
 
@@ -85,7 +85,7 @@ def test_a_registry_that_stays_has_the_usual_port_and_the_injector_the_one_below
 
 
 def test_the_port_of_the_registry_that_stays_is_refused_for_the_injector():
-    with pytest.raises(BuildError, match="--node-port 31999: is the port of the registry that --with-registry writes: "
+    with pytest.raises(InputError, match="--node-port 31999: is the port of the registry that --with-registry writes: "
                                          "leave it out"):
         registry_of("--with-registry", "--node-port", "31999")
     assert registry_of("--with-registry", "--node-port", "31998") and not registry_of("--node-port", "31999")
@@ -127,7 +127,7 @@ def test_every_field_of_the_site_has_an_option():
     ("--replicas 2 --try 2", "--try: its Pods are to fail"),
 ])
 def test_wrong_words_are_refused_in_one_line(words, line):
-    with pytest.raises(BuildError) as refusal:
+    with pytest.raises(InputError) as refusal:
         site_of(*words.split())
     assert str(refusal.value).startswith(line) and "\n" not in str(refusal.value)
 

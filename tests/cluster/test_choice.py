@@ -2,7 +2,7 @@ import pytest
 
 from builder.kubernetes import site
 from builder.cluster.decision import Needs, Refused, decide
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import Site
 from tests.support import dumps
@@ -19,7 +19,7 @@ def choose(asked, *objects, platforms=AMD64):
 
 def refused(asked, *objects, platforms=AMD64):
     """The one line."""
-    with pytest.raises(BuildError) as refusal:
+    with pytest.raises(InputError) as refusal:
         choose(asked, *objects, platforms=platforms)
     assert "\n" not in str(refusal.value)
     return str(refusal.value)

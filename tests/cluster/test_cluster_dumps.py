@@ -5,7 +5,7 @@ import pytest
 
 from builder.kubernetes import site
 from builder.cluster.decision import Needs, decide
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.kubernetes.site import Site
 from tests.support import dumps
 
@@ -143,7 +143,7 @@ def test_it_is_decided_with_reasons(name, options, image, interpreter, nodes, ex
 
 @pytest.mark.parametrize("name, options, line", REFUSALS)
 def test_it_is_refused_in_one_line_that_says_what_to_change(name, options, line):
-    with pytest.raises(BuildError) as refusal:
+    with pytest.raises(InputError) as refusal:
         decided(name, **options)
     assert str(refusal.value) == line
 
@@ -179,7 +179,7 @@ def test_a_dump_that_lacks_something_still_leads_to_a_decision_or_to_one_line(pa
         for options in OPTIONS:
             try:
                 decision = decide(Site(**options), cluster, Needs(("linux/amd64",)))
-            except BuildError as refusal:
+            except InputError as refusal:
                 assert "\n" not in str(refusal)
             else:
                 assert decision.runners and decision.site.expose and decision.reasons

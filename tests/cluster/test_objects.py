@@ -4,7 +4,7 @@ import time
 import pytest
 
 from builder.cluster import objects
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from tests.support import dumps
 
 
@@ -47,7 +47,7 @@ def test_whatever_a_shell_makes_of_the_text_is_read(encoding):
     (b"[" * 100000, "is not JSON"),
 ])
 def test_what_is_not_a_dump_is_refused_with_the_command_that_makes_one(data, what):
-    with pytest.raises(BuildError,
+    with pytest.raises(InputError,
                        match="dump.json: %s.*: make it with kubectl get nodes,pods,services" % what) as refusal:
         parse(data)
     assert "\n" not in str(refusal.value)

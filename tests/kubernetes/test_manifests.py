@@ -10,7 +10,7 @@ import pytest
 
 from builder.payload import chunks
 from builder.kubernetes import config_maps, files as kubernetes_files, security, site, sizes, workloads
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.kubernetes.labels import CHUNK, PART, PROGRAM
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.quantity import number
@@ -270,7 +270,7 @@ def test_a_request_is_never_above_its_limit():
 
 
 def test_a_memory_limit_under_which_it_could_not_start_is_refused():
-    with pytest.raises(BuildError,
+    with pytest.raises(InputError,
                        match="--limits memory=128Mi: unpacking and serving these images takes 164Mi: raise it"):
         resources(100 << 20, limits={"memory": "128Mi"})
 

@@ -5,7 +5,7 @@ import pytest
 
 from builder.kubernetes import persistent_registry
 from builder.reading.archive import open_archive
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import name_images, read_images
 from builder.reading.reference import parse
 from builder.kubernetes.runner import Runner
@@ -46,7 +46,7 @@ def test_storage_is_read(text, place):
 @pytest.mark.parametrize("text", ("", "claim", "claim:", "claim:A_b", "new", "new:", "new:much", "new:1",
                                   "new:20Gi:A b", "nfs:x", "emptydir:", "emptydir:1", "emptydir:1Gi:fast"))
 def test_storage_that_is_none_is_refused(text):
-    with pytest.raises(BuildError, match="^--registry-storage "):
+    with pytest.raises(InputError, match="^--registry-storage "):
         persistent_registry.storage(text)
 
 
@@ -78,7 +78,7 @@ def test_a_signature_of_the_registrys_image_is_not_a_second_one(tmp_path):
     (("quay.io/a/registry:1",), "registry:2", "is in none of the archives"),
 ))
 def test_a_registry_that_cannot_be_found_is_asked_for(names, wanted, words, tmp_path):
-    with pytest.raises(BuildError, match=words):
+    with pytest.raises(InputError, match=words):
         persistent_registry.image_of(Wanted(wanted), images_of(tmp_path, *names))
 
 
@@ -86,7 +86,7 @@ def test_the_registry_runs_what_its_image_says(tmp_path):
     silent = samples.Sample(samples.to_json({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": []}}), ())
     path = samples.write(tmp_path / "one.tar", samples.crane(silent, "quay.io/a/b:1"))
     with open_archive(path) as archive:
-        with pytest.raises(BuildError, match="does not say what it runs"):
+        with pytest.raises(InputError, match="does not say what it runs"):
             persistent_registry.command_of("quay.io/a/b:1", read_images(archive))
 
 
@@ -108,7 +108,7 @@ def test_distribution_is_known_by_what_it_runs(command, tmp_path):
     ["/usr/local/bin/zot-linux-amd64", "serve", "/etc/zot/config.json"], ["/file-0"], ["sh", "-c", "run registry"],
     ["registry.py"], ["/etc/docker/registry/../zot.yml"]))
 def test_a_registry_that_might_take_pushes_from_anybody_is_refused_with_the_way(command, tmp_path):
-    with pytest.raises(BuildError, match="not known to be CNCF distribution .*: deploy it by the manifest in stage1/"):
+    with pytest.raises(InputError, match="not known to be CNCF distribution .*: deploy it by the manifest in stage1/"):
         command_of(tmp_path, *command)
 
 

@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 
 from builder.kubernetes import site
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 LONG = "a" * 63
 
@@ -56,7 +56,7 @@ def test_what_the_cluster_takes_is_read(read, text, value):
 
 @pytest.mark.parametrize("read, text, option", [(read, text, option) for read, texts, option in BAD for text in texts])
 def test_what_the_cluster_would_refuse_is_refused_with_its_option(read, text, option):
-    with pytest.raises(BuildError, match="^%s" % option) as refusal:
+    with pytest.raises(InputError, match="^%s" % option) as refusal:
         read(text)
     assert "\n" not in str(refusal.value)
 
@@ -71,7 +71,7 @@ def test_what_the_cluster_would_refuse_is_refused_with_its_option(read, text, op
     ({"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}, "--requests cpu=2: is more than --limits cpu=1500m"),
 ])
 def test_options_that_contradict_each_other_are_refused(given, line):
-    with pytest.raises(BuildError, match=line):
+    with pytest.raises(InputError, match=line):
         site.checked(site.Site(**given))
 
 
@@ -91,7 +91,7 @@ def test_only_our_own_namespace_is_emitted_unless_asked_for():
 
 @pytest.mark.parametrize("name", ["default", "kube-node-lease", "kube-public", "kube-system"])
 def test_a_namespace_of_the_cluster_may_be_used_and_is_never_created(name):
-    with pytest.raises(BuildError, match="--create-namespace: namespace %s belongs to the cluster: leave it out" % name):
+    with pytest.raises(InputError, match="--create-namespace: namespace %s belongs to the cluster: leave it out" % name):
         site.checked(site.Site(namespace=name, create_namespace=True))
     for create in (None, False):
         given = site.Site(namespace=name, create_namespace=create)

@@ -5,7 +5,7 @@ import pytest
 
 from builder.output import old_folder
 from builder.output.old_folder import OldFolder
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 MARK = "Written by this test."
 FILES = {"00-namespace.yaml": b"kind: Namespace\n", "README.txt": MARK.encode() + b"\n"}
@@ -30,7 +30,7 @@ def check(folder, mark=MARK):
 
 
 def refused(folder, line):
-    with pytest.raises(BuildError) as refusal:
+    with pytest.raises(InputError) as refusal:
         check(folder)
     assert str(refusal.value) == "%s: move it away, or choose another folder" % (line % folder)
 
@@ -110,7 +110,7 @@ def test_a_mark_that_is_not_listed_proves_nothing(out):
 
 
 def test_a_folder_of_another_mark_is_refused(out):
-    with pytest.raises(BuildError, match="not a folder that Seedpod wrote"):
+    with pytest.raises(InputError, match="not a folder that Seedpod wrote"):
         check(out, "Written by another test.")
 
 
@@ -149,7 +149,7 @@ def test_a_fifo_does_not_stop_the_check(out, name):
 def test_a_name_that_is_not_utf8_is_shown_escaped(out):
     with open(os.fsencode(out) + b"/\xff\x1b", "wb"):
         pass
-    with pytest.raises(BuildError, match=r"out/\\udcff\\x1b: not written by Seedpod"):
+    with pytest.raises(InputError, match=r"out/\\udcff\\x1b: not written by Seedpod"):
         check(out)
 
 
@@ -174,13 +174,13 @@ def test_the_second_check_finds_what_changed(out, change, line):
     checked = OldFolder(str(out), MARK)
     checked.check()
     change(out)
-    with pytest.raises(BuildError, match=line):
+    with pytest.raises(InputError, match=line):
         checked.check()
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "out").write_bytes(b"mine")
-    with pytest.raises(BuildError, match="out: exists and is not a folder"):
+    with pytest.raises(InputError, match="out: exists and is not a folder"):
         check(tmp_path / "out")
 
 
@@ -189,19 +189,19 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
 def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path, name, slash):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / name)
-    with pytest.raises(BuildError, match="out: exists and is not a folder"):
+    with pytest.raises(InputError, match="out: exists and is not a folder"):
         check(str(tmp_path / "out") + slash)
 
 
 @pytest.mark.parametrize("name", ["", ".", "../out"])
 def test_the_current_folder_is_refused_however_it_is_named(out, monkeypatch, name):
     monkeypatch.chdir(out)
-    with pytest.raises(BuildError, match="out: is the current folder: name another with -o"):
+    with pytest.raises(InputError, match="out: is the current folder: name another with -o"):
         check(name)
 
 
 def test_an_empty_name_is_not_the_name_of_whatever_is_here(tmp_path, monkeypatch):
     (tmp_path / "mine").write_bytes(b"mine")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BuildError, match="not a folder that Seedpod wrote"):
+    with pytest.raises(InputError, match="not a folder that Seedpod wrote"):
         check("")

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from builder.output import reader
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.payload.contents import digest_of
 from tests.support import builds, samples
 
@@ -19,7 +19,7 @@ def out(tmp_path):
 
 
 def refused(out):
-    with pytest.raises(BuildError) as refusal:
+    with pytest.raises(InputError) as refusal:
         reader.verify(str(out))
     assert "\n" not in str(refusal.value)
     return str(refusal.value)[len(str(out)):]
@@ -125,7 +125,7 @@ def test_chunks_that_are_elsewhere_are_counted_and_found_in_the_folders_that_hol
     assert seed.elsewhere == [path.stem[len("10-chunk-"):]]
     call_elsewhere(out, "seedpod-" + seed.elsewhere[0])
     renew_sums(out)
-    with pytest.raises(BuildError, match="chunk %s: is not there: name the folder that holds it, --onto FOLDER"
+    with pytest.raises(InputError, match="chunk %s: is not there: name the folder that holds it, --onto FOLDER"
                                          % seed.elsewhere[0]):
         reader.open_archive(seed)
     assert reader.verify(str(out), [str(tmp_path / "base")]) == whole

@@ -6,7 +6,7 @@ import pytest
 from builder.output import scratch
 from builder.output.lock import lock
 from builder.output.scratch import Scratch, recover
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 LEFT = ".out.0123456789abcdef.partial"
 
@@ -287,7 +287,7 @@ def test_of_two_runs_at_once_one_wins_and_nothing_is_mixed(out, tmp_path, monkey
         with Scratch(str(out)) as folder:
             make(folder)
             folder.swap()
-    except BuildError as failure:
+    except InputError as failure:
         assert winner == "other" and "another run has written it in the meantime: run this one again" in str(failure)
     assert content(out) == winner and os.listdir(tmp_path) == ["out"]
 

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from builder.output import signature
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def signed(tmp_path, keys):
 
 
 def refused(folder, signers):
-    with pytest.raises(BuildError) as refusal:
+    with pytest.raises(InputError) as refusal:
         signature.verify(str(folder / "SHA256SUMS"), str(signers))
     assert "\n" not in str(refusal.value)
     return str(refusal.value)
@@ -82,7 +82,7 @@ def test_without_ssh_keygen_there_is_one_line(signed, keys, monkeypatch):
     monkeypatch.setenv("PATH", str(signed))
     assert refused(signed, keys / "signers") == (
         "--signers: needs ssh-keygen, which is not installed: install OpenSSH's client")
-    with pytest.raises(BuildError, match="--sign: needs ssh-keygen"):
+    with pytest.raises(InputError, match="--sign: needs ssh-keygen"):
         signature.check_key(str(keys / "ours"))
 
 
@@ -91,7 +91,7 @@ def test_a_key_that_cannot_sign_is_one_line(signed, keys, monkeypatch):
     monkeypatch.setenv("SSH_ASKPASS", "false")
     monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
     for key in (keys / "locked", keys / "signers"):
-        with pytest.raises(BuildError, match="--sign %s: ssh-keygen cannot sign with it: [^\n]+: name a private" % key):
+        with pytest.raises(InputError, match="--sign %s: ssh-keygen cannot sign with it: [^\n]+: name a private" % key):
             signature.sign(str(signed / "SHA256SUMS"), str(key))
-    with pytest.raises(BuildError, match="--sign none: there is no such file: check the path"):
+    with pytest.raises(InputError, match="--sign none: there is no such file: check the path"):
         signature.check_key("none")

@@ -11,7 +11,7 @@ import pytest
 
 from builder.output import single_file
 from builder.output.single_file import is_zipapp, write_file
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 
 def zipped(*names):
@@ -68,7 +68,7 @@ def test_no_file_makes_the_check_fail(tmp_path):
 @pytest.mark.parametrize("data", [b"", b"mine", zipped("mine.txt"), zipped("sub/__main__.py"), PROGRAM[:-30]])
 def test_any_other_file_is_kept(tmp_path, data):
     (tmp_path / "mine").write_bytes(data)
-    with pytest.raises(BuildError, match="mine: not a program that Seedpod wrote: move it away, or choose another file"):
+    with pytest.raises(InputError, match="mine: not a program that Seedpod wrote: move it away, or choose another file"):
         write_file(str(tmp_path / "mine"), b"new")
     assert content(tmp_path) == {"mine": data}
 
@@ -76,7 +76,7 @@ def test_any_other_file_is_kept(tmp_path, data):
 def test_a_program_that_is_larger_than_any_of_ours_is_kept(tmp_path, monkeypatch):
     (tmp_path / "mine").write_bytes(PROGRAM)
     monkeypatch.setattr(single_file, "MAX_PROGRAM_BYTES", len(PROGRAM) - 1)
-    with pytest.raises(BuildError, match="mine: not a program that Seedpod wrote"):
+    with pytest.raises(InputError, match="mine: not a program that Seedpod wrote"):
         write_file(str(tmp_path / "mine"), b"new")
     monkeypatch.setattr(single_file, "MAX_PROGRAM_BYTES", len(PROGRAM))
     write_file(str(tmp_path / "mine"), b"new")
@@ -88,7 +88,7 @@ def test_a_link_to_anything_but_a_device_is_refused(tmp_path, target):
     (tmp_path / "other").write_bytes(b"mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(target)
-    with pytest.raises(BuildError, match="link: is a symbolic link: name what it leads to, or choose another file"):
+    with pytest.raises(InputError, match="link: is a symbolic link: name what it leads to, or choose another file"):
         write_file(str(tmp_path / "link"), b"new")
     assert os.readlink(tmp_path / "link") == target and (tmp_path / "program").read_bytes() == PROGRAM
     assert len(os.listdir(tmp_path)) == 4
@@ -100,7 +100,7 @@ def test_a_folder_and_a_socket_are_refused(tmp_path, monkeypatch):
     with socket.socket(socket.AF_UNIX) as one:
         one.bind("socket")
         for name in ("folder", "socket"):
-            with pytest.raises(BuildError, match="%s: is not a regular file: choose another" % name):
+            with pytest.raises(InputError, match="%s: is not a regular file: choose another" % name):
                 write_file(name, b"new")
     assert sorted(os.listdir(tmp_path)) == ["folder", "socket"]
 
@@ -135,7 +135,7 @@ def test_a_device_that_has_become_a_file_is_not_written(tmp_path, monkeypatch):
     answers = [True]
     real = single_file._is_stream
     monkeypatch.setattr(single_file, "_is_stream", lambda path: answers.pop() if answers else real(path))
-    with pytest.raises(BuildError, match="mine: changed while it was opened"):
+    with pytest.raises(InputError, match="mine: changed while it was opened"):
         write_file(str(tmp_path / "mine"), b"new")
     assert content(tmp_path) == {"mine": b"mine"}
 
@@ -205,6 +205,6 @@ def test_a_run_counts_as_done_just_before_the_file_changes(tmp_path):
     write_file(str(tmp_path / "a.pyz"), b"new", commit=lambda: seen.append((tmp_path / "a.pyz").read_bytes()))
     write_file("/dev/null", b"new", commit=lambda: seen.append("device"))
     (tmp_path / "mine").write_bytes(b"mine")
-    with pytest.raises(BuildError):
+    with pytest.raises(InputError):
         write_file(str(tmp_path / "mine"), b"new", commit=lambda: seen.append("refused"))
     assert seen == [PROGRAM, "device"]

@@ -8,7 +8,7 @@ from builder.kubernetes import file_names
 from builder.kubernetes.files import MARK
 from builder.output.target import DryRun, FolderTarget, StreamTarget
 from builder.output.workspace import file_of
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 FILES = [("00-namespace.yaml", [b"kind: Namespace\n"]), (file_names.README, [MARK.encode(), b"\n"])]
 CONTENT = {name: b"".join(parts) for name, parts in FILES}
@@ -54,14 +54,14 @@ def test_an_older_build_of_ours_is_replaced_as_a_whole(tmp_path):
 def test_a_folder_that_may_not_be_replaced_is_refused_before_anything_is_written(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_bytes(b"mine")
-    with pytest.raises(BuildError, match="not a folder that Seedpod wrote"):
+    with pytest.raises(InputError, match="not a folder that Seedpod wrote"):
         target_of(tmp_path / "out").check()
     assert content(tmp_path / "out") == {"mine": b"mine"} and os.listdir(tmp_path) == ["out"]
 
 
 def test_a_file_that_appears_in_the_folder_during_the_build_is_kept(tmp_path):
     write(tmp_path / "out")
-    with pytest.raises(BuildError, match="out/40-mine.yaml: not written by Seedpod: move it away, or choose another"):
+    with pytest.raises(InputError, match="out/40-mine.yaml: not written by Seedpod: move it away, or choose another"):
         target = target_of(tmp_path / "out")
         with target.workspace() as work:
             (tmp_path / "out" / "40-mine.yaml").write_bytes(b"mine")
@@ -70,7 +70,7 @@ def test_a_file_that_appears_in_the_folder_during_the_build_is_kept(tmp_path):
 
 
 def test_a_folder_in_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(BuildError, match="its parent folder does not exist"):
+    with pytest.raises(InputError, match="its parent folder does not exist"):
         write(tmp_path / "a" / "out")
     assert os.listdir(tmp_path) == []
 
@@ -95,7 +95,7 @@ def test_the_build_counts_as_done_before_the_old_folder_moves(tmp_path):
 
 
 def test_a_build_that_is_not_signed_does_not_count_as_done(tmp_path):
-    with pytest.raises(BuildError, match="--sign none: "):
+    with pytest.raises(InputError, match="--sign none: "):
         target = target_of(tmp_path / "out", "none", commit=lambda: pytest.fail("it counts as done"))
         with target.workspace() as work:
             target.write([work.write(*file) for file in FILES], work)
@@ -148,5 +148,5 @@ def test_a_dry_run_checks_counts_and_writes_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_bytes(b"mine")
-    with pytest.raises(BuildError, match="not a folder that Seedpod wrote"):
+    with pytest.raises(InputError, match="not a folder that Seedpod wrote"):
         target.check()

@@ -5,7 +5,7 @@ import pytest
 
 from builder.payload.addresses import addresses, owners
 from builder.reading import oci
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 EXPORTER = "quay.io/prom/exporter:v1"
 COPIES = ["harbor.local/quay.io/prom/exporter:v1", "harbor.local:5000/quay.io/prom/exporter:v1"]
@@ -32,7 +32,7 @@ def test_a_path_that_begins_with_a_host_never_takes_the_full_name_of_that_hosts_
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_an_image_that_could_only_be_served_under_the_full_name_of_another_is_refused(order):
-    with pytest.raises(BuildError, match="^harbor.local:5000/quay.io/prom/exporter:v1: could only be served as quay.io/"
+    with pytest.raises(InputError, match="^harbor.local:5000/quay.io/prom/exporter:v1: could only be served as quay.io/"
                                          "prom/exporter:v1, which already leads to quay.io/prom/exporter:v1, another "):
         addresses([image(COPIES[1]), image(EXPORTER)][::order])
 

@@ -8,7 +8,7 @@ import pytest
 
 from builder.payload import compression
 from builder.payload.compression import (AUTO, GZIP, NONE, XZ, Coding, Span, choose, compressed, encoder)
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from tests.support import samples
 
 NOISE = samples.noise(1 << 16)
@@ -49,7 +49,7 @@ def test_xz_without_the_library_is_refused_with_the_remedy(monkeypatch):
     compression.check(XZ)
     monkeypatch.setattr(compression, "lzma", None)
     compression.check(AUTO)
-    with pytest.raises(BuildError, match="--compression gzip"):
+    with pytest.raises(InputError, match="--compression gzip"):
         compression.check(XZ)
 
 

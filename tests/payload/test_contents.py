@@ -4,7 +4,7 @@ import pytest
 
 from builder.payload.contents import Contents, Segment, digest_of, index_of, parse, to_text
 from builder.reading.archive import open_archive
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from builder.reading.oci import REF_NAME
 from tests.support.samples import NAME, crane, joined, sample, write
@@ -43,7 +43,7 @@ def test_it_lists_each_chunk_and_each_blob_once():
 def test_what_is_malformed_is_refused_in_one_line(edit):
     found = json.loads(to_text(SEED))
     edit(found)
-    with pytest.raises(BuildError, match="^here: ") as refusal:
+    with pytest.raises(InputError, match="^here: ") as refusal:
         parse(json.dumps(found).encode(), "here")
     assert "\n" not in str(refusal.value)
 

@@ -6,7 +6,7 @@ import pytest
 from builder.payload import oci_archive
 from builder.reading import oci
 from builder.reading.archive import open_archive
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from tests.support.samples import NAME, gzipped, layout, sample, with_layers, write
 
@@ -66,5 +66,5 @@ def test_a_member_may_be_larger_than_8_gib():
 
 def test_a_blob_that_changes_while_it_is_read_is_reported():
     blob = oci.blob_of(b"content")._replace(open=lambda: io.BytesIO(b"another"))
-    with pytest.raises(BuildError, match="%s: its archive changed while it was read" % blob.digest):
+    with pytest.raises(InputError, match="%s: its archive changed while it was read" % blob.digest):
         b"".join(oci_archive.tar([("blobs/x", blob)], lambda count: None))

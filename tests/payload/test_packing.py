@@ -9,7 +9,7 @@ from builder.payload import packing
 from builder.payload import chunks
 from builder.payload.compression import AUTO, GZIP, NONE, SAMPLE_BYTES, XZ
 from builder.payload.packing import outline, pack, sample, segment_of
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import Blob, blob_of, digest_of
 from tests.support import samples
 
@@ -84,7 +84,7 @@ def test_progress_adds_up_to_what_was_announced(tmp_path, wanted):
 @pytest.mark.parametrize("data", [b"short", b"another", b"longer than said"])
 def test_a_blob_that_changes_while_it_is_read_is_reported(tmp_path, wanted, data):
     blob = blob_of(b"content")._replace(open=lambda: io.BytesIO(data))
-    with pytest.raises(BuildError, match="%s: its archive changed while it was read" % blob.digest):
+    with pytest.raises(InputError, match="%s: its archive changed while it was read" % blob.digest):
         cut(packed(tmp_path, wanted, segments=[(blob,)]), 1000, lambda name, chunk: None)
 
 

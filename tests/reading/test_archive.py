@@ -8,7 +8,7 @@ import pytest
 
 from builder.reading import archive as archive_module
 from builder.reading.archive import open_archive
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import digest_of
 from tests.support.samples import FOLDER, HARD, Link, gzipped, header, padded, tar_of, write_folder, zstd_stored
 
@@ -27,7 +27,7 @@ def opened(tmp_path, data, **more):
 
 
 def refused(action):
-    with pytest.raises(BuildError) as error:
+    with pytest.raises(InputError) as error:
         action()
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -199,7 +199,7 @@ def test_every_truncation_is_noticed_or_leaves_whole_members(tmp_path):
                 for name in archive.names():
                     assert archive.read(name, 4096) == dict(MEMBERS)[name]
                 assert archive.notes or length > len(data) - 1024
-        except BuildError as e:
+        except InputError as e:
             assert "is truncated" in str(e) or "is an empty file" in str(e) or "is not a tar" in str(e)
 
 

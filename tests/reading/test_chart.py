@@ -8,7 +8,7 @@ import pytest
 
 from builder.reading import oci
 from builder.reading.archive import WHOLE, open_archive, open_stream
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from tests.support import samples
 from tests.support.reading import bytes_of, document, in_memory, read, refusal
@@ -175,7 +175,7 @@ def test_the_provenance_beside_a_chart_is_its_second_layer(tmp_path):
 
 def test_the_provenance_of_another_chart_is_refused(tmp_path):
     path = write(tmp_path, samples.chart())
-    with open_archive(str(path)) as archive, pytest.raises(BuildError) as refused_provenance:
+    with open_archive(str(path)) as archive, pytest.raises(InputError) as refused_provenance:
         read_images(archive, provenance=b"files:\n  demo.tgz: sha256:" + b"0" * 64)
     assert str(refused_provenance.value).startswith("%s.prov: does not name sha256:" % path)
 
@@ -184,7 +184,7 @@ def outcome(path):
     """What reading a file comes to: the references, or "refused"; anything else fails."""
     try:
         images = read(path)
-    except BuildError as error:
+    except InputError as error:
         assert "\n" not in str(error)
         return "refused"
     return images[0].references

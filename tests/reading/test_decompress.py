@@ -9,7 +9,7 @@ import pytest
 
 from builder.reading import decompress
 from builder.reading.decompress import Expansion, compression_of, decompressed
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from tests.support.samples import zstd_stored
 
 pytestmark = pytest.mark.usefixtures("zstd_program")
@@ -26,7 +26,7 @@ def plain(data, name, step=1 << 16):
 
 
 def refused(data, name):
-    with pytest.raises(BuildError) as error:
+    with pytest.raises(InputError) as error:
         plain(data, name)
     assert str(error.value).startswith("a.tar: ") and "\n" not in str(error.value)
     return str(error.value)
@@ -86,7 +86,7 @@ def test_a_flipped_bit_is_found_or_harmless(name):
         try:
             assert plain(bytes(damaged), name) == DATA[:600]  # as in the time of a gzip header
             harmless += 1
-        except BuildError as e:
+        except InputError as e:
             assert name in str(e)
     assert harmless <= 10
 
@@ -117,7 +117,7 @@ def test_an_expansion_counts_all_streams_of_a_file(monkeypatch):
     expansion = Expansion(1)
     for _ in range(2):
         assert len(b"".join(decompressed([gzip.compress(bytes(1000))], "gzip", "a", expansion))) == 1000
-    with pytest.raises(BuildError, match="b: expands to more than 2500 bytes from a file of 1: "):
+    with pytest.raises(InputError, match="b: expands to more than 2500 bytes from a file of 1: "):
         list(decompressed([gzip.compress(bytes(1000))], "gzip", "b", expansion))
 
 

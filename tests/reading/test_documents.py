@@ -3,14 +3,14 @@ import json
 import pytest
 
 from builder.reading import documents
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import Descriptor
 
 DIGEST = "sha256:" + "ab" * 32
 
 
 def refused(action, *values):
-    with pytest.raises(BuildError) as error:
+    with pytest.raises(InputError) as error:
         action(*values, "a.tar: x.json")
     assert str(error.value).startswith("a.tar: x.json: ") and "\n" not in str(error.value)
     return str(error.value)

@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from builder.reading.errors import LINE_CHARACTERS, BuildError, shown
+from builder.reading.errors import LINE_CHARACTERS, InputError, shown
 
 
 @pytest.mark.parametrize("text, line", [
@@ -12,7 +12,7 @@ from builder.reading.errors import LINE_CHARACTERS, BuildError, shown
     ("Größe 写 \\n", "Größe 写 \\n"), ("", "")])
 def test_text_from_outside_is_shown_in_one_line_without_effect_on_a_terminal(text, line):
     assert shown(text) == line
-    assert str(BuildError(text)) == line
+    assert str(InputError(text)) == line
 
 
 def test_nothing_but_letters_marks_numbers_punctuation_symbols_and_spaces_is_shown_as_it_is():

@@ -5,7 +5,7 @@ import pytest
 
 from builder.reading import oci
 from builder.reading.archive import open_archive
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import as_one, check_names, name_images, read_images, settle_names
 from builder.reading.oci import REF_NAME, digest_of
 from builder.reading.reference import from_file_name, parse
@@ -88,7 +88,7 @@ def test_damage_anywhere_is_refused_or_reaches_no_layer(tmp_path, producer):
         try:
             layers = [bytes_of(layer) for found in read(tmp_path / "a.tar") for layer in found.layers]
             assert [layer if is_header(layer) else gzip.decompress(layer) for layer in layers] == list(image.layers)
-        except BuildError as e:
+        except InputError as e:
             assert str(e).startswith(str(tmp_path / "a.tar") + ": ") and "\n" not in str(e)
 
 
@@ -101,7 +101,7 @@ def test_a_truncated_archive_is_refused_or_only_loses_what_is_not_needed(tmp_pat
             with open_archive(str(tmp_path / "a.tar")) as archive:
                 assert ids(read_images(archive)) == [[IMAGE.image_id]]
                 assert "no end-of-archive mark" in archive.notes[0]
-        except BuildError as e:
+        except InputError as e:
             assert str(e).startswith(str(tmp_path / "a.tar") + ": ") and "\n" not in str(e)
 
 
@@ -225,7 +225,7 @@ def test_platforms_side_by_side_under_one_name_become_one_index(tmp_path, annota
 def test_images_without_a_name_are_one_only_if_the_user_says_so(tmp_path, members):
     found = images(tmp_path, members)
     assert [image.platforms for image in found] == [("linux/amd64",), ("linux/arm64",)]
-    with pytest.raises(BuildError) as refusal:
+    with pytest.raises(InputError) as refusal:
         check_names(found, "both", "NAME=both")
     assert str(refusal.value) == ("both: holds 2 images without a name: use NAME=both if they are one image for "
                                   "linux/amd64 and linux/arm64, else save each in an archive of its own")
@@ -244,7 +244,7 @@ def test_images_without_a_name_for_the_same_platform_cannot_be_one(tmp_path, oth
         members = joined(members, other)
     found = images(tmp_path, members)
     for refuse in (check_names, as_one):
-        with pytest.raises(BuildError) as refusal:
+        with pytest.raises(InputError) as refusal:
             refuse(found, "both", "NAME=both")
         assert str(refusal.value) == ("both: holds %d images without a name, which NAME=both cannot join (%s): save each "
                                       "in an archive of its own" % (1 + len(others), why))
@@ -257,7 +257,7 @@ def test_an_index_without_a_name_cannot_be_joined_with_an_image(tmp_path):
     found = images(tmp_path, layout_of([descriptor(oci.OCI_INDEX, index), descriptor(oci.OCI_MANIFEST, data)],
                                        blobs + more + [blob(index)]))
     for refuse in (check_names, as_one):
-        with pytest.raises(BuildError, match=r"holds 2 images without a name, which NAME=x cannot join \(%s is not an image "
+        with pytest.raises(InputError, match=r"holds 2 images without a name, which NAME=x cannot join \(%s is not an image "
                                              "for one platform" % digest_of(index)):
             refuse(found, "x", "NAME=x")
 
@@ -270,7 +270,7 @@ def test_what_refers_to_an_image_without_a_name_is_no_second_one_and_comes_along
     found = images(tmp_path, layout_of([entries[1], tagged], blobs + more))
     assert check_names(found, "x", "NAME=x") is None and as_one(found, "x", "NAME=x") == found
     found = images(tmp_path, layout_of(entries + [tagged], blobs + more))
-    with pytest.raises(BuildError, match="holds 2 images without a name"):
+    with pytest.raises(InputError, match="holds 2 images without a name"):
         check_names(found, "x", "NAME=x")
     image, attached = as_one(found, "x", "NAME=x")
     assert image.platforms == ("linux/amd64", "linux/arm64") and attached.subject == entries[1]["digest"]

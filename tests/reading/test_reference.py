@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.reference import PATH, Reference, digest_tag, from_file_name, is_tag, parse, served_names, tagged
 
 DIGEST = "sha256:" + "ab" * 32
@@ -46,7 +46,7 @@ def test_a_normalised_name_stays_as_it_is(text, full):
 
 @pytest.mark.parametrize("text", ILLEGAL)
 def test_an_illegal_name_is_refused_in_one_line_that_quotes_it(text):
-    with pytest.raises(BuildError) as error:
+    with pytest.raises(InputError) as error:
         parse(text)
     assert ascii(text)[1:-1] + ": is not an image name: " in str(error.value)
     assert "\n" not in str(error.value)

@@ -4,7 +4,7 @@ import tarfile
 import pytest
 
 from builder.reading import tar_walk
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.tar_walk import FILE, FOLDER, LINK, OTHER, SPARSE, SYMLINK, Member, is_header, normalise, walk
 from tests.support.samples import Link, header, padded, tar_of, with_checksum
 
@@ -17,7 +17,7 @@ def read(data):
 
 
 def refused(data):
-    with pytest.raises(BuildError) as error:
+    with pytest.raises(InputError) as error:
         read(data)
     assert str(error.value).startswith("a.tar: ") and "\n" not in str(error.value)
     return str(error.value)
@@ -168,7 +168,7 @@ def test_a_flipped_bit_in_a_header_is_found_wherever_it_is():
             try:
                 assert read(bytes(data)) == read(HELLO + HELLO + END)
                 assert 148 <= place < 156  # the checksum ends with a zero or a space, either will do
-            except BuildError as e:
+            except InputError as e:
                 assert "at byte 1024, after hello, is not a tar header" in str(e)
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from builder.reading import yaml_scalars
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 
 def value(text):
@@ -95,7 +95,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("text, line, what", REFUSED, ids=[repr(row[0]) for row in REFUSED])
 def test_what_is_not_clear_is_refused_with_its_line(text, line, what):
-    with pytest.raises(BuildError) as refusal:
+    with pytest.raises(InputError) as refusal:
         value(text)
     assert str(refusal.value).startswith("Chart.yaml: line %d: %s" % (line, what))
 
@@ -107,7 +107,7 @@ def test_time_is_linear_in_the_text(start, piece):
         begin = time.process_time()
         try:
             value(start + piece * count)
-        except BuildError:
+        except InputError:
             pass
         return time.process_time() - begin
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from builder.reading import oci
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.rewriting.platforms import check, checked_platform, matches, other_systems, refuse_encrypted, select
 from builder.rewriting.tree import ATTESTED
 from tests.support.reading import document, ids, read
@@ -130,7 +130,7 @@ def test_data_for_no_platform_stays(tmp_path):
 def test_an_image_that_is_named_by_the_digest_it_would_lose_is_refused(tmp_path, name):
     before, = read_members(tmp_path, multi_platform(THREE, NAME))
     named = before._replace(references=(name.format(before.root.digest),))
-    with pytest.raises(BuildError, match="is named by its digest, which --platform would change to sha256:"):
+    with pytest.raises(InputError, match="is named by its digest, which --platform would change to sha256:"):
         select([named], ["linux/amd64"])
     assert select([named], ["linux/amd64", "linux/arm", "linux/arm64"]) == ([named], [])
 
@@ -138,7 +138,7 @@ def test_an_image_that_is_named_by_the_digest_it_would_lose_is_refused(tmp_path,
 def test_a_digest_among_the_archives_own_names_is_kept_too(tmp_path):
     root = json.loads(dict(multi_platform(THREE, NAME))["index.json"])["manifests"][0]["digest"]
     images = read_members(tmp_path, multi_platform(THREE, "example.com/a/b@" + root))
-    with pytest.raises(BuildError, match="is named by its digest"):
+    with pytest.raises(InputError, match="is named by its digest"):
         select(images, ["linux/amd64"])
 
 
@@ -161,7 +161,7 @@ def test_a_platform_matches_as_containerd_has_it(platform, wanted, same):
 
 @pytest.mark.parametrize("text", ["", "amd64", "linux", "linux/", "/amd64", "Linux/AMD64", "linux/arm/v7/x", "a b"])
 def test_what_is_not_a_platform_is_refused(text):
-    with pytest.raises(BuildError, match="os/architecture"):
+    with pytest.raises(InputError, match="os/architecture"):
         checked_platform(text)
 
 
@@ -171,7 +171,7 @@ def test_a_platform_is_accepted_as_typed(text):
 
 
 def test_nothing_left_is_refused_and_the_line_lists_what_there_is():
-    with pytest.raises(BuildError) as error:
+    with pytest.raises(InputError) as error:
         check(["linux/s390x"], ["linux/arm64", "linux/amd64", "linux/amd64"])
     assert str(error.value) == (
         "--platform linux/s390x: there is no image for it: the archives hold linux/amd64, linux/arm64")
@@ -197,6 +197,6 @@ def test_encrypted_layers_are_refused_with_the_way_to_decrypt_them(tmp_path):
         descriptor(oci.OCI_LAYER_GZIP + "+encrypted", layer)]}).encode()
     entry = descriptor(oci.OCI_MANIFEST, manifest, annotations={oci.REF_NAME: NAME})
     images = read_members(tmp_path, layout_of([entry], [blob(manifest), blob(plain.config), blob(layer)]))
-    with pytest.raises(BuildError, match="a.tar: %s has encrypted layers.*--decryption-key" % NAME):
+    with pytest.raises(InputError, match="a.tar: %s has encrypted layers.*--decryption-key" % NAME):
         refuse_encrypted(images, "a.tar")
     assert refuse_encrypted(read_members(tmp_path, layout(plain, NAME)), "a.tar") is None

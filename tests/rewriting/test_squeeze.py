@@ -7,7 +7,7 @@ import pytest
 from builder.reading import decompress, oci
 from builder.reading.archive import open_archive
 from builder.reading.decompress import Expansion
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from builder.payload.compression import XZ
 from builder.payload.packing import pack
@@ -144,7 +144,7 @@ def test_the_bytes_of_a_layer_decide_what_it_is_not_its_type(tmp_path):
 def test_a_layer_that_is_not_that_of_the_config_is_refused_by_name(tmp_path):
     layers = [gzipped(layer) for layer in reversed(IMAGE.layers)]
     image, = read_members(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP] * 2))
-    with pytest.raises(BuildError) as error:
+    with pytest.raises(InputError) as error:
         squeeze(tmp_path, [image])
     assert str(error.value).startswith("%s: layer %s: is damaged or not the layer of the config"
                                        % (NAME, oci.digest_of(layers[0])))
@@ -152,14 +152,14 @@ def test_a_layer_that_is_not_that_of_the_config_is_refused_by_name(tmp_path):
 
 def test_a_config_with_another_number_of_layers_is_refused(tmp_path):
     image, = read_members(tmp_path, manifest_with([gzipped(IMAGE.layers[0])], [oci.OCI_LAYER_GZIP]))
-    with pytest.raises(BuildError, match="has 1 layers, its config 2 diff_ids"):
+    with pytest.raises(InputError, match="has 1 layers, its config 2 diff_ids"):
         squeeze(tmp_path, [image])
 
 
 def test_a_truncated_layer_is_refused_by_name(tmp_path):
     layers = [gzipped(IMAGE.layers[0])[:-4], gzipped(IMAGE.layers[1])]
     image, = read_members(tmp_path, manifest_with(layers, [oci.OCI_LAYER_GZIP] * 2))
-    with pytest.raises(BuildError, match="layer %s: its gzip data is truncated" % oci.digest_of(layers[0])):
+    with pytest.raises(InputError, match="layer %s: its gzip data is truncated" % oci.digest_of(layers[0])):
         squeeze(tmp_path, [image])
 
 
@@ -167,7 +167,7 @@ def test_a_truncated_layer_is_refused_by_name(tmp_path):
 def test_an_image_that_is_named_by_its_digest_is_refused(tmp_path, name):
     image, = read_members(tmp_path, layout(IMAGE, NAME))
     named = image._replace(references=(name.format(image.root.digest),))
-    with pytest.raises(BuildError, match="is named by its digest, which --squeeze would change to sha256:"):
+    with pytest.raises(InputError, match="is named by its digest, which --squeeze would change to sha256:"):
         squeeze(tmp_path, [named])
 
 
@@ -222,7 +222,7 @@ def test_layers_that_expand_beyond_what_their_archive_may_are_refused(tmp_path, 
     monkeypatch.setattr(decompress, "_RATIO_FREE_BYTES", 3000)
     images = read_members(tmp_path, layout(IMAGE, NAME))
     assert sum(map(len, IMAGE.layers)) > 3000 > len(IMAGE.layers[0])
-    with pytest.raises(BuildError, match="layer %s: expands to more than" % images[0].layers[1].digest):
+    with pytest.raises(InputError, match="layer %s: expands to more than" % images[0].layers[1].digest):
         Squeezer(str(tmp_path), lambda *done: None).squeeze(images, Expansion(1))
 
 

@@ -22,7 +22,7 @@ from builder.output import reader
 from builder.payload import compression as coding, contents
 from builder.payload.chunks import LARGEST_CHUNK_BYTES
 from builder.reading.archive import open_archive
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from builder.reading.oci import blob_of
 
@@ -281,7 +281,7 @@ def test_damage_is_reported_by_the_builders_reader_in_one_line(sent, tmp_path, n
     with open(sent.path(contents.FILE), encoding="utf-8") as file:
         sent.text = file.read()
     out = folder_of(sent, tmp_path / "out")
-    with pytest.raises(BuildError) as raised:
+    with pytest.raises(InputError) as raised:
         with reader.open_archive(reader.open_seed(out)) as archive:
             read_images(archive)
     assert "\n" not in str(raised.value) and str(raised.value).startswith(out)

@@ -13,13 +13,13 @@ import resource, sys
 sys.path.insert(0, sys.argv[1])
 from builder.loading import Sources, read_archives
 from builder.output.workspace import Workspace
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 line = ""
 with Workspace() as work:
     sources = Sources([("", sys.argv[2])], squeeze=bool(sys.argv[3:]), platforms=sys.argv[3:])
     try:
         read_archives(sources, work, lambda *done: None)
-    except BuildError as error:
+    except InputError as error:
         line = str(error)
 usage = resource.getrusage(resource.RUSAGE_SELF)
 with open("/proc/self/status") as file:

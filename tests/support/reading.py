@@ -5,7 +5,7 @@ import json
 import pytest
 
 from builder.reading.archive import open_archive
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from builder.reading.oci import digest_of
 
@@ -45,7 +45,7 @@ def ids(images):
 
 def refusal(path, action):
     """The one line in which `action()` refuses the file at `path`."""
-    with pytest.raises(BuildError) as error:
+    with pytest.raises(InputError) as error:
         action()
     message = str(error.value)
     assert message.startswith(str(path) + ": ") and "\n" not in message

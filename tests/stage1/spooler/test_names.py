@@ -3,7 +3,7 @@ import base64
 
 import pytest
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 from tests.support import fake_registry  # noqa: F401  (puts the spooler on the import path)
 
@@ -30,7 +30,7 @@ def test_a_name_is_the_repository_as_it_is_written(text, name):
                                   "app:1:2", "app@sha256:12", "a b", "app:-1", "a" * 256, "app:" + "t" * 129,
                                   "app\n", "app!"))
 def test_what_is_no_legal_name_is_refused(text):
-    with pytest.raises(BuildError, match="is not an image name"):
+    with pytest.raises(InputError, match="is not an image name"):
         parse_name(text)
 
 
@@ -49,7 +49,7 @@ def test_a_file_is_named_after_its_image(path, text):
 
 @pytest.mark.parametrize("path", (".tar", "App.tar", "a b.tar", "app@%s.tar" % DIGEST, "app:1/x.tar"))
 def test_a_file_whose_name_is_none_of_an_image_is_refused(path):
-    with pytest.raises(BuildError, match="is not an image name|is named after a digest"):
+    with pytest.raises(InputError, match="is not an image name|is named after a digest"):
         name_of_file(path)
 
 
@@ -72,6 +72,6 @@ def test_credentials_are_one_line_or_a_config_json(text, expected):
                                   '{"auths": {"reg:5000": {"auth": "secr!"}}}', '{"auths": {"reg:5000": "secret"}}',
                                   "{secret"))
 def test_credentials_that_cannot_be_read_are_refused_and_not_quoted(text):
-    with pytest.raises(BuildError, match="^f: ") as failure:
+    with pytest.raises(InputError, match="^f: ") as failure:
         credentials_of(text, "reg:5000", "f")
     assert "secr" not in str(failure.value)

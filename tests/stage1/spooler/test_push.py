@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from builder.reading import archive, images, oci
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 
 from tests.support import samples
 
@@ -73,7 +73,7 @@ def test_an_index_goes_in_whole_and_comes_out_whole_or_for_one_platform(client, 
     assert (back.root.digest, back.platforms) == (result.digest, (PLATFORM, "linux/s390x"))
     back = loaded(tmp_path, pull(client, NAME, DOCKER_ARCHIVE, "linux/s390x"))
     assert back.configs[0].digest == both[1].image_id
-    with pytest.raises(BuildError, match="has no image for linux/none"):
+    with pytest.raises(InputError, match="has no image for linux/none"):
         list(pull(client, NAME, DOCKER_ARCHIVE, "linux/none"))
 
 
@@ -156,7 +156,7 @@ def test_several_images_need_their_own_names(fake, client, tmp_path):
     one, other = samples.sample("a"), samples.sample("b")
     path = samples.write(tmp_path / "app.tar", samples.joined(
         samples.crane(one, "docker.io/library/one:1"), samples.crane(other, "quay.io/team/other:2")))
-    with pytest.raises(BuildError, match="holds 2 images"):
+    with pytest.raises(InputError, match="holds 2 images"):
         pushed(client, path)
     results = pushed(client, path, choose=named_by_archive)
     assert sorted(str(item.name) for item in results) == ["library/one:1", "team/other:2"]
@@ -186,7 +186,7 @@ def test_no_image_is_pushed_under_the_full_name_of_another_hosts(fake, client, t
 def test_an_image_without_a_name_gets_that_of_its_file_or_is_refused(client, tmp_path):
     path = samples.write(tmp_path / "app.tar", samples.layout(samples.sample()))
     assert [item.name for item in pushed(client, path, choose=named_by_archive)] == [NAME]
-    with pytest.raises(BuildError, match="has no name for this image"):
+    with pytest.raises(InputError, match="has no name for this image"):
         pushed(client, path, choose=named_by_archive, name=None)
 
 
@@ -201,7 +201,7 @@ def two_without_a_name(tmp_path):
 
 @pytest.mark.parametrize("choose, name", [(named, NAME), (named_by_archive, NAME), (named_by_archive, None)])
 def test_two_images_without_a_name_are_not_joined_under_the_name_of_their_file(fake, client, tmp_path, choose, name):
-    with pytest.raises(BuildError) as refusal:
+    with pytest.raises(InputError) as refusal:
         pushed(client, two_without_a_name(tmp_path), choose=choose, name=name)
     assert str(refusal.value) == (
         '%s: holds 2 images without a name: use "push NAME < ARCHIVE" if they are one image for linux/amd64 and '
@@ -245,16 +245,16 @@ def test_as_a_layer_a_tar_without_an_image_becomes_an_image(data, media_type, fa
 
 def test_a_layer_for_which_there_is_no_media_type_is_refused(client, tmp_path):
     (tmp_path / "app.tar.xz").write_bytes(lzma.compress(PLAIN_TAR))
-    with pytest.raises(BuildError, match="compressed with xz"):
+    with pytest.raises(InputError, match="compressed with xz"):
         pushed(client, tmp_path / "app.tar.xz", "app.tar.xz", as_layer=True)
 
 
 @pytest.mark.parametrize("name", ("bin/sh", ".dockerenv", "Chart.yaml", "other.tar", "values/a"))
 def test_a_tar_without_an_image_is_refused_as_the_builder_refuses_it(name, fake, client, tmp_path):
     path = samples.write(tmp_path / "app.tar", [(name, b"x")])
-    with archive.open_archive(str(path)) as opened, pytest.raises(BuildError) as refusal:
+    with archive.open_archive(str(path)) as opened, pytest.raises(InputError) as refusal:
         images.read_images(opened)
-    with pytest.raises(BuildError) as ours:
+    with pytest.raises(InputError) as ours:
         pushed(client, path)
     assert str(ours.value) == str(refusal.value) and not fake.requests
 
@@ -317,14 +317,14 @@ def test_any_other_file_becomes_an_artifact_with_its_name_as_title(data, fake, c
 ))
 def test_what_is_not_whole_or_not_an_archive_is_refused(data, title, words, client, tmp_path):
     (tmp_path / "x").write_bytes(data)
-    with pytest.raises(BuildError, match=words):
+    with pytest.raises(InputError, match=words):
         pushed(client, tmp_path / "x", title)
 
 
 def test_a_damaged_layer_sends_nothing(fake, client, tmp_path):
     image = samples.sample()
     members = [(name, content.replace(b"a 1", b"b 1")) for name, content in samples.crane(image, samples.NAME)]
-    with pytest.raises(BuildError, match="is damaged"):
+    with pytest.raises(InputError, match="is damaged"):
         pushed(client, samples.write(tmp_path / "app.tar", members))
     assert not fake.requests
 
@@ -348,12 +348,12 @@ def test_an_index_that_names_the_same_manifest_over_and_over_is_read_once(fake, 
     assert len(b"".join(pull(client, NAME, OCI_ARCHIVE, PLATFORM))) < 1 << 20
     assert len(fake.requests) - before <= MAX_DEPTH + 2
     index_of_indexes(client, MAX_MANIFESTS + 1)
-    with pytest.raises(BuildError, match="leads to more than"):
+    with pytest.raises(InputError, match="leads to more than"):
         list(pull(client, NAME, OCI_ARCHIVE, PLATFORM))
 
 
 def test_what_is_not_there_cannot_be_pulled(client):
-    with pytest.raises(BuildError, match="team/app:1.2: is not in the registry"):
+    with pytest.raises(InputError, match="team/app:1.2: is not in the registry"):
         list(pull(client, NAME, OCI_ARCHIVE, PLATFORM))
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import OCI_MANIFEST, blob_of, digest_of
 
 from tests.support import fake_registry
@@ -39,7 +39,7 @@ def test_nonsense_ends_in_one_line_of_error(kind, operation, fake, connect):
     started = time.process_time()
     try:
         OPERATIONS[operation](client)
-    except (RegistryError, BuildError) as error:  # anything else would be a traceback
+    except (RegistryError, InputError) as error:  # anything else would be a traceback
         line = str(error)
         assert line.isprintable() and len(line) <= 1000 and "None" not in line and "secret" not in line
     assert time.process_time() - started < CPU_SECONDS
@@ -50,7 +50,7 @@ def test_after_nonsense_the_next_request_is_a_fresh_one(operation, fake, connect
     client = connect(fake.url, retry_seconds=1)
     for kind in sorted(NONSENSE):
         fake.nonsense = NONSENSE[kind]
-        with contextlib.suppress(RegistryError, BuildError):
+        with contextlib.suppress(RegistryError, InputError):
             OPERATIONS[operation](client)
         fake.nonsense = None
         client.tags("app")

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from builder.reading.errors import BuildError
+from builder.reading.errors import InputError
 from builder.reading.oci import Blob, blob_of, digest_of
 
 from tests.support import fake_registry
@@ -127,8 +127,8 @@ def test_an_upload_without_location_is_refused(fake, client):
 
 def test_a_file_that_shrinks_while_it_is_sent_is_the_files_fault(fake, client):
     blob = Blob(digest_of(DATA), len(DATA), functools.partial(io.BytesIO, DATA[:100]))
-    with pytest.raises(BuildError, match="became shorter"):
+    with pytest.raises(InputError, match="became shorter"):
         client.upload("app", blob)
     gone = blob._replace(open=functools.partial(open, "/does/not/exist", "rb"))
-    with pytest.raises(BuildError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         client.upload("app", gone)
