@@ -105,7 +105,7 @@ def _recover_from(folder: str, path: str) -> None:
     names = set(os.listdir(folder))
     if not names:
         os.rmdir(folder)
-    elif LOCK in names <= {LOCK, NEW, OLD, WORK}:
+    elif names <= {LOCK, NEW, OLD, WORK}:
         file = open_regular(os.path.join(folder, LOCK), "r+b")
         if file:
             with file:

@@ -21,6 +21,7 @@ from tests.support.forked import BUILD, run
 from tests.support.interpreters import environment, interpreters
 
 NOBODY = 65534
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 PYTHONS = [pytest.param(path, id="%d.%d" % version) for version, path in interpreters((3, 9))]
 
 
@@ -293,7 +294,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, archive, ne
     assert done.stdout == b"out\n"
 
 
-@pytest.mark.parametrize("number", cli.SIGNALS)
+@pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupted_build_leaves_what_was_there(tmp_path, archive, number):
     arguments = archive, "--image", builds.IMAGE, "-o", tmp_path / "out"
     run(*arguments)
@@ -445,12 +446,13 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored(tmp_path, archive
     assert run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")[0] == 0
 
 
-@pytest.mark.parametrize("number", cli.SIGNALS)
-def test_a_signal_after_the_folder_is_in_place_does_not_end_the_report(tmp_path, archive, monkeypatch, number):
+@pytest.mark.parametrize("mode", [["--image", builds.IMAGE], ["--split"]])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_after_the_folder_is_in_place_does_not_end_the_report(tmp_path, archive, monkeypatch, number, mode):
     say = cli.say
     monkeypatch.setattr(cli, "say", lambda *words: (signal.raise_signal(number), say(*words)))
-    status, page, errors = run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
-    assert (status, errors) == (0, "") and "next steps" in page
+    status, page, errors = run(archive, *mode, "-o", tmp_path / "out")
+    assert (status, errors) == (0, "") and "library/sample:1" in page
 
 
 def test_an_interrupted_stream_is_called_incomplete(archive, monkeypatch):
@@ -500,8 +502,9 @@ def test_a_program_is_written_to_standard_output():
 def test_a_folder_that_is_in_place_is_no_failure_even_if_no_one_reads_the_report(tmp_path, archive, words, form):
     reading, writing = os.pipe()
     os.close(reading)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run([sys.executable, BUILD, archive, *words, *form, "-o", str(tmp_path / "out")], stdout=writing,
-                          stderr=subprocess.PIPE)
+                          stderr=subprocess.PIPE, env=buffered)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"") and (tmp_path / "out" / "SHA256SUMS").exists()
 
