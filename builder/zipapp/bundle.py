@@ -14,6 +14,7 @@ What changes: the body of `if __name__ == "__main__"` runs in __main__ unconditi
 function or class has another name in tracebacks if two modules have one of that name.
 """
 import ast
+import builtins
 import itertools
 from typing import Dict, List, Mapping, NamedTuple, Tuple
 
@@ -25,6 +26,7 @@ from builder.zipapp.syntax import (Position, UnfitSource, WrongResult, copied, d
 MAIN = "__main__"
 # Attributes of a module that would be those of __main__ in a bundle.
 _OF_A_MODULE = {"__name__", "__file__", "__package__", "__spec__", "__loader__", "__path__", "__cached__"}
+_BUILTINS = frozenset(dir(builtins))  # a module may read one of them before it binds the name
 _LINK, _LIBRARY = "#", "import "
 _MAIN_GUARD = ast.dump(ast.parse("__name__ == '__main__'", mode="eval").body)
 
@@ -230,20 +232,20 @@ def _without_repeated_imports(body: List[ast.stmt]) -> List[ast.stmt]:
 
 
 def _kept_names(order: List[_Module], modules: Mapping[str, _Module]) -> Dict[str, str]:
-    """Return link -> name for names that must stay: of imports, and what a class body reads. Raises UnfitSource."""
+    """Return link -> name for names that must stay: of imports, builtins, in class bodies. Raises UnfitSource."""
     links: Dict[str, str] = {}
-    builtins = []
+    unbound = []
     for module in order:
         for (scope, name), places in module.groups.items():
             position = position_of(places[0][0].node)
             if scope is module.scope and name not in scope.bound:
-                builtins.append((name, position))
+                unbound.append((name, position))
             elif scope is module.scope and not any(place.node in module.imports for place, _ in places):
                 link = _resolved(_Target(module.name, name), modules, position)
-                if link.startswith(_LINK + _LIBRARY) or name in scope.fixed or name.startswith("__"):
+                if link.startswith(_LINK + _LIBRARY) or name in scope.fixed | _BUILTINS or name.startswith("__"):
                     if links.setdefault(name, link) != link:
                         raise UnfitSource(position, "%s means something else in another module" % name)
-    for name, position in builtins:
+    for name, position in unbound:
         if name in links:
             raise UnfitSource(position, "%s means something else in another module" % name)
     return {link: name for name, link in links.items()}
