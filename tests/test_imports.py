@@ -114,7 +114,7 @@ def test_every_folder_says_what_goes_in_and_what_comes_out(folder):
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_everything_else_is_of_the_standard_library(name):
     found = library_imports(name)
-    assert found <= set(getattr(sys, "stdlib_module_names", found)) | {"compression"}  # that is new in 3.14
+    assert found <= set(getattr(sys, "stdlib_module_names", found))
 
 
 @pytest.mark.parametrize("name", STAGE1)

@@ -15,7 +15,7 @@ import os
 import stat
 import tempfile
 import threading
-from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import IO, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from builder.reading.decompress import BLOCK_BYTES, Expansion, compression_of, decompressed
 from builder.reading.documents import parse_json
@@ -68,7 +68,7 @@ def open_archive(path: str, progress: Count = lambda byte_count: None) -> "Archi
     return open_file(open(path, "rb"), path, progress)
 
 
-def open_stream(stream: BinaryIO, name: str, progress: Count = lambda byte_count: None) -> "Archive":
+def open_stream(stream: IO[bytes], name: str, progress: Count = lambda byte_count: None) -> "Archive":
     """The same for a tar that comes through a pipe: it is copied once, to a temporary file without a name."""
     file = tempfile.TemporaryFile()
     try:
@@ -81,7 +81,7 @@ def open_stream(stream: BinaryIO, name: str, progress: Count = lambda byte_count
     return open_file(file, name, progress)
 
 
-def open_file(file: BinaryIO, name: str, progress: Count = lambda byte_count: None) -> "Archive":
+def open_file(file: IO[bytes], name: str, progress: Count = lambda byte_count: None) -> "Archive":
     """The same for a tar in an open file, which the archive closes; `name` begins every message."""
     with contextlib.ExitStack() as stack:
         stack.callback(file.close)
@@ -90,14 +90,14 @@ def open_file(file: BinaryIO, name: str, progress: Count = lambda byte_count: No
         expansion = Expansion(size)
         plain, compressions = _plain(file, shown(name), progress, expansion)
         stack.callback(plain.close)
-        archive = _open_tar(name, _Source(plain, progress, expansion))
+        archive = _open_tar(name, plain, _Source(plain, progress, expansion))
         archive.given = Archive(name, {WHOLE: [Entry(FILE, 0, size, "")]}, _Source(file, progress, expansion))
         archive.compressions = compressions
         stack.pop_all()
-        return archive
+    return archive
 
 
-def open_members(path: str, entries: Dict[str, List[Entry]], file: BinaryIO, expansion: Expansion,
+def open_members(path: str, entries: Dict[str, List[Entry]], file: IO[bytes], expansion: Expansion,
                  progress: Count = lambda byte_count: None) -> "Archive":
     """The same for members whose places in an open file are known; the archive closes it."""
     return Archive(path, entries, _Source(file, progress, expansion))
@@ -106,7 +106,7 @@ def open_members(path: str, entries: Dict[str, List[Entry]], file: BinaryIO, exp
 class _Source:
     """What all readers of an archive share."""
 
-    def __init__(self, file: Optional[BinaryIO], progress: Count, expansion: Expansion) -> None:
+    def __init__(self, file: Optional[IO[bytes]], progress: Count, expansion: Expansion) -> None:
         self.file = file  # None for a folder
         self.progress = progress
         self.expansion = expansion
@@ -123,8 +123,8 @@ class Archive:
         self.notes = notes  # one line each, what the user should know of the file itself
         self.expansion = source.expansion
         self.has_end_mark = has_end_mark  # False: a tar that may be truncated between two members
-        self.given = None  # type: Optional[Archive]  # the file as it was given, compressed or not; None for a folder
-        self.compressions = ()  # type: Tuple[str, ...]  # that were undone, the outer one first
+        self.given: Optional[Archive] = None  # the file as it was given, compressed or not; None for a folder
+        self.compressions: Tuple[str, ...] = ()  # that were undone, the outer one first
         self._entries = entries
         self._source = source
         self._prefix = prefix  # of names in messages, where this is a folder of the archive
@@ -168,13 +168,12 @@ class Archive:
         if not self._source.file:
             return b""
         offset = self._entries[name][-1].offset - BLOCK
-        with _Slice(self._source, Entry(FILE, offset, BLOCK, ""), self.where(name)) as reader:
+        with self._reader(Entry(FILE, offset, BLOCK, ""), name) as reader:
             return reader.read(BLOCK)
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> IO[bytes]:
         """A reader of exactly its bytes; the caller closes it."""
-        entry = self.entry(name)
-        return _Slice(self._source, entry, self.where(name))
+        return self._reader(self.entry(name), name)
 
     def blocks(self, name: str) -> Iterator[bytes]:
         """Its bytes, a block at a time."""
@@ -233,12 +232,17 @@ class Archive:
         """The error that concerns the member `name`."""
         return InputError("%s: %s" % (self.where(name), what))
 
+    def _reader(self, entry: Entry, name: str) -> IO[bytes]:
+        """Open the bytes that `entry` describes; `name` is in every message."""
+        reader: Any = _Slice(self._source, entry, self.where(name))  # Any: to mypy, no RawIOBase is an IO[bytes]
+        return reader
+
     def _find(self, name: str) -> Optional[Entry]:
         key = normalise(name)
         for _ in range(_MAX_LINK_HOPS + 1):
-            entries = self._entries.get(key) if key is not None else None
-            if not entries or entries[-1].kind == FOLDER:
+            if key is None or key not in self._entries or self._entries[key][-1].kind == FOLDER:
                 return None
+            entries = self._entries[key]
             self._check_same(key, entries)
             entry = entries[-1]
             if entry.kind == LINK:
@@ -260,7 +264,7 @@ class Archive:
 
     def _same_bytes(self, name: str, first: Entry, last: Entry) -> bool:
         """Whether two members of the same kind, size and target have the same content."""
-        readers = [_Slice(self._source, entry, self.where(name)) for entry in (first, last)]
+        readers = [self._reader(entry, name) for entry in (first, last)]
         while first.kind == FILE:
             one, other = [reader.read(BLOCK_BYTES) for reader in readers]
             if one != other:
@@ -274,9 +278,9 @@ class _Slice(io.RawIOBase):
     """A part of the archive's file, or a file of a folder, as a file."""
 
     def __init__(self, source: _Source, entry: Entry, where: str) -> None:
-        self._owned = None if source.file else open(entry.target, "rb", buffering=0)
-        self._file = source.file or self._owned
-        self._lock = threading.Lock() if self._owned else source.lock
+        self._is_owner = source.file is None
+        self._file: Any = open(entry.target, "rb", buffering=0) if self._is_owner else source.file
+        self._lock = threading.Lock() if self._is_owner else source.lock
         self._next = entry.offset
         self._end = entry.offset + entry.size
         self._progress = source.progress
@@ -299,8 +303,8 @@ class _Slice(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        if self._owned and not self.closed:
-            self._owned.close()
+        if self._is_owner and not self.closed:
+            self._file.close()
         super().close()
 
 
@@ -317,7 +321,7 @@ def _beside(name: str, target: str) -> Optional[str]:
     return "/".join(parts)
 
 
-def _plain(file: BinaryIO, where: str, progress: Count, expansion: Expansion) -> Tuple[BinaryIO, Tuple[str, ...]]:
+def _plain(file: IO[bytes], where: str, progress: Count, expansion: Expansion) -> Tuple[IO[bytes], Tuple[str, ...]]:
     """The file with its compressions undone, at its first byte, and which they were; `file` itself stays open."""
     undone: List[str] = []
     plain = file
@@ -333,14 +337,14 @@ def _plain(file: BinaryIO, where: str, progress: Count, expansion: Expansion) ->
     return plain, tuple(undone)
 
 
-def _compression(file: BinaryIO) -> str:
+def _compression(file: IO[bytes]) -> str:
     """How the file is compressed; a tar whose first name looks like a magic number is not."""
     head = file.read(BLOCK)
     file.seek(0)
     return "" if is_header(head) else compression_of(head)
 
 
-def _expanded(file: BinaryIO, compression: str, where: str, progress: Count, expansion: Expansion) -> BinaryIO:
+def _expanded(file: IO[bytes], compression: str, where: str, progress: Count, expansion: Expansion) -> IO[bytes]:
     plain = tempfile.TemporaryFile()
     try:
         for block in decompressed(_counted_blocks(file, progress), compression, where, expansion):
@@ -352,7 +356,7 @@ def _expanded(file: BinaryIO, compression: str, where: str, progress: Count, exp
     return plain
 
 
-def _counted_blocks(file: BinaryIO, progress: Count) -> Iterator[bytes]:
+def _counted_blocks(file: IO[bytes], progress: Count) -> Iterator[bytes]:
     for block in iter(lambda: file.read(BLOCK_BYTES), b""):
         progress(len(block))
         yield block
@@ -364,8 +368,8 @@ def _hashed(blocks: Iterator[bytes], hasher: Any) -> Iterator[bytes]:
         yield block
 
 
-def _open_tar(path: str, source: _Source) -> Archive:
-    where, file = shown(path), source.file
+def _open_tar(path: str, file: IO[bytes], source: _Source) -> Archive:
+    where = shown(path)
     head = file.read(BLOCK)
     size = file.seek(0, os.SEEK_END)
     if not head:

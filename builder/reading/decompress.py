@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import threading
 import zlib
-from typing import BinaryIO, Iterable, Iterator, List
+from typing import IO, Any, Callable, Iterable, Iterator, List, Tuple
 
 from builder.reading.errors import InputError
 
@@ -98,19 +98,19 @@ class _Gzip:
 
 def _has_zstd_module() -> bool:
     try:
-        import compression.zstd  # noqa: F401
+        importlib.import_module("compression.zstd")
     except ImportError:
         return False
     return True
 
 
-def _library(compression: str, where: str) -> tuple:
-    """A function that makes a decompressor, and what that raises on bad data."""
+def _library(compression: str, where: str) -> Tuple[Callable[[], Any], Any]:
+    """Return a function that makes a decompressor, and the exceptions that bad data raises in it."""
     if compression == "gzip":
         return _Gzip, zlib.error
     if compression == "zstd":
-        from compression import zstd
-        return zstd.ZstdDecompressor, zstd.ZstdError
+        module = importlib.import_module("compression.zstd")
+        return module.ZstdDecompressor, module.ZstdError
     try:
         module = importlib.import_module("bz2" if compression == "bzip2" else "lzma")
     except ImportError:
@@ -123,7 +123,7 @@ def _library(compression: str, where: str) -> tuple:
 
 def _by_library(blocks: Iterable[bytes], compression: str, where: str) -> Iterator[bytes]:
     new_engine, bad_data = _library(compression, where)
-    engine = None  # None: between two streams
+    engine: Any = None  # None: between two streams
     for data in blocks:
         while data or (engine and not engine.needs_input):
             if engine is None:
@@ -151,8 +151,8 @@ def _by_zstd_program(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
     if not program:
         raise InputError("%s: is compressed with zstd, which this Python cannot undo: install the zstd program, "
                          "use Python 3.14, or decompress it first" % where)
-    process = subprocess.Popen([program, "-dcq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL)
+    process: Any = subprocess.Popen(  # Any: no type tells that stdin and stdout are pipes
+        [program, "-dcq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     failures: List[BaseException] = []
     feeder = threading.Thread(target=_feed, args=(blocks, process.stdin, failures), daemon=True)
     feeder.start()
@@ -171,7 +171,7 @@ def _by_zstd_program(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
         process.stdout.close()
 
 
-def _feed(blocks: Iterable[bytes], pipe: BinaryIO, failures: List[BaseException]) -> None:
+def _feed(blocks: Iterable[bytes], pipe: IO[bytes], failures: List[BaseException]) -> None:
     """Write all blocks to the pipe; the thread that reads the other end raises what goes wrong here."""
     try:
         with pipe:

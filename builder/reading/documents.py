@@ -7,7 +7,7 @@ is refused, never converted.
 Specs: https://github.com/opencontainers/image-spec (descriptor.md, config.md)
 """
 import json
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 from builder.reading.errors import InputError
 from builder.reading.oci import Descriptor, is_digest
@@ -64,7 +64,7 @@ def fold_case(document: Dict[str, Any], keys: Tuple[str, ...]) -> Dict[str, Any]
     return {key: document.get(key, lower.get(key.lower())) for key in keys}
 
 
-def strings(values: list, where: str) -> Tuple[str, ...]:
+def strings(values: List[Any], where: str) -> Tuple[str, ...]:
     """The values, if all are strings; else InputError."""
     return tuple(checked(value, str, where) for value in values)
 

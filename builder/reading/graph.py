@@ -243,7 +243,7 @@ class Graph:
         return None
 
 
-def unique(values: Iterable[Any]) -> tuple:
+def unique(values: Iterable[Any]) -> Tuple[Any, ...]:
     """Each value once, in the order in which they came first."""
     return tuple(dict.fromkeys(values))
 

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import io
 import re
-from typing import BinaryIO, Callable, NamedTuple, Tuple
+from typing import IO, Callable, NamedTuple, Tuple
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -45,7 +45,7 @@ class Blob(NamedTuple):
     """Bytes that were read once and have this digest and size."""
     digest: str
     size: int  # bytes
-    open: Callable[[], BinaryIO]  # a new reader at the first byte; the caller closes it
+    open: Callable[[], IO[bytes]]  # a new reader at the first byte; the caller closes it
 
 
 class Image(NamedTuple):

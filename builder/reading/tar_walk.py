@@ -12,7 +12,7 @@ Specs: POSIX pax, "ustar Interchange Format" and "pax Header"; GNU tar manual, "
 https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html  https://www.gnu.org/software/tar/manual/
 """
 import re
-from typing import BinaryIO, Dict, List, NamedTuple, Optional
+from typing import IO, Dict, List, NamedTuple, Optional
 
 from builder.reading.errors import InputError, shown
 
@@ -32,7 +32,8 @@ _WITHOUT_DATA = (LINK, SYMLINK, FOLDER, OTHER)  # whatever their size field says
 _ZEROS = bytes(BLOCK)
 _POSITIVE = bytes(range(128))  # what is not negative as a signed byte
 _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
-_PAX_LENGTH = re.compile(rb"([0-9]{1,7}) ")  # of a record in bytes, this field and its line end included
+# The length of a record in bytes, this field and its line end included; its key.
+_PAX_HEAD = re.compile(rb"([0-9]{1,7}) ([^=]*)=")
 
 
 class Member(NamedTuple):
@@ -70,13 +71,13 @@ def is_header(block: bytes) -> bool:
     return int(written.group(1), 8) in (unsigned, signed)
 
 
-def walk(file: BinaryIO, size: int, where: str) -> Walk:
+def walk(file: IO[bytes], size: int, where: str) -> Walk:
     """Read all headers of the tar of `size` bytes in `file`; `where` begins every error (InputError)."""
     return _Walker(file, size, where).run()
 
 
 class _Walker:
-    def __init__(self, file: BinaryIO, size: int, where: str) -> None:
+    def __init__(self, file: IO[bytes], size: int, where: str) -> None:
         self.file = file
         self.size = size
         self.where = where
@@ -158,12 +159,11 @@ class _Walker:
         records = {}
         start, end = 0, len(value.rstrip(b"\0"))
         while start < end:
-            length = _PAX_LENGTH.match(value, start)
-            stop = start + int(length.group(1)) if length else 0
-            equals = value.find(b"=", length.end(), stop) if length else -1
-            if equals < 0 or stop > end or value[stop - 1:stop] != b"\n":
+            head = _PAX_HEAD.match(value, start)
+            stop = start + int(head.group(1)) if head else 0
+            if not head or not head.end() <= stop <= end or value[stop - 1:stop] != b"\n":
                 raise self.damaged("is a damaged pax header")
-            records[value[length.end():equals].decode("utf-8", "surrogateescape")] = value[equals + 1:stop - 1]
+            records[head.group(2).decode("utf-8", "surrogateescape")] = value[head.end():stop - 1]
             start = stop
             self.pax_record_count += 1
             if self.pax_record_count > _MAX_PAX_RECORDS:
