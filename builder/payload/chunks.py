@@ -30,7 +30,8 @@ def name_of(data: bytes) -> str:
 
 def cut(parts: Iterable[bytes], chunk_size: int) -> Iterator[Tuple[str, bytes]]:
     """Bytes in parts of any size -> (name, bytes) of chunks of `chunk_size` bytes, the last one shorter."""
-    pending, size = [], 0
+    pending: List[memoryview] = []
+    size = 0
     for part in map(memoryview, parts):
         start = 0
         while size + len(part) - start >= chunk_size:

@@ -10,16 +10,17 @@ Spec: https://tukaani.org/xz/xz-file-format.txt
 """
 import collections
 import concurrent.futures
+import importlib
 import os
 import re
 import threading
 import zlib
-from typing import Callable, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from builder.reading.errors import InputError
 
 try:
-    import lzma
+    lzma: Any = importlib.import_module("lzma")
 except ImportError:  # a Python built without liblzma
     lzma = None
 
@@ -94,8 +95,8 @@ def blocks_of(span: Span) -> List[Span]:
             for done in range(0, span.size, size)]
 
 
-def encoder(coding: Coding) -> object:
-    """A new compressor (compress, flush) whose output can stand beside others of its kind."""
+def encoder(coding: Coding) -> Any:
+    """Return a new compressor (compress, flush) whose output can follow that of others of its kind."""
     if coding.compression == GZIP:
         return zlib.compressobj(9, zlib.DEFLATED, GZIP_WINDOW_BITS)  # without name and time
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": DICTIONARY_BYTES}]

@@ -6,6 +6,7 @@
 Specified in stage1/README.md; read in the cluster by stage1/unpack.py. The last segment holds all manifests and
 configs, and only those: whoever adds to a seed reads that segment alone.
 """
+import dataclasses
 import hashlib
 import json
 import re
@@ -31,7 +32,8 @@ class Segment(NamedTuple):
     size: int  # bytes of the chunks together
 
 
-class Contents(NamedTuple):
+@dataclasses.dataclass(frozen=True)  # not a named tuple, whose method `index` the field would hide
+class Contents:
     """A whole seed."""
     index: Dict[str, Any]  # what will be index.json of the seed folder
     segments: Tuple[Segment, ...]

@@ -7,11 +7,11 @@ attestations, artifacts, encrypted and foreign layers, and what is compressed in
 
 Spec: https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md
 """
-import functools
 import hashlib
+import importlib
 import itertools
 import os
-from typing import Dict, Iterator, List, Sequence, Set, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple
 
 from builder.reading.decompress import BLOCK_BYTES, Expansion, compression_of, decompressed, has_decoder
 from builder.reading.errors import InputError
@@ -22,7 +22,7 @@ from builder.rewriting.tree import (Document, Tree, below_manifest, called, chan
                                     with_document, with_entries, without_orphans)
 
 try:
-    import lzma
+    lzma: Any = importlib.import_module("lzma")
 except ImportError:  # a Python built without liblzma
     lzma = None
 
@@ -73,6 +73,8 @@ class Squeezer:
             return index if entries == index.document["manifests"] else with_entries(index, entries, list(new.values()))
 
         def squeezed_manifest(part: Tree) -> Tree:
+            if part.config is None:
+                return part
             loose = _squeezable(part, layers)
             if not loose:
                 return part
@@ -110,7 +112,7 @@ class Squeezer:
             for part in decompressed(self._blocks(layer), _compression(layer), where, expansion):
                 digest.update(part)
                 size += target.write(part)
-        return Blob("%s:%s" % (algorithm, digest.hexdigest()), size, functools.partial(open, path, "rb"))
+        return Blob("%s:%s" % (algorithm, digest.hexdigest()), size, lambda: open(path, "rb"))
 
     def _blocks(self, layer: Blob) -> Iterator[bytes]:
         with layer.open() as source:
@@ -127,7 +129,8 @@ def estimated_bytes(images: Sequence[Image], squeezed: bool) -> int:
     loose: Set[str] = set()
     for image in images:
         layers = _compressed_layers(image)
-        loose.update(digest for leaf in leaves(tree_of(image)) for digest in _squeezable(leaf, layers))
+        loose.update(digest for leaf in leaves(tree_of(image)) if leaf.config
+                     for digest in _squeezable(leaf, layers))
     if not loose or lzma is None:
         return 0
     blobs = {blob.digest: blob for image in images for blob in image.manifests + image.configs + image.layers}
@@ -144,9 +147,7 @@ def _compressed_layers(image: Image) -> Dict[str, Blob]:
 
 
 def _squeezable(tree: Tree, layers: Dict[str, Blob]) -> Set[str]:
-    """Digests of those `layers` that are layers of an image, in this manifest."""
-    if tree.config is None:
-        return set()
+    """Return the digests of those `layers` that are in the manifest of an image."""
     return {entry["digest"] for entry in below_manifest(tree)[1:]
             if entry.get("mediaType") in _PLAIN_TYPES and entry["digest"] in layers}
 

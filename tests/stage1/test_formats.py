@@ -3,6 +3,7 @@
 CASES is one table of what can be wrong with them. Whatever it is, both readers name it in one line, and no seed folder
 is ever complete.
 """
+import dataclasses
 import hashlib
 import json
 import os
@@ -135,7 +136,7 @@ def changed(sent, number, **fields):
     """contents.json with another segment in a place."""
     segments = list(sent.contents.segments)
     segments[number] = segments[number]._replace(**fields)
-    sent.describe(sent.contents._replace(segments=tuple(segments)))
+    sent.describe(dataclasses.replace(sent.contents, segments=tuple(segments)))
 
 
 def edited(sent, edit):
