@@ -17,7 +17,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from typing import Iterator, List
+from typing import Any, Iterator, List
 
 from builder import pipeline
 from builder.kubernetes.file_names import PYZ
@@ -99,6 +99,7 @@ def injector(pyz: str, chunks: str, digest: str, seed: str) -> Iterator[int]:
     command = [sys.executable, "-I", "-S", pyz, "--chunks", chunks, "--contents",
                os.path.join(chunks, FILE), "--digest", digest, "--seed", seed, "--listen", "127.0.0.1:%d" % port]
     started = time.monotonic()
+    process: Any  # no type tells that its stdout is a pipe
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             lines = []

@@ -1,9 +1,9 @@
 """Where a Python is known to be: images and nodes -> rows of known_python.json. Pure."""
 import functools
+import importlib.resources
 import json
-import pkgutil
 import re
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional
 
 from builder.cluster.objects import Node
 from builder.reading.reference import Reference
@@ -49,7 +49,7 @@ def known_system(node: Node) -> Optional[Known]:
 
 @functools.lru_cache(maxsize=None)
 def _tables() -> Dict[str, List[Any]]:
-    tables = json.loads(pkgutil.get_data(__package__, FILE))
+    tables = json.loads(importlib.resources.files(__package__).joinpath(FILE).read_bytes())
     for row in tables["images"]:
         row.update({"repository": "(?:.*/)?(?:%s)" % row["repository"]} if "repository" in row else {})
     for row in tables["images"] + tables["systems"]:
@@ -58,7 +58,7 @@ def _tables() -> Dict[str, List[Any]]:
 
 
 @functools.lru_cache(maxsize=None)
-def _workloads() -> frozenset:
+def _workloads() -> FrozenSet[str]:
     return frozenset(row["workload"] for row in _tables()["images"] if "workload" in row)
 
 

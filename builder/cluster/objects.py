@@ -204,7 +204,7 @@ def _node(item: Object, requested: Mapping[str, List[Mapping[str, Fraction]]], w
     name = _text(item, "metadata", "name")
     info = _get(item, "status", "nodeInfo")
     labels = _texts(item, "metadata", "labels")
-    architecture = (_text(info, "architecture") or labels.get("kubernetes.io/arch")
+    architecture = (_text(info, "architecture") or labels.get("kubernetes.io/arch", "")
                     or labels.get("beta.kubernetes.io/arch", ""))
     taints = tuple(Taint(_text(taint, "key"), _text(taint, "value"), _text(taint, "effect"))
                    for taint in _list(item, "spec", "taints"))

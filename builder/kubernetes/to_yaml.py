@@ -31,7 +31,7 @@ def _lines(value: Any) -> Iterator[str]:
             first, *rest = _lines(item)
             yield "- " + first
             yield from (_indented(line) for line in rest)
-    elif _is_block(value):
+    elif isinstance(value, str) and _is_block(value):
         yield "|" if value.endswith("\n") else "|-"
         yield from value.splitlines()
     else:
@@ -52,11 +52,11 @@ def _indented(line: str) -> str:
     return ("  " + line).rstrip()
 
 
-def _is_block(value: Any) -> bool:
+def _is_block(text: str) -> bool:
     """Whether a text of several lines can stand as they are: nothing in them that YAML strips, folds or escapes."""
-    if not isinstance(value, str) or "\n" not in value.rstrip("\n") or value.endswith("\n\n"):
+    if "\n" not in text.rstrip("\n") or text.endswith("\n\n"):
         return False
-    lines = value.split("\n")
+    lines = text.split("\n")
     return lines[0][:1].strip() != "" and all(line.isprintable() and line == line.rstrip() for line in lines)
 
 
