@@ -89,7 +89,8 @@ def names_of(reference: str) -> Names:
     """
     if not reference:
         return Names("", [], "")
-    host, path, tag = re.match("([^/]*)/?([^:@]*):?([^:@]*)", reference).groups()
+    host, _, rest = reference.partition("/")
+    path, _, tag = rest.partition("@")[0].partition(":")
     full = "%s/%s" % (host.lower(), path)
     short = [path]
     if is_name(full) and is_hosted(path):
@@ -136,7 +137,7 @@ class Registry:
         for one in listed:
             self._show(one)
 
-    def _listed(self, descriptor):
+    def _listed(self, descriptor: Dict[str, Any]) -> Listed:
         """Read an entry of the index."""
         annotations = descriptor.get("annotations") or {}
         names = names_of(annotations.get(REF_NAME, ""))
@@ -145,7 +146,7 @@ class Registry:
         subject = self._collect(descriptor, found, "sha256:" + attached.group(1) if attached else None)
         return Listed(descriptor["digest"], names, str(annotations.get(DESCRIPTION, "")), found, subject)
 
-    def _show(self, listed):
+    def _show(self, listed: Listed) -> None:
         """Add the names that lead to an entry's image to `images`, the one to pull it by first."""
         digest, names = listed.digest, listed.names
         for name in filter(is_name, names.short[:1] + [names.full] + names.short[1:]):
@@ -154,7 +155,7 @@ class Registry:
                 image = self.images.setdefault(digest, Image([], listed.description, digest))
                 image.names.append(name + (":" + names.tag if names.tag else "@" + digest))
 
-    def _collect(self, descriptor, found, attached=None):
+    def _collect(self, descriptor: Dict[str, Any], found: Repository, attached: Optional[str] = None) -> Optional[str]:
         """Add the manifests and blobs below a descriptor to the Repository `found`; return the digest of its subject.
 
         `attached`: the subject of a manifest that names none.
@@ -191,7 +192,6 @@ class Registry:
                      "annotations": manifest.get("annotations")}
             self.referrers.setdefault(subject, {})[digest] = {key: value for key, value in entry.items() if value}
         return subject
-
 
     def answer(self, method: str, target: str, headers: Headers) -> Answer:
         """Return the Answer to a request. `target` as in the request line."""
@@ -242,7 +242,7 @@ class Registry:
             return error(404, code, "not in repository %s: %s" % (full_name, reference))
         return content(found, method, headers)
 
-    def _page(self, host):
+    def _page(self, host: str) -> Answer:
         """Return the page for a person: each image with the name to pull it by, then its other names."""
         host = host + "/" if is_host(host) else ""
         return answer_of(PAGE + "".join(

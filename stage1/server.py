@@ -23,7 +23,7 @@ import struct
 import sys
 import threading
 import time
-from typing import BinaryIO, Dict, NamedTuple, Tuple
+from typing import Any, BinaryIO, Dict, NamedTuple, Optional, Tuple
 
 from registry import Answer, Registry, error, is_digest
 
@@ -75,7 +75,7 @@ def run(seed: str, listen: str) -> None:
     for image in server.registry.images.values():
         for name in image.names:
             log("serving %s %s" % (name, image.digest))
-    log("listening on %s port %d" % server.server_address[:2])
+    log("listening on %s port %d" % server.socket.getsockname()[:2])
     signal.signal(signal.SIGTERM, server.stop)
     write_log()
     server.serve_forever(POLL_SECONDS)
@@ -156,7 +156,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.address_family = socket.AF_INET if host and ":" not in host else socket.AF_INET6
         super().__init__((host.strip("[]"), port), Handler)
 
-    def server_bind(self):
+    def server_bind(self) -> None:
         """Bind, without HTTPServer's own: that would ask DNS for a name of the address."""
         try:
             self.socket.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
@@ -165,7 +165,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
             pass
         socketserver.TCPServer.server_bind(self)
 
-    def get_request(self) -> Tuple[socket.socket, tuple]:
+    def get_request(self) -> Tuple[socket.socket, Any]:
         """Accept a connection. If no descriptor is left, make room for the next try."""
         try:
             return super().get_request()
@@ -173,7 +173,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
             self.make_room()
             raise
 
-    def process_request(self, request, client_address):
+    def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for a new connection, as soon as there is room for it."""
         while True:
             try:
@@ -188,7 +188,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         count = threading.active_count()
         clients = self.clients.copy()
         if clients:
-            connection = min(clients, key=clients.get)
+            connection = min(clients, key=clients.__getitem__)
             self.clients.pop(connection, None)  # its thread may take time: never choose it twice
             shut(connection, True)
         for _ in range(100):
@@ -196,7 +196,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
             if threading.active_count() < count:
                 break
 
-    def service_actions(self):
+    def service_actions(self) -> None:
         """Write the log, and shut down overdue connections. Called every POLL_SECONDS or sooner."""
         write_log()
         now = time.monotonic()
@@ -204,17 +204,17 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
             if now > progress.since + progress.seconds:
                 shut(connection, progress.seconds != LINGER_SECONDS)  # the last answer may still be on its way
 
-    def close_request(self, request):
+    def close_request(self, request: Any) -> None:
         """Close a connection, and forget it."""
         self.clients.pop(request, None)
         super().close_request(request)
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Print a bug, which costs its client the connection. A client that has gone away is not a bug."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
-    def stop(self, *_) -> None:
+    def stop(self, *_: Any) -> None:
         """Handle SIGTERM: accept nothing more, wait for answers in flight, exit. Some Pythons abort a normal exit while
         other threads run, so this one is not normal."""
         self.socket.close()
@@ -231,7 +231,7 @@ class Head(io.BufferedReader):
 
     left = 0  # bytes that the rest of a head may have; the handler sets it
 
-    def readline(self, size: int = -1) -> bytes:
+    def readline(self, size: Optional[int] = -1) -> bytes:
         """Read a whole line. Raises OverflowError if the head is too long, OSError if it ends within a line."""
         line = super().readline(self.left)
         self.left -= len(line)
@@ -249,12 +249,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     rbufsize = 0  # `Head` buffers
     server: Server
+    rfile: Any  # a Head, once there is a connection
+    headers: Any  # Headers, and more
 
     def allow(self, seconds: int) -> None:
         """Note progress, and allow so long until the next."""
         self.server.clients[self.connection] = Progress(time.monotonic(), seconds)
 
-    def handle(self):
+    def handle(self) -> None:
         """Answer all requests, then linger."""
         self.rfile = Head(self.rfile, TOGETHER_BYTES)
         super().handle()
@@ -264,7 +266,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         while self.connection.recv(TOGETHER_BYTES):
             pass
 
-    def handle_one_request(self):
+    def handle_one_request(self) -> None:
         """Wait for a request and answer it."""
         self.allow(IDLE_SECONDS)
         start = self.rfile.peek(1)
@@ -278,11 +280,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except OverflowError:
             self.send_error(431, "a head of more than %d bytes" % HEAD_BYTES)
 
-    def handle_expect_100(self):
+    def handle_expect_100(self) -> bool:
         """Send no "100 Continue": the answer is final, whatever the body."""
         return True
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         """Answer a parsed request. One with a body ends the connection: request bodies are never read."""
         if self.headers.defects:
             return self.send_error(400, "malformed headers")
@@ -292,7 +294,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def send_error(self, code, message=None, explain=None):
+    def send_error(self, code: int, message: Optional[str] = None, explain: Optional[str] = None) -> None:
         """Send an error of http.server as the spec's error document."""
         if code == 501:  # no such method in this class: the registry has an answer
             return self.do_GET()

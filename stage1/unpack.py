@@ -58,7 +58,9 @@ class ChunkReader:
             name = next(self.names, None)
             if name is None:
                 break
-            with open(os.path.join(self.folder, re.fullmatch("[0-9a-f]+", name).group()), "rb") as file:
+            if not re.fullmatch("[0-9a-f]+", name):
+                raise OSError("not the name of a chunk: %r" % name)
+            with open(os.path.join(self.folder, name), "rb") as file:
                 chunk = file.read()
             expect("chunk", name, hashlib.sha256(chunk).hexdigest())
             self.chunk = io.BytesIO(chunk)
@@ -82,7 +84,10 @@ def decompressed(stream: Any, compression: str) -> Any:
 
 def store(stream: Any, digest: str, size: int, seed: str) -> None:
     """Copy the next `size` bytes of a stream to the blob `digest`, by way of a temporary file."""
-    algorithm, digits = re.fullmatch("(sha256|sha512):([0-9a-f]+)", digest).groups()
+    match = re.fullmatch("(sha256|sha512):([0-9a-f]+)", digest)
+    if not match:
+        raise OSError("is not a digest")
+    algorithm, digits = match.groups()
     hasher = hashlib.new(algorithm)
     with open(temporary_path(seed), "wb") as file:
         while size > 0:

@@ -217,8 +217,8 @@ CASES = {  # name -> what is done, part of the line of the stage
         lambda sent: other_chunks(sent, 0, lambda names: names[:-1] + list(sent.contents.segments[3].chunks)), ""),
     "no chunks": (lambda sent: other_chunks(sent, 1, lambda names: []), "Compressed file ended before"),
     **{"a chunk named %r" % (name,): (
-        lambda sent, name=name: edited(sent, lambda document: document["segments"][0]["chunks"].insert(0, name)), "")
-        for name in NO_DIGEST},
+        lambda sent, name=name: edited(sent, lambda document: document["segments"][0]["chunks"].insert(0, name)),
+        "not the name of a chunk: " if isinstance(name, str) else "") for name in NO_DIGEST},
     # the list of blobs
     "a blob one byte longer": (lambda sent: other_blobs(sent, 0, resized(1)), "is truncated: 1 bytes are missing"),
     "a blob one byte shorter": (lambda sent: other_blobs(sent, 0, resized(-1)), "content is damaged: expected "),
@@ -232,7 +232,7 @@ CASES = {  # name -> what is done, part of the line of the stage
                        "content is damaged: expected " + "0" * 64),
     **{"a blob named %r" % (name,): (
         lambda sent, name=name: edited(sent, lambda document: document["segments"][0]["blobs"][0].__setitem__(0, name)),
-        "") for name in NO_BLOB},
+        "is not a digest" if isinstance(name, str) else "") for name in NO_BLOB},
     **{"a size of %r" % (size,): (
         lambda sent, size=size: edited(sent, lambda document: document["segments"][0]["blobs"][0].__setitem__(1, size)),
         "") for size in ("1", None, 1.5, [], float("nan"))},
