@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import time
-from typing import Any, Iterable, List, Optional
+from typing import Any, Callable, Iterable, List, NoReturn, Optional, Tuple
 
 from builder.reading.errors import InputError, shown
 from builder.reading.images import as_one
@@ -30,7 +30,7 @@ from push import AS_NAMED, named, named_by_archive, push
 from registry_client import Registry
 from spool import Spool
 from transport import Tls, origin_of
-from watch import Watcher, delete, line_of
+from watch import Choose, Watcher, delete, line_of
 
 VARIABLE = "SEEDPOD_SPOOLER_"
 POLL_SECONDS = 1  # between two looks into the spool folder
@@ -68,8 +68,10 @@ PULL_OPTIONS = (
 def spool(registry: Registry, options: Any) -> None:
     os.listdir(options.spool)  # a folder that is not there would look like an empty one
     folder = Spool(options.spool, options.settle_seconds, options.give_up_seconds, time.monotonic)
-    by_archive = functools.partial(named_by_archive, with_host=options.with_host)
-    watcher = Watcher(folder, registry, by_archive if options.use_archive_names else named, options.as_layer, log)
+    choose: Choose = named
+    if options.use_archive_names:
+        choose = functools.partial(named_by_archive, with_host=options.with_host)
+    watcher = Watcher(folder, registry, choose, options.as_layer, log)
     serve_health(options.health_port, watcher.counts)
     log("watching %s for %s" % (options.spool, registry.url))
     while True:
@@ -137,7 +139,7 @@ def pull_image(registry: Registry, options: Any) -> None:
 
 
 # word, function, whether it takes a NAME (nargs of argparse), options, help
-COMMANDS = (
+COMMANDS: Tuple[Tuple[str, Callable[[Registry, Any], None], Any, Any, str], ...] = (
     ("spool", spool, 0, SPOOL_OPTIONS, "push every file that is put into the spool folder, then remove it; for ever"),
     ("push", push_stream, "?", PUSH_OPTIONS, "push the archive that comes by stdin, as NAME or under its own names"),
     ("delete", delete_image, None, (), "delete an image, and with it all its other tags"),
@@ -169,7 +171,7 @@ def parser() -> argparse.ArgumentParser:
 class Parser(argparse.ArgumentParser):
     """argparse, but an error is one line of our form."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         complain("%s: see --help" % message)
         sys.exit(2)
 

@@ -16,7 +16,7 @@ import itertools
 import json
 import os
 import re
-from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Tuple
+from typing import IO, Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from builder.reading.archive import open_file
 from builder.reading.decompress import BLOCK_BYTES, Expansion, compression_of, decompressed
@@ -51,14 +51,14 @@ class Opened:
     it is one, whatever is in it. `as_layer`: a tar without an image is one of one layer. Raises InputError and OSError.
     """
 
-    def __init__(self, file: BinaryIO, where: str, title: str, is_artifact: bool = False, as_layer: bool = False) \
+    def __init__(self, file: IO[bytes], where: str, title: str, is_artifact: bool = False, as_layer: bool = False) \
             -> None:
         self._file = file
         self._where = where
         self._title = title
         self._is_artifact = is_artifact
         self._as_layer = as_layer
-        self._archive = None  # type: Any
+        self._archive: Any = None
 
     def __enter__(self) -> Content:
         if self._is_artifact or self._title and not _TAR_NAME.search(self._title) and not _is_tar(self._file):
@@ -78,25 +78,25 @@ class Opened:
             self._archive.__exit__()
 
 
-def _reader(file: BinaryIO) -> BinaryIO:
+def _reader(file: IO[bytes]) -> IO[bytes]:
     """The same file once more, with a position of its own."""
     return open("/proc/self/fd/%d" % file.fileno(), "rb")
 
 
-def _blocks(reader: BinaryIO, hasher: Any) -> Iterator[bytes]:
+def _blocks(reader: IO[bytes], hasher: Any) -> Iterator[bytes]:
     for block in iter(lambda: reader.read(BLOCK_BYTES), b""):
         hasher.update(block)
         yield block
 
 
-def _compression(reader: BinaryIO) -> str:
+def _compression(reader: IO[bytes]) -> str:
     """How a tar is compressed, by its first bytes."""
     head = reader.read(BLOCK)
     reader.seek(0)
     return "" if is_header(head) else compression_of(head)
 
 
-def _is_tar(file: BinaryIO) -> bool:
+def _is_tar(file: IO[bytes]) -> bool:
     """Whether a file begins as a tar does, compressed or not."""
     with _reader(file) as reader:
         compression = _compression(reader)
@@ -110,11 +110,11 @@ def _is_tar(file: BinaryIO) -> bool:
     return is_header(head[:BLOCK])
 
 
-def _size(file: BinaryIO) -> int:
+def _size(file: IO[bytes]) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def _file_blob(file: BinaryIO, hasher: Any) -> Blob:
+def _file_blob(file: IO[bytes], hasher: Any) -> Blob:
     return Blob("sha256:" + hasher.hexdigest(), _size(file), functools.partial(_reader, file))
 
 
@@ -134,7 +134,7 @@ def _image(config_type: str, config: Blob, layer: Blob, layer_entry: Dict[str, A
                  configs=(config,), layers=(layer,), platforms=(), missing=(), subject="", notes=())
 
 
-def _artifact(file: BinaryIO, where: str, title: str) -> Image:
+def _artifact(file: IO[bytes], where: str, title: str) -> Image:
     stored = hashlib.sha256()
     with _reader(file) as reader:
         for _ in _blocks(reader, stored):
@@ -146,7 +146,7 @@ def _artifact(file: BinaryIO, where: str, title: str) -> Image:
                   artifactType=ARTIFACT_TYPE)
 
 
-def _layer_image(file: BinaryIO, where: str) -> Image:
+def _layer_image(file: IO[bytes], where: str) -> Image:
     """An image of one layer, for the machine that this runs on."""
     stored, plain = hashlib.sha256(), hashlib.sha256()
     with _reader(file) as reader:

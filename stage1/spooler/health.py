@@ -29,7 +29,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(self, family: int, port: int, counts: Dict[str, Any]) -> None:
         self.address_family = family
         self.counts = counts
-        self._deadlines = {}  # type: Dict[socket.socket, float]  # of open connections, the oldest first
+        self._deadlines: Dict[socket.socket, float] = {}  # of open connections, the oldest first
         self._lock = threading.Lock()
         super().__init__(("", port), _Handler)
 
@@ -38,7 +38,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # IPv4, too
         super().server_bind()
 
-    def process_request(self, request: socket.socket, client_address: Any) -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
             if len(self._deadlines) >= MAX_CONNECTIONS:
                 _end(self._deadlines, next(iter(self._deadlines)))
@@ -52,12 +52,12 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             for request in [request for request, deadline in self._deadlines.items() if deadline < now]:
                 _end(self._deadlines, request)
 
-    def shutdown_request(self, request: socket.socket) -> None:
+    def shutdown_request(self, request: Any) -> None:
         with self._lock:
             self._deadlines.pop(request, None)
         super().shutdown_request(request)
 
-    def handle_error(self, request: socket.socket, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # a client that went away, or no thread to be had: the next probe comes
 
 
@@ -69,6 +69,8 @@ def _end(deadlines: Dict[socket.socket, float], request: socket.socket) -> None:
 
 class _Handler(socketserver.StreamRequestHandler):
     """One request, of which only the first line matters."""
+
+    server: Server
 
     def handle(self) -> None:
         head = line = self.rfile.readline(MAX_HEAD_BYTES)

@@ -75,7 +75,8 @@ def _oci_archive(registry: Registry, name: Name, tree: _Tree) -> Iterator[bytes]
              "annotations": {REF_NAME: str(name), CONTAINERD_NAME: str(name)}}
     yield _file("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
     yield _file("index.json", _json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}))
-    manifests, blobs = {}, {}  # type: Dict[str, Manifest], Dict[str, Descriptor]
+    manifests: Dict[str, Manifest] = {}
+    blobs: Dict[str, Descriptor] = {}
     _collect(tree, manifests, blobs)
     for manifest in manifests.values():
         yield _file(_blob_name(manifest.digest), manifest.data)
@@ -97,9 +98,8 @@ def _collect(tree: _Tree, manifests: Dict[str, Manifest], blobs: Dict[str, Descr
 def _docker_archive(registry: Registry, name: Name, tree: _Tree, platform: str) -> Iterator[bytes]:
     config, layers = _parts(tree, platform, name)
     files = [layer.digest.partition(":")[2] + ".tar" for layer in layers]
-    item = {"Config": config.digest.partition(":")[2] + ".json", "RepoTags": [str(name)], "Layers": files}
-    if "@" in str(name):
-        item["RepoTags"] = []
+    item: Dict[str, Any] = {"Config": config.digest.partition(":")[2] + ".json",
+                            "RepoTags": [] if "@" in str(name) else [str(name)], "Layers": files}
     yield _file("manifest.json", _json([item]))
     members = {item["Config"]: config}
     members.update(zip(files, layers))

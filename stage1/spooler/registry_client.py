@@ -10,7 +10,7 @@ Spec: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md
 import contextlib
 import hashlib
 import time
-from typing import Any, Callable, Iterator, List, Optional, Pattern, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Pattern, Tuple
 
 from builder.reading.documents import field, parse_object, strings
 from builder.reading.errors import InputError
@@ -35,7 +35,7 @@ class Registry:
                  clock: Any = time, log: Callable[[str], None] = lambda line: None) -> None:
         self._session = Session(url, credentials, tls, retry_seconds, clock, log)
         self.url = self._session.url
-        self._homes = {}  # type: Dict[str, str]  # digest -> a repository that has it
+        self._homes: Dict[str, str] = {}  # digest -> a repository that has it
 
     def answers(self) -> bool:
         """Whether it is there at all; a refusal is an answer."""
@@ -150,9 +150,10 @@ class Registry:
             raise Transient("%s: ended after %d of %d bytes" % (url, offset, size))
         return response, block
 
-    def _pages(self, path: str, key: str, grammar: Pattern) -> List[str]:
+    def _pages(self, path: str, key: str, grammar: Pattern[str]) -> List[str]:
         """All legal names of a list that comes page by page; none where there is no such list."""
-        found, url = [], "%s%s?n=%d" % (self.url, path, PAGE_ENTRIES)  # type: List[str], str
+        found: List[str] = []
+        url = "%s%s?n=%d" % (self.url, path, PAGE_ENTRIES)
         for _ in range(MAX_PAGES):
             answer = self._session.ask("GET", url, (200, 404))
             if answer.status == 404:

@@ -23,7 +23,7 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = .25, 15
 _REPOSITORY = re.compile("(.*?)/(?:blobs|manifests|tags)/")
 
 Headers = Dict[str, str]
-NO_HEADERS = {}  # type: Headers
+NO_HEADERS: Headers = {}
 
 
 class Session:
@@ -38,7 +38,7 @@ class Session:
         self._clock = clock
         self._log = log
         self._transport = Transport(self.url, tls)
-        self._authorizations = {}  # type: Dict[str, str]  # repository's URL -> header
+        self._authorizations: Dict[str, str] = {}  # repository's URL -> header
 
     def retry(self, action: Callable[[], Any]) -> Any:
         """`action()`, again while what stops it may pass by itself."""

@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import os
 import stat
-from typing import BinaryIO, Callable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import IO, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 FAILED = "failed"
 ERROR_SUFFIX = ".error"
@@ -53,7 +53,7 @@ class Spool:
         self._settle_seconds = settle_seconds
         self._give_up_seconds = give_up_seconds
         self._clock = clock
-        self._seen = {}  # type: Dict[str, _Seen]  # by name
+        self._seen: Dict[str, _Seen] = {}  # by name
         self._last_number = 1  # given to a failed file whose name was taken
 
     def ready(self) -> List[File]:
@@ -78,7 +78,7 @@ class Spool:
         """How many files there were at the last look."""
         return len(self._seen)
 
-    def open(self, file: File) -> Optional[BinaryIO]:
+    def open(self, file: File) -> Optional[IO[bytes]]:
         """A reader of the file that was seen; None if it is gone or another one by now. Raises OSError."""
         try:
             with self._folder_of(file.name) as (folder, name):

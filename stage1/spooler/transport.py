@@ -40,8 +40,8 @@ class Transport:
     def __init__(self, url: str, tls: Tls) -> None:
         self._url = url
         self._tls = tls
-        self._context = None  # type: Any
-        self._connections = {}  # type: Dict[Tuple[str, str], http.client.HTTPConnection]
+        self._context: Any = None
+        self._connections: Dict[Tuple[str, str], http.client.HTTPConnection] = {}
 
     def send(self, method: str, url: str, headers: Dict[str, str], blocks: Optional[Blocks] = None) -> Any:
         """One request -> its response, an HTTPResponse of which only the head was read."""
@@ -104,6 +104,7 @@ class Transport:
 
     def _connect(self, origin: Tuple[str, str]) -> http.client.HTTPConnection:
         scheme, host = origin
+        connection: http.client.HTTPConnection
         if scheme == "https":
             connection = http.client.HTTPSConnection(host, timeout=TIMEOUT_SECONDS, context=self._tls_context())
         else:

@@ -7,7 +7,7 @@ twice that the registry has.
 Rule: whatever one file raises costs one line of log; the next file goes on.
 """
 import os
-from typing import BinaryIO, Callable, List, Tuple
+from typing import IO, Any, Callable, Dict, List, Tuple
 
 from builder.reading.errors import InputError, shown
 from builder.reading.oci import Image
@@ -33,7 +33,7 @@ class Watcher:
         self._choose = choose
         self._as_layer = as_layer
         self._log = log
-        self.counts = {"answers": False, "waiting": 0, "pushed": 0, "deleted": 0, "failed": 0}  # type: Dict[str, Any]
+        self.counts: Dict[str, Any] = {"answers": False, "waiting": 0, "pushed": 0, "deleted": 0, "failed": 0}
 
     def turn(self) -> None:
         """Deal with every file that is ready."""
@@ -66,7 +66,7 @@ class Watcher:
         except Exception as error:  # a bug, which must not stop the files after this one
             self._fail(file, "internal error: %s: %s" % (type(error).__name__, error))
 
-    def _push_or_delete(self, file: File, reader: BinaryIO) -> None:
+    def _push_or_delete(self, file: File, reader: IO[bytes]) -> None:
         if file.name.endswith(DELETE_MARK) and not file.signature.size:
             name = parse_name(file.name[:-len(DELETE_MARK)].replace("\\", "/"))
             self._log(delete(self._registry, name))
@@ -81,7 +81,7 @@ class Watcher:
             self._spool.looked_at(file, is_settled=True)
             self._log("done %s, but it cannot be removed: %s" % (file.name, error))
 
-    def _push(self, file: File, reader: BinaryIO) -> bool:
+    def _push(self, file: File, reader: IO[bytes]) -> bool:
         """False if the file may not have come to its end yet."""
         where, title = os.path.join(self._spool.path, file.name), os.path.basename(file.name.replace("\\", "/"))
         with Opened(reader, where, title, as_layer=self._as_layer) as content:
