@@ -29,7 +29,7 @@ def options_of(parser: argparse.ArgumentParser) -> List[Option]:
     found = []
     for action in parser._actions:  # argparse has no public list of them
         if action.option_strings:
-            value = "" if action.nargs == 0 else (action.metavar or action.dest.upper())
+            value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
             found.append(Option(tuple(action.option_strings), _plain(action.help or ""), value,
                                 tuple(action.choices or ()), action.nargs == "?", isinstance(action.default, list)))
     return found
@@ -43,7 +43,8 @@ def _plain(text: str) -> str:
 
 def bash(parser: argparse.ArgumentParser) -> str:
     options = options_of(parser)
-    cases, unknown = [], []
+    cases = []
+    unknown: List[str] = []
     for option in options:
         if option.choices:
             cases.append(("|".join(option.names), '-W "%s"' % " ".join(option.choices)))

@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import sys
-from typing import Any, BinaryIO, Dict, Iterator, Optional, Sequence, TextIO, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, Optional, Sequence, TextIO, Tuple, Union
 
 from builder import split
 from builder.cli import completion, options as arguments
@@ -100,7 +100,8 @@ def prepare_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))
-    sys.stdout.reconfigure(errors="backslashreplace")
+    stdout: Any = sys.stdout  # Any: its type, TextIO, has no reconfigure
+    stdout.reconfigure(errors="backslashreplace")
 
 
 def leave_broken_output() -> None:
@@ -111,7 +112,7 @@ def leave_broken_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def outcome(failure: BaseException, out: str) -> Tuple[str, int]:
+def outcome(failure: Union[InputError, OSError, Interrupted], out: str) -> Tuple[str, int]:
     """The line and the exit status of what ended a run that writes to `out`."""
     if isinstance(failure, InputError):
         return str(failure), USAGE

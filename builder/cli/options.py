@@ -10,7 +10,7 @@ import re
 import shlex
 import shutil
 from functools import partial
-from typing import AbstractSet, BinaryIO, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
+from typing import AbstractSet, Any, BinaryIO, Callable, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
 from builder import VERSION
 from builder.cli import completion
@@ -279,12 +279,13 @@ def add_site_options(group: argparse._ArgumentGroup) -> None:
                        "--create-namespace" % site.NAME)
     group.add_argument("--node-port", type=site.port, metavar="PORT",
                        help="at 127.0.0.1 of every node (default: %d)" % ports.IMAGES)
-    for flag, read, text in (
-            ("--node-selector", partial(site.label, "--node-selector"), "KEY=VALUE: label that the node must have"),
-            ("--tolerate", site.toleration, "KEY[=VALUE][:EFFECT]: taint that the node may have"),
-            ("--pull-secret", partial(site.subdomain, "--pull-secret"), "NAME: secret in the namespace, for its image"),
-            ("--label", site.own_label, "KEY=VALUE: on every object"),
-            ("--annotation", site.annotation, "KEY=VALUE: on every object")):
+    repeated: Sequence[Tuple[str, Callable[[str], Any], str]] = (
+        ("--node-selector", partial(site.label, "--node-selector"), "KEY=VALUE: label that the node must have"),
+        ("--tolerate", site.toleration, "KEY[=VALUE][:EFFECT]: taint that the node may have"),
+        ("--pull-secret", partial(site.subdomain, "--pull-secret"), "NAME: secret in the namespace, for its image"),
+        ("--label", site.own_label, "KEY=VALUE: on every object"),
+        ("--annotation", site.annotation, "KEY=VALUE: on every object"))
+    for flag, read, text in repeated:
         name, text = text.split(": ")
         group.add_argument(flag, type=read, action="append", default=[], metavar=name, help=text + " (may be repeated)")
     group.add_argument("--tolerate-all", action="store_true", help="any taint")

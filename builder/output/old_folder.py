@@ -7,7 +7,7 @@ folder. A folder of another program may well have a SHA256SUMS of its own.
 import hashlib
 import os
 import re
-from typing import IO, Dict, List, Set, Tuple
+from typing import IO, Any, Dict, List, Set, Tuple
 
 from builder.kubernetes.file_names import README, SIGNATURE, SUMS
 from builder.output.regular_file import open_regular
@@ -27,7 +27,7 @@ class OldFolder:
         self.path = os.path.abspath(out)  # "" is a folder, too, and "link/" is a link
         self.mark = mark
         self._progress = progress
-        self._unchanged: Set[Tuple] = set()  # files that had the digest that is listed
+        self._unchanged: Set[Tuple[Any, ...]] = set()  # files that had the digest that is listed
 
     def check(self) -> None:
         """InputError unless it may be replaced. A second call reads only files that changed since the first."""

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tempfile
-from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from typing import IO, Any, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 from builder.kubernetes.exposure import pull_name
 from builder.kubernetes.file_names import (CHUNK, CHUNKS, CONTENTS, ELSEWHERE, INJECTOR, PYZ, README, SIGNATURE, SUMS,
@@ -70,13 +70,7 @@ def open_seed(path: str, bases: Sequence[str] = ()) -> Seed:
     for folder in (path,) + tuple(bases):
         if not is_seed(folder):
             raise InputError("%s: is not a folder that Seedpod wrote: name the folder of -o" % folder)
-    found = CONTENTS_LINE.search(text_of(path, CONTENTS))
-    if not found:
-        raise InputError("%s: %s: is missing or damaged, or of an older Seedpod: %s" % (path, CONTENTS, AGAIN))
-    try:
-        text = json.loads(found.group(1))
-    except ValueError:
-        raise InputError("%s: %s: is damaged: %s" % (path, CONTENTS, AGAIN)) from None
+    text = contents_in(path)
     workloads = "\n".join(text_of(path, name) for name in files(path, WORKLOAD))
     parts = [set(pattern.findall(workloads)) for pattern in (DIGEST, NAMESPACE, INJECTOR_NAME, PORT)]
     if any(len(part) != 1 for part in parts):
@@ -86,6 +80,17 @@ def open_seed(path: str, bases: Sequence[str] = ()) -> Seed:
         raise InputError("%s: contents.json is %s, the Pod wants %s: %s" % (path, digest_of(text), digest, AGAIN))
     contents = parse(text.encode(), "%s: %s" % (path, FILE))
     return Seed(path, contents, digest, namespace, injector, int(port), tuple(bases))
+
+
+def contents_in(path: str) -> str:
+    """Return the text of contents.json, unchecked."""
+    found = CONTENTS_LINE.search(text_of(path, CONTENTS))
+    if not found:
+        raise InputError("%s: %s: is missing or damaged, or of an older Seedpod: %s" % (path, CONTENTS, AGAIN))
+    try:
+        return json.loads(found.group(1))
+    except ValueError:
+        raise InputError("%s: %s: is damaged: %s" % (path, CONTENTS, AGAIN)) from None
 
 
 def open_archive(seed: Seed, layers: bool = True, progress: Count = lambda count: None) -> Archive:
@@ -120,7 +125,7 @@ def open_archive(seed: Seed, layers: bool = True, progress: Count = lambda count
         raise
 
 
-def decode(seed: Seed, segment: Segment, target: BinaryIO, expansion: Expansion, progress: Count) -> None:
+def decode(seed: Seed, segment: Segment, target: IO[bytes], expansion: Expansion, progress: Count) -> None:
     """Write the blobs of a segment, as many bytes as contents.json lists."""
     where = "%s: %s" % (seed.folder, FILE)
     blocks = (chunk_of(seed, name) for name in segment.chunks)
@@ -170,7 +175,7 @@ def mounted_files(out: str) -> Dict[str, bytes]:
     """File name -> bytes, of what the Pod of a whole folder finds under --chunks."""
     seed = open_seed(out)
     found = {name: chunk_of(seed, name) for name in seed.contents.chunks}
-    return dict(found, **{FILE: json.loads(CONTENTS_LINE.search(text_of(out, CONTENTS)).group(1)).encode()})
+    return dict(found, **{FILE: contents_in(out).encode()})
 
 
 def verify(out: str, bases: Sequence[str] = ()) -> Dict[str, Any]:

@@ -9,7 +9,7 @@ https://man.openbsd.org/ssh-keygen#Y https://man.openbsd.org/ssh-keygen#ALLOWED_
 import os
 import shutil
 import subprocess
-from typing import Sequence
+from typing import Any, Sequence
 
 from builder.kubernetes.file_names import SIGNATURE_SUFFIX
 from builder.reading.errors import InputError
@@ -60,11 +60,11 @@ def _need(option: str, path: str) -> None:
         raise InputError("%s: needs ssh-keygen, which is not installed: install OpenSSH's client" % option)
 
 
-def _run(words: Sequence[str], stdin: object = subprocess.DEVNULL) -> subprocess.CompletedProcess:
+def _run(words: Sequence[str], stdin: Any = subprocess.DEVNULL) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([PROGRAM, "-Y", *words], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def _said(done: subprocess.CompletedProcess) -> str:
+def _said(done: subprocess.CompletedProcess[bytes]) -> str:
     """The program's last line: what went wrong."""
     lines = (done.stderr.strip() or done.stdout.strip()).decode("utf-8", "surrogateescape").splitlines()
     return lines[-1].strip() if lines else "exit status %d" % done.returncode

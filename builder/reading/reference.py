@@ -10,7 +10,7 @@ https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-
 """
 import os
 import re
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 from builder.reading.errors import InputError
 from builder.reading.oci import is_digest
@@ -140,7 +140,7 @@ def from_file_name(path: str) -> Reference:
     return Reference(DOCKER_HUB, OFFICIAL_IMAGES + legal, DEFAULT_TAG, "")
 
 
-def _split(name: str) -> tuple:
+def _split(name: str) -> Tuple[str, str, Optional[str]]:
     """The host, path and tag of `host/path:tag`, distinguished as Docker does; the tag is None where there is none."""
     head, colon, tail = name.rpartition(":")
     has_tag = colon and "/" not in tail
