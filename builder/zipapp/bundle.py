@@ -16,7 +16,7 @@ function or class has another name in tracebacks if two modules have one of that
 import ast
 import builtins
 import itertools
-from typing import Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from builder.zipapp import reflection
 from builder.zipapp.scopes import Bindings, Groups, Scope, is_read
@@ -40,9 +40,9 @@ class _Target(NamedTuple):
 class _Module:
     """One module: its tree, its bindings, and what it imports of the program."""
 
-    def __init__(self, name: str, tree: ast.Module) -> None:
+    def __init__(self, name: str, tree: Any) -> None:
         self.name = name
-        self.tree = tree
+        self.tree: ast.Module = tree
         self.position: Position = (tree.path, 1)
         tree.body = [statement for node in tree.body for statement in _without_guard(node, name == MAIN)]
         if ast.get_docstring(tree) is not None:
@@ -60,18 +60,18 @@ class _Module:
         for node in filter(_is_import, walk(self.tree)):
             if isinstance(node, ast.ImportFrom) and node.level:
                 raise UnfitSource(position_of(node), "a relative import cannot be followed")
+            source = "" if isinstance(node, ast.Import) else node.module
             for alias in node.names:
-                dotted = alias.name if isinstance(node, ast.Import) else "%s.%s" % (node.module, alias.name)
+                dotted = "%s.%s" % (source, alias.name) if source else alias.name
                 if dotted in modules:
                     target = _Target(dotted, "")
-                elif isinstance(node, ast.ImportFrom) and node.module in modules:
-                    target = _Target(node.module, alias.name)
+                elif source in modules:
+                    target = _Target(source, alias.name)
                 else:
-                    self.library[alias] = (
-                        "%s %s" % (node.module, alias.name) if isinstance(node, ast.ImportFrom)
-                        else alias.name if alias.asname else alias.name.partition(".")[0])
+                    self.library[alias] = ("%s %s" % (source, alias.name) if source else alias.name if alias.asname
+                                           else alias.name.partition(".")[0])
                     continue
-                if isinstance(node, ast.Import) and "." in dotted and not alias.asname:
+                if not source and "." in dotted and not alias.asname:
                     raise UnfitSource(position_of(node), "import %s cannot be followed: add `as`" % dotted)
                 if node not in first:
                     problem = "%s is imported after or in another statement: move the import to the top"
@@ -177,12 +177,12 @@ class _Linker(ast.NodeTransformer):
         self.imports = imports
         self.names: Dict[ast.Attribute, str] = {}
 
-    def visit_Attribute(self, node):
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
         if node in self.names:
             return in_place_of(node, ast.Name(self.names[node], node.ctx))
         return self.generic_visit(node)
 
-    def visit_Import(self, node):
+    def visit_Import(self, node: Any) -> Any:
         node.names = [alias for alias in node.names if alias not in self.imports]
         return node if node.names else in_place_of(node, ast.Pass())
 
@@ -194,11 +194,11 @@ def _target_of(module: _Module, name: str, modules: Mapping[str, _Module]) -> _T
     places = [place for place, _ in module.groups[module.scope, name]]
     position = position_of(places[0].node)
     targets = {module.imports.get(place.node) for place in places if not is_read(place)}
-    if len(targets) > 1:
+    target = targets.pop()
+    if targets or target is None:
         raise UnfitSource(position, "%s is imported and bound to something else, too" % name)
     if name in module.scope.fixed:
         raise UnfitSource(position, "%s is imported and named in a class body" % name)
-    target = targets.pop()
     owner = modules[target.module]
     if any(isinstance(place.node, ast.Global) for place, _ in owner.groups.get((owner.scope, target.name), ())):
         raise UnfitSource(owner.position, "%s is rebound by global: import the module instead" % target.name)
@@ -216,12 +216,13 @@ def _resolved(target: _Target, modules: Mapping[str, _Module], position: Positio
     if not any(isinstance(place.node, ast.alias) for place in places):
         return _link(*target)
     origins = {module.library.get(place.node) for place in places if not is_read(place)}
-    if len(origins) > 1:
+    origin = origins.pop()
+    if origins or origin is None:
         raise UnfitSource(position_of(places[0].node), "%s is imported and bound to something else, too" % target.name)
-    return _link(_LIBRARY + origins.pop(), target.name)
+    return _link(_LIBRARY + origin, target.name)
 
 
-def _without_repeated_imports(body: List[ast.stmt]) -> List[ast.stmt]:
+def _without_repeated_imports(body: List[Any]) -> List[ast.stmt]:
     seen = set()
     for node in body:
         if _is_import(node):

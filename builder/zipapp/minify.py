@@ -28,7 +28,8 @@ def minify(tree: ast.Module) -> Dict[str, str]:
     drop_needless(tree)
     renamed = copied(tree)
     rename(renamed)
-    texts = {path: unparse(list(body)) for path, body in itertools.groupby(renamed.body, lambda node: node.path)}
+    parts = itertools.groupby(renamed.body, lambda node: position_of(node)[0])
+    texts = {path: unparse(list(body)) for path, body in parts}
     _compare(tree, "".join(texts.values()))
     return texts
 

@@ -6,7 +6,7 @@ code: one `import` for several modules (9 bytes of injector.pyz), `return` for `
 An annotation that only names types has no effect. reflection.py refuses programs that could read one, or a docstring.
 """
 import ast
-from typing import Set
+from typing import Any, Set
 
 from builder.zipapp.scopes import Bindings
 from builder.zipapp.syntax import UnfitSource, in_place_of, position_of, walk
@@ -37,11 +37,11 @@ def _read_by_annotations(tree: ast.Module) -> Set[ast.AST]:
 class _Dropper(ast.NodeTransformer):
     """Drop all that a single node shows. `dropped`: imported names that go, too."""
 
-    def __init__(self, dropped):
+    def __init__(self, dropped: Set[ast.AST]) -> None:
         self.dropped = dropped
-        self.scope = None  # the function or class around
+        self.scope: Any = None  # the function or class around
 
-    def generic_visit(self, node):
+    def generic_visit(self, node: Any) -> Any:
         super().generic_visit(node)
         for field in ("body", "orelse", "finalbody"):
             body = getattr(node, field, None)
@@ -52,21 +52,21 @@ class _Dropper(ast.NodeTransformer):
                     body.append(ast.Expr(ast.Constant(0)))  # shorter than pass
         return node
 
-    def visit_FunctionDef(self, node):
+    def visit_FunctionDef(self, node: Any) -> Any:
         node.returns = None
         return self.visit_ClassDef(node)
 
-    def visit_ClassDef(self, node):
+    def visit_ClassDef(self, node: Any) -> Any:
         outer, self.scope = self.scope, node
         self.generic_visit(node)
         self.scope = outer
         return node
 
-    def visit_arg(self, node):
+    def visit_arg(self, node: ast.arg) -> Any:
         node.annotation = None
         return node
 
-    def visit_AnnAssign(self, node):
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
         self.generic_visit(node)
         scope = self.scope
         is_field = isinstance(scope, ast.ClassDef) and (scope.bases or scope.keywords or scope.decorator_list)
@@ -77,13 +77,13 @@ class _Dropper(ast.NodeTransformer):
         node.annotation = in_place_of(node, ast.Constant(None))  # without a value it still makes a name local
         return node
 
-    def visit_Import(self, node):
+    def visit_Import(self, node: Any) -> Any:
         node.names = [alias for alias in node.names if alias not in self.dropped]
         return node if node.names else None
 
     visit_ImportFrom = visit_Import
 
 
-def _is_idle(node):
+def _is_idle(node: ast.stmt) -> bool:
     """Return whether a statement does nothing: pass, a constant."""
     return isinstance(node, ast.Pass) or isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

@@ -17,7 +17,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple
 from builder.zipapp.bundle import bundle
 from builder.zipapp.minify import minify
 
-TOP = importlib.resources.files("builder").parent  # a folder, or what stands for it in a zip that runs
+_BUILDER: Any = importlib.resources.files("builder")  # a path, or that of a zip that runs, which has a parent too
+TOP = _BUILDER.parent
 STAGE1 = TOP / "stage1"
 SPOOLER = STAGE1 / "spooler"
 READING = TOP / "builder" / "reading"  # what reads archives, so that the cluster reads them by the same code

@@ -5,7 +5,7 @@ reads a name from a string, a frame or an attribute of a function would find ano
 """
 import ast
 import re
-from typing import Collection, List, Mapping, Set
+from typing import Any, Collection, List, Mapping, Set
 
 from builder.zipapp.scopes import Groups
 from builder.zipapp.syntax import UnfitSource, position_of, walk
@@ -60,7 +60,7 @@ def _identifiers(node: ast.AST) -> List[str]:
     return [part for word in words if isinstance(word, str) for part in word.split(".")]
 
 
-def _is_library(importer: ast.AST, calls: Mapping[ast.AST, ast.Call], modules: Collection[str]) -> bool:
+def _is_library(importer: ast.AST, calls: Mapping[Any, ast.Call], modules: Collection[str]) -> bool:
     """Return whether a call imports modules of the library only, by strings that are written there."""
     names = _strings(calls[importer].args[0]) if importer in calls else {""}
     return not any(not name or name.startswith(".") or (module + ".").startswith(name + ".")

@@ -37,7 +37,7 @@ def _keywords(tree: ast.Module, groups: Groups) -> _Keywords:
             keywords[None].add(node.value)
         elif isinstance(node, (ast.Call, ast.ClassDef)):
             called = bindings.get(node.func) if isinstance(node, ast.Call) else None
-            makers = [place.node for place, _ in groups.get(called, ()) if not is_read(place)]
+            makers = [place.node for place, _ in groups[called] if not is_read(place)] if called else []
             is_known = len(makers) == 1 and isinstance(makers[0], ast.FunctionDef) and not makers[0].decorator_list
             known = makers[0] if is_known else None
             keywords.setdefault(known, set()).update(word.arg or _ANY for word in node.keywords)
@@ -53,7 +53,7 @@ def _kept_arguments(scope: Scope, keywords: _Keywords) -> Set[str]:
     named = keywords[None] | keywords.get(node, set())
     if _ANY in named or node.args.kwarg:  # **kwarg takes any other keyword, and a short name may be one
         return set(plain)
-    if parent.is_class and (parent.node.bases or parent.node.keywords):
+    if parent and parent.is_class and (parent.node.bases or parent.node.keywords):
         return set(plain[1:])  # a method that a library may call; the first argument is self
     return named & set(plain)
 

@@ -6,21 +6,21 @@ outside, global and nonlocal, `except ... as`.
 https://docs.python.org/3/reference/executionmodel.html#naming-and-binding
 """
 import ast
-from typing import Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from builder.zipapp.syntax import children
 
 
 class Place(NamedTuple):
-    """An identifier: `getattr(node, field)`, or the item `index` of it."""
-    node: ast.AST
+    """An identifier: `getattr(node, field)`, or an item of it."""
+    node: Any  # a node of the tree
     field: str  # "": the name of an import without `as`, which is the name of what is imported
-    index: int  # -1: the field itself
+    item: int  # its index; -1: the field itself
 
     def put(self, name: str) -> None:
         """Change it, where it can be changed."""
-        if self.index >= 0:
-            getattr(self.node, self.field)[self.index] = name
+        if self.item >= 0:
+            getattr(self.node, self.field)[self.item] = name
         elif self.field:
             setattr(self.node, self.field, name)
 
@@ -33,7 +33,7 @@ def is_read(place: Place) -> bool:
 class Scope:
     """A module, class, function, lambda or comprehension. `fixed`: names that must stay as they are."""
 
-    def __init__(self, node: ast.AST, parent: Optional["Scope"]) -> None:
+    def __init__(self, node: Any, parent: Optional["Scope"]) -> None:
         self.node = node
         self.parent = parent
         self.module: "Scope" = parent.module if parent else self
@@ -56,7 +56,7 @@ class Scope:
 
     def up_to(self, owner: "Scope") -> List["Scope"]:
         """Return the scopes from here to the owner, both included."""
-        return [self] if self is owner else [self] + self.parent.up_to(owner)
+        return [self] + (self.parent.up_to(owner) if self.parent and self is not owner else [])
 
 
 Binding = Tuple[Scope, str]
@@ -81,65 +81,66 @@ class Bindings(ast.NodeVisitor):
                 scope.module.fixed.add(name)  # `x = x` in a class body reads the module's x
         return groups
 
-    def _see(self, node, field, name, bind=True, index=-1):
-        self.found.append((Place(node, field, index), name, self.scope))
+    def _see(self, node: Any, field: str, name: str, bind: bool = True, item: int = -1) -> None:
+        self.found.append((Place(node, field, item), name, self.scope))
         if bind:
             self.scope.bound.add(name)
 
-    def _inside(self, node, visit):
-        self.scope = Scope(node, self.scope)
+    def _inside(self, node: Any, visit: Callable[[], None]) -> None:
+        outer = self.scope
+        self.scope = Scope(node, outer)
         visit()
-        self.scope = self.scope.parent
+        self.scope = outer
 
-    def generic_visit(self, node):
+    def generic_visit(self, node: ast.AST) -> None:
         for inner in children(node):
             self.visit(inner)
 
-    def visit_Constant(self, node):
+    def visit_Constant(self, node: Any) -> None:
         """Nothing: the inherited method looks for several others."""
 
-    def _visit_all(self, *nodes):
+    def _visit_all(self, *nodes: Any) -> None:
         for node in nodes:
             if isinstance(node, list):
                 self._visit_all(*node)
             elif node is not None:
                 self.visit(node)
 
-    def visit_Name(self, node):
+    def visit_Name(self, node: Any) -> None:
         self._see(node, "id", node.id, not isinstance(node.ctx, ast.Load))
 
-    def visit_AugAssign(self, node):
+    def visit_AugAssign(self, node: Any) -> None:
         self._augmented.add(node.target)
         self.generic_visit(node)
 
-    def visit_FunctionDef(self, node):
+    def visit_FunctionDef(self, node: Any) -> None:
         self._see(node, "name", node.name)
         self._visit_all(node.decorator_list, node.returns)
         self.visit_Lambda(node)
 
-    def visit_Lambda(self, node):
+    def visit_Lambda(self, node: Any) -> None:
         arguments = node.args
         every = arguments.args + arguments.kwonlyargs + [arguments.vararg, arguments.kwarg]
         self._visit_all(arguments.defaults, arguments.kw_defaults)
         self._visit_all(*(argument.annotation for argument in every if argument))
 
-        def visit():
+        def visit() -> None:
             for argument in every:
                 if argument:
                     self._see(argument, "arg", argument.arg)
             self._visit_all(node.body)
         self._inside(node, visit)
 
-    def visit_ClassDef(self, node):
+    def visit_ClassDef(self, node: Any) -> None:
         self._see(node, "name", node.name)
         self._visit_all(node.decorator_list, node.bases, node.keywords)
         self._inside(node, lambda: self._visit_all(node.body))
 
-    def _visit_comprehension(self, node):
+    def _visit_comprehension(self, node: Any) -> None:
         first = node.generators[0]
         self.visit(first.iter)
 
-        def visit():
+        def visit() -> None:
             for part in node.generators:
                 self._visit_all(part.target, part.ifs, None if part is first else part.iter)
             self._visit_all(*(getattr(node, field, None) for field in ("key", "value", "elt")))
@@ -147,18 +148,18 @@ class Bindings(ast.NodeVisitor):
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _visit_comprehension
 
-    def visit_ExceptHandler(self, node):
+    def visit_ExceptHandler(self, node: Any) -> None:
         if node.name:
             self._see(node, "name", node.name)
         self.generic_visit(node)
 
-    def visit_alias(self, node):
+    def visit_alias(self, node: Any) -> None:
         self._see(node, "asname" if node.asname else "", node.asname or node.name.partition(".")[0])
 
-    def visit_Global(self, node):
+    def visit_Global(self, node: Any) -> None:
         getattr(self.scope, type(node).__name__.lower() + "s").update(node.names)
         for index, name in enumerate(node.names):
-            self._see(node, "names", name, index=index)
+            self._see(node, "names", name, item=index)
             if isinstance(node, ast.Global):
                 self.scope.module.bound.add(name)
 

@@ -58,9 +58,9 @@ def parse(source: str, path: str) -> ast.Module:
 
 def _check_nodes(tree: ast.Module, path: str) -> None:
     """Give each node its path, and a line if it has none. Raises UnfitSource."""
-    level: List[ast.AST] = [tree]
+    level: List[Any] = [tree]
     for _ in range(_DEEPEST):
-        below: List[ast.AST] = []
+        below: List[Any] = []
         for node in level:
             problem = _newer_syntax(node)
             node.path = path
@@ -82,7 +82,7 @@ def compile_text(text: str, path: str) -> None:
         compile(text, path, "exec", dont_inherit=True)
 
 
-def _newer_syntax(node: ast.AST) -> str:
+def _newer_syntax(node: Any) -> str:
     """Return what Python 3.6 cannot read in a node, or in what some version prints for it; "" if nothing."""
     kind = type(node).__name__
     if node._fields and kind not in _NODES or getattr(node, "is_async", 0):
@@ -111,9 +111,9 @@ def _is_decorator(node: ast.expr) -> bool:
     return isinstance(name, ast.Name)
 
 
-def children(node: ast.AST) -> List[ast.AST]:
+def children(node: ast.AST) -> List[Any]:
     """Return the nodes right under one: ast.iter_child_nodes in a third of the time, without operators."""
-    found: List[ast.AST] = []
+    found: List[Any] = []
     if type(node) in _LEAVES:
         return found
     values = vars(node)
@@ -126,20 +126,20 @@ def children(node: ast.AST) -> List[ast.AST]:
     return found
 
 
-def walk(tree: ast.AST) -> List[ast.AST]:
+def walk(tree: ast.AST) -> List[Any]:
     """Return all nodes of a tree, from the top down, without those that `children` leaves out."""
-    found = [tree]
+    found: List[Any] = [tree]
     for node in found:
         found += children(node)
     return found
 
 
-def position_of(node: ast.AST) -> Position:
+def position_of(node: Any) -> Position:
     """Return the file and the line that a node was read from."""
     return node.path, node.lineno
 
 
-def in_place_of(old: ast.AST, new: Node) -> Node:
+def in_place_of(old: Any, new: Any) -> Any:
     """Return `new` with the position of `old`."""
     new.path = old.path
     return ast.copy_location(new, old)
