@@ -9,14 +9,14 @@ a folder may hold nginx for one platform and redis for another.
 Python 3.6 syntax and library only (it also runs in the cluster).
 """
 import json
-from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from builder.reading import chart, docker_archive, oci_layout
 from builder.reading.archive import Archive
 from builder.reading.docker_archive import Item
 from builder.reading.errors import InputError, shown
 from builder.reading.graph import unique
-from builder.reading.oci import MANIFEST_TYPES, OCI_INDEX, Descriptor, Image, blob_of
+from builder.reading.oci import MANIFEST_TYPES, OCI_INDEX, Blob, Descriptor, Image, blob_of
 from builder.reading.reference import Reference, digest_tag, parse
 
 INDEX = oci_layout.INDEX
@@ -146,7 +146,7 @@ def _why_not_one(images: List[Image]) -> str:
     return ""
 
 
-def homes_of(images: List[Image]) -> List[int]:
+def homes_of(images: Sequence[Image]) -> List[int]:
     """For each image the position of the one that it belongs to by its subject, that one's subject, and so on; its own
     position if it stands for itself."""
     holders = {blob.digest: position for position, image in enumerate(images) for blob in image.manifests}
@@ -242,10 +242,10 @@ def by_digest(images: List[Image]) -> List[Image]:
 
 def _merged(images: List[Image]) -> Image:
     """The first of the images, with the names and the parts of all."""
-    def parts(field: str) -> tuple:
+    def parts(field: str) -> Tuple[Blob, ...]:
         return tuple({blob.digest: blob for image in images for blob in getattr(image, field)}.values())
 
-    def values(field: str) -> tuple:
+    def values(field: str) -> Tuple[Any, ...]:
         return unique(value for image in images for value in getattr(image, field))
 
     manifests, configs, layers = parts("manifests"), parts("configs"), parts("layers")
@@ -258,7 +258,7 @@ def _merged(images: List[Image]) -> Image:
 
 def _join_platforms(images: List[Image]) -> List[Image]:
     """Join images under the same names, each for another platform, under an index."""
-    groups: Dict[Tuple, List[Image]] = {}
+    groups: Dict[Tuple[Any, ...], List[Image]] = {}
     for image in images:
         is_part = _is_single(image) and (image.references or image.tags)
         key = (image.references, image.tags) if is_part else (image.root.digest,)
