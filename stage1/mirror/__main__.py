@@ -23,7 +23,7 @@ import shutil
 import signal
 import sys
 import time
-from typing import List, NamedTuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
 SECONDS = 10  # between two looks: a node's set-up may come later, and k3s empties its folder when it starts
 MARK = ".seedpod"  # begins every other name that is written here: containerd only looks for names of hosts
@@ -42,19 +42,20 @@ class Places(NamedTuple):
     outside: List[str]  # the values that lead nowhere below it
 
 
-def config_paths(text):
+def config_paths(text: str) -> Iterator[str]:
     """Yield the values of config_path in a containerd configuration (TOML), by lines: Python has no TOML reader before
     3.11."""
     section = ""
     for line in text.splitlines():
-        if SECTION.match(line):
-            section = SECTION.match(line).group(1)
+        header = SECTION.match(line)
+        if header:
+            section = header.group(1)
         match = SETTING.match(line)
         if match and (match.group(1) or section.endswith("registry")) and (match.group(2) or match.group(3)):
             yield match.group(2) or match.group(3)
 
 
-def places(paths, folder):
+def places(paths: Sequence[str], folder: str) -> Places:
     """Sort the values of config_path by whether they lead to places below `folder`."""
     inside: List[str] = []
     outside: List[str] = []
@@ -68,18 +69,18 @@ def places(paths, folder):
     return Places(inside, outside)
 
 
-def spelled(host):
+def spelled(host: str) -> str:
     """The name of a host's folder."""
     name, colon, port = host.rpartition(":")
     return "%s_%s_" % (name, port) if colon else host
 
 
-def section(url):
+def section(url: str) -> str:
     """What a hosts.toml says of one URL. The path of the URL is whole: containerd adds no /v2 to it."""
     return '[host."%s"]\n  capabilities = ["pull", "resolve"]\n  override_path = true\n' % url
 
 
-def read(path):
+def read(path: str) -> str:
     """The text of a small file, "" where there is none that can be read."""
     with contextlib.suppress(OSError):
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8", errors="replace") as file:
@@ -90,16 +91,16 @@ def read(path):
 class Mirror:
     """What is kept in one folder of a node: `hosts` maps registry hosts to lists of URLs."""
 
-    def __init__(self, root, folder, owner, token, hosts):
+    def __init__(self, root: str, folder: str, owner: str, token: str, hosts: Mapping[str, Sequence[str]]) -> None:
         self.root, self.folder = root, folder
-        self.places = []  # that were ever written into: the configuration may change while this runs
+        self.places: List[str] = []  # that were ever written into: the configuration may change while this runs
         self.mark = "# Written by Seedpod for namespace %s, and removed with it. " % owner
-        self.texts = {}
+        self.texts: Dict[str, str] = {}
         for host, urls in hosts.items():
             self.texts[host] = self.mark + token + "\n" + "".join(map(section, urls))
 
     @contextlib.contextmanager
-    def locked(self):
+    def locked(self) -> Iterator[None]:
         """Hold the lock of all processes that write below the folder."""
         descriptor = os.open(self.root + self.folder, os.O_RDONLY)
         try:
@@ -108,7 +109,7 @@ class Mirror:
         finally:
             os.close(descriptor)
 
-    def look(self):
+    def look(self) -> Places:
         """Return the places that the node's configuration names."""
         base = self.root + self.folder
         names = ["config.toml"]
@@ -116,11 +117,11 @@ class Mirror:
             names += sorted("conf.d/" + name for name in os.listdir(base + "/conf.d") if name.endswith(".toml"))
         return places([path for name in names for path in config_paths(read(os.path.join(base, name)))], self.folder)
 
-    def is_ours(self, path):
+    def is_ours(self, path: str) -> bool:
         """Whether a host's folder was written here, by this process or an earlier one."""
         return read(path + "/" + FILE).startswith(self.mark)
 
-    def keep(self):
+    def keep(self) -> List[str]:
         """Write every file; return a line for each thing that the operator should know."""
         try:
             with self.locked():
@@ -135,7 +136,7 @@ class Mirror:
         except OSError as failure:
             return [problem(self.folder, failure)]
 
-    def keep_place(self, place):
+    def keep_place(self, place: str) -> List[str]:
         lines = []
         try:
             self.make(place)
@@ -153,7 +154,7 @@ class Mirror:
                 lines.append(problem("%s/%s" % (place, spelled(host)), failure))
         return lines
 
-    def keep_host(self, place, host, text):
+    def keep_host(self, place: str, host: str, text: str) -> str:
         names = [spelled(host), host, "_default"]  # as containerd looks for them: the first one that is there counts
         foreign = ["%s/%s" % (place, name) for name in names if os.path.lexists("%s%s/%s" % (self.root, place, name))
                    and not self.is_ours("%s%s/%s" % (self.root, place, name))]
@@ -173,7 +174,7 @@ class Mirror:
                 os.rename(temporary, path)
         return "%s/%s/%s: written" % (place, names[0], FILE)
 
-    def make(self, place):
+    def make(self, place: str) -> None:
         """Make a folder and those above it that are missing, each with a mark in it."""
         if os.path.isdir(self.root + place) or place == self.folder:
             return
@@ -185,7 +186,7 @@ class Mirror:
         open(temporary + "/" + MARK, "w").close()
         os.rename(temporary, self.root + place)
 
-    def remove_host(self, path):
+    def remove_host(self, path: str) -> None:
         """Remove a host's folder; by a rename, since an empty one would look like somebody else's."""
         if os.listdir(path) != [FILE]:  # somebody put something beside it
             os.unlink(path + "/" + FILE)
@@ -196,9 +197,9 @@ class Mirror:
         os.unlink(temporary + "/" + FILE)
         os.rmdir(temporary)
 
-    def remove(self):
+    def remove(self) -> List[str]:
         """Remove the files of this process that no other has replaced; return lines as keep() does."""
-        lines = []
+        lines: List[str] = []
         try:
             with self.locked():
                 for place in self.places:
@@ -210,7 +211,7 @@ class Mirror:
             lines.append(problem(self.folder, failure))
         return lines
 
-    def remove_place(self, place):
+    def remove_place(self, place: str) -> Iterator[str]:
         for host, text in sorted(self.texts.items()):
             path = "%s%s/%s" % (self.root, place, spelled(host))
             if read(path + "/" + FILE) == text:
@@ -228,24 +229,24 @@ class Mirror:
             place = os.path.dirname(place)
 
 
-def problem(path, failure):
+def problem(path: str, failure: OSError) -> str:
     return "%s: %s: trying again every %d s" % (path, failure.strerror or failure, SECONDS)
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description="Keep containerd's hosts.toml until SIGTERM.")
     parser.add_argument("--root", default="/host", help="where the node's folder is mounted (default: %(default)s)")
     parser.add_argument("--folder", default=DEFAULT_FOLDER, help="of containerd's configuration (default: %(default)s)")
     parser.add_argument("--owner", required=True, help="namespace of the seed")
     parser.add_argument("hosts", nargs="+", metavar="HOST=URL", help="a registry host, and whom to ask first")
     options = parser.parse_args(arguments)
-    hosts = {}
+    hosts: Dict[str, List[str]] = {}
     for text in options.hosts:
         host, _, url = text.partition("=")
         hosts.setdefault(host, []).append(url)
     mirror = Mirror(options.root, options.folder, options.owner, os.urandom(8).hex(), hosts)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    printed = []
+    printed: List[str] = []
     try:
         while True:
             lines = mirror.keep()
