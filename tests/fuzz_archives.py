@@ -27,9 +27,9 @@ import sys
 import tempfile
 import traceback
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "stage1")]
 
-from tests.support import injector  # noqa: E402,F401  (the stages on the path)
 from tests.support import samples  # noqa: E402
 from tests.support.sent import Sent  # noqa: E402
 import server  # noqa: E402

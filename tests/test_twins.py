@@ -14,7 +14,6 @@ from builder.payload.addresses import addresses, owners
 from builder.reading import oci
 from builder.reading.errors import InputError
 from builder.reading.reference import parse
-from tests.support import injector as _  # noqa: F401 (puts stage1 on the import path)
 from tests.support import samples
 import registry
 

@@ -99,7 +99,7 @@ def injector(pyz: str, chunks: str, digest: str, seed: str) -> Iterator[int]:
     command = [sys.executable, "-I", "-S", pyz, "--chunks", chunks, "--contents",
                os.path.join(chunks, FILE), "--digest", digest, "--seed", seed, "--listen", "127.0.0.1:%d" % port]
     started = time.monotonic()
-    process: Any  # no type tells that its stdout is a pipe
+    process: Any  # to mypy, its stdout may be None
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             lines = []

@@ -151,7 +151,7 @@ def _by_zstd_program(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
     if not program:
         raise InputError("%s: is compressed with zstd, which this Python cannot undo: install the zstd program, "
                          "use Python 3.14, or decompress it first" % where)
-    process: Any = subprocess.Popen(  # Any: no type tells that stdin and stdout are pipes
+    process: Any = subprocess.Popen(  # Any: to mypy, stdin and stdout may be None
         [program, "-dcq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     failures: List[BaseException] = []
     feeder = threading.Thread(target=_feed, args=(blocks, process.stdin, failures), daemon=True)

@@ -744,14 +744,14 @@ def test_of_a_log_that_nobody_reads_so_much_is_kept_and_no_line_is_cut(seed):
     reader, writer = full_pipe()
     os.set_blocking(reader, False)
     get = b"GET /" + b"x" * module.LOG_CHARACTERS + b" HTTP/1.1\r\n"
-    with open(reader, "rb", 0) as log, open(writer, "wb", 0), blind(seed, writer) as server:
+    with open(reader, "rb", 0) as log, open(writer, "wb", 0), blind(seed, writer) as running:
         count = module.UNWRITTEN_BYTES // module.LOG_CHARACTERS // 2
-        with server.connections(2, (get + END) * count + get + LAST) as together:
+        with running.connections(2, (get + END) * count + get + LAST) as together:
             for connection in together:
                 injector.read_all(connection)
         kept = heard(log, lambda data: len(data) >= module.UNWRITTEN_BYTES and data.endswith(b"\n"))
         assert len(kept) < module.UNWRITTEN_BYTES + 2 * module.LOG_CHARACTERS
-        assert server.get("/late").status == 404
+        assert running.get("/late").status == 404
         assert heard(log, lambda data: data.endswith(b"\n")).count(b"\n") == 1
     assert all(LINE.fullmatch(line) or re.match("serving |listening ", line) for line in kept.decode().splitlines(True))
 

@@ -7,7 +7,6 @@ import os
 
 import pytest
 
-from tests.support import injector  # noqa: F401 (puts stage1 on the import path)
 import unpack
 
 DATA = bytes(range(256)) * 40

@@ -1,4 +1,4 @@
-"""The injector under test: its modules on the import path, its pyz, a server of its own process, a raw client."""
+"""The injector under test: its pyz, a server of its own process, a raw client."""
 import atexit
 import contextlib
 import functools
@@ -20,8 +20,6 @@ from tests.support import samples
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STAGE1 = ROOT / "stage1"
-if str(STAGE1) not in sys.path:  # its modules import each other as they do in the zip: by bare names
-    sys.path.append(str(STAGE1))
 
 TIMEOUT_SECONDS = 10  # only a hanging server ever takes that long
 

@@ -8,8 +8,6 @@ import urllib.request
 
 import pytest
 
-import tests.support.fake_registry  # noqa: F401  (puts the spooler on the import path)
-
 import health
 from health import MAX_CONNECTIONS, serve_health
 

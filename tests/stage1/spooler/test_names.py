@@ -5,8 +5,6 @@ import pytest
 
 from builder.reading.errors import InputError
 
-from tests.support import fake_registry  # noqa: F401  (puts the spooler on the import path)
-
 from credentials import credentials_of
 from names import Name, name_of_file, parse_name
 
