@@ -16,7 +16,7 @@ from typing import Dict
 from builder.zipapp.needless import drop_needless
 from builder.zipapp.renaming import rename, renamable
 from builder.zipapp.scopes import Bindings, Groups
-from builder.zipapp.syntax import OLDEST, WrongResult, compile_text, copied, difference, position_of
+from builder.zipapp.syntax import OLDEST, WrongResult, children, compile_text, copied, difference, position_of
 from builder.zipapp.unparse import unparse
 
 
@@ -28,8 +28,7 @@ def minify(tree: ast.Module) -> Dict[str, str]:
     drop_needless(tree)
     renamed = copied(tree)
     rename(renamed)
-    parts = itertools.groupby(renamed.body, lambda node: position_of(node)[0])
-    texts = {path: unparse(list(body)) for path, body in parts}
+    texts = {path: unparse(list(body)) for path, body in itertools.groupby(children(renamed), lambda node: node.path)}
     _compare(tree, "".join(texts.values()))
     return texts
 

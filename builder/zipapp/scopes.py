@@ -87,8 +87,7 @@ class Bindings(ast.NodeVisitor):
             self.scope.bound.add(name)
 
     def _inside(self, node: Any, visit: Callable[[], None]) -> None:
-        outer = self.scope
-        self.scope = Scope(node, outer)
+        outer, self.scope = self.scope, Scope(node, self.scope)
         visit()
         self.scope = outer
 
