@@ -35,7 +35,7 @@ def check(tree: ast.Module, groups: Groups, modules: Collection[str]) -> None:
         is_import = isinstance(node, (ast.alias, ast.ImportFrom))
         is_foreign = is_import or isinstance(node, (ast.Attribute, ast.Constant)) or node in builtins
         for word in _identifiers(node):
-            if word.startswith("__") and not word.endswith("__"):
+            if word.startswith("__") and (not word.endswith("__") or word == "__slots__"):  # a list of such names
                 problem = "a private name depends on the name of its class, which changes"
             elif not is_foreign:
                 continue

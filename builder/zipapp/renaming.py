@@ -97,8 +97,8 @@ def rename(tree: ast.Module) -> None:
 
 
 def _short_names() -> Iterator[str]:
-    """Yield one character, then two: the same names in the same order in every scope compress best."""
-    for length in (1, 2):
+    """Yield one character, then more: the same names in the same order in every scope compress best."""
+    for length in itertools.count(1):
         for characters in itertools.product(_CHARACTERS, repeat=length):
             name = "".join(characters)
             if name not in _RESERVED:

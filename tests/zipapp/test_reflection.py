@@ -40,6 +40,7 @@ REFUSED = [  # source, line, word, problem
     ("import importlib\nimportlib.import_module('package' if x else 'os')", 2, "import_module", BY_STRING),
     ("import importlib\nimportlib.import_module(x)", 2, "import_module", BY_STRING),
     ("from importlib import import_module as f", 1, "import_module", ALIAS),
+    ("class A:\n  __slots__ = ('__v',)\n  def f(self): self._A__v = 1", 2, "__slots__", PRIVATE),
     ("map(__import__, x)", 1, "__import__", BY_STRING), ("getattr(x, '__import__')", 1, "__import__", BY_STRING),
 ]
 

@@ -107,3 +107,11 @@ def collect_tables(table, tables):
         tables.setdefault((table.get_name(), table.get_lineno()), []).append(table)
     for child in table.get_children():
         collect_tables(child, tables)
+
+
+
+def test_a_function_of_more_names_than_two_characters_make_is_renamed():
+    tree = parse("def f():\n%s  return a0" % "".join("  a%d = %d\n" % (n, n) for n in range(3000)), "a.py")
+    rename(tree)
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert len(names) == 3000 and max(map(len, names)) == 3
