@@ -11,6 +11,8 @@ from builder.reading.errors import InputError
 STDOUT = "-"
 OPEN_FILES = "/dev/fd"  # the open files of this process; /dev/stdout and others lead there
 MAX_LINKS = 40  # that a path is followed through, as Linux has it
+MAX_START_BYTES = 256  # of the line that names the interpreter; Linux reads as many
+END_MARK, END_RECORD_BYTES = b"PK\5\6", 22  # of a zip, before its comment: APPNOTE.TXT, 4.3.16
 MAX_PROGRAM_BYTES = 4 << 20  # sixteen times the largest program that Seedpod writes
 
 
@@ -55,16 +57,23 @@ def _check_replaceable(path: str) -> None:
 
 
 def is_zipapp(path: str) -> bool:
-    """Return whether it is a regular file that Python can run: a zip with a __main__.py."""
+    """Return whether it is a regular file that Python can run: a zip with a __main__.py, behind no more than a line
+    `#!`. zipfile alone also accepts a tar whose last file is a zip."""
     file = open_regular(path)
     if not file:
         return False
     with file:
         try:
-            if os.fstat(file.fileno()).st_size > MAX_PROGRAM_BYTES:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_PROGRAM_BYTES:
                 return False
+            line = file.readline(MAX_START_BYTES)
+            start = len(line) if line.startswith(b"#!") else 0
             with zipfile.ZipFile(file) as archive:
-                return "__main__.py" in archive.namelist()
+                end = size - END_RECORD_BYTES - len(archive.comment)
+                file.seek(end)
+                return ("__main__.py" in archive.namelist() and file.read(len(END_MARK)) == END_MARK
+                        and min(member.header_offset for member in archive.infolist()) == start)
         except Exception:  # zipfile raises errors of many kinds for what is not a zip
             return False
 

@@ -12,6 +12,7 @@ import pytest
 from builder.output import single_file
 from builder.output.single_file import is_zipapp, write_file
 from builder.reading.errors import InputError
+from tests.support import samples
 
 
 def zipped(*names):
@@ -23,6 +24,11 @@ def zipped(*names):
 
 
 PROGRAM = zipped("__main__.py", "unpack.py")
+
+
+def tarred(data):
+    """A tar that holds a program, as one of a seed folder does."""
+    return samples.tar_of([("seed/injector.pyz", data)])
 
 
 def content(folder):
@@ -48,6 +54,7 @@ def test_a_program_is_replaced(tmp_path, old):
 def damaged():
     """Files that are no programs, among them programs that were cut short or changed by one byte."""
     yield from (b"", b"mine", zipped("mine.txt"), zipped("sub/__main__.py"), b"PK\5\6" + bytes(18), bytes(100000))
+    yield from (tarred(PROGRAM), b"#! no line end" + PROGRAM, b"#!line\nmore" + PROGRAM, PROGRAM + b"mine", PROGRAM + PROGRAM)
     yield from (PROGRAM[:length] for length in range(1, len(PROGRAM), 7))
     end = PROGRAM.index(b"PK\1\2")  # the directory, which is all that is read
     for place in range(end, len(PROGRAM)):
