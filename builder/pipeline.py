@@ -112,6 +112,9 @@ def check(request: Request) -> None:
     if request.chunk_bytes and not 0 < request.chunk_bytes <= chunks.LARGEST_CHUNK_BYTES:
         raise InputError("--chunk-size %d: a ConfigMap holds at most %dKiB: choose less"
                          % (request.chunk_bytes, chunks.LARGEST_CHUNK_BYTES >> 10))
+    if "," in request.out or "://" in request.out:
+        raise InputError("%s: has a comma or :// in its name, which kubectl takes for several folders or a URL: name "
+                         "another folder with -o" % request.out)
     check_onto(sources.onto, request.out)
 
 

@@ -129,6 +129,12 @@ def test_labels_and_annotations_that_leave_no_room_for_a_chunk_are_refused_with_
     assert annotation_bytes(result) <= chunks.ANNOTATION_LIMIT_BYTES
 
 
+@pytest.mark.parametrize("out", ["a,b", "http://host/seed", "x/a,b"])
+def test_a_name_that_kubectl_takes_for_several_folders_or_a_url_is_refused(tmp_path, out):
+    with pytest.raises(InputError, match="has a comma or :// in its name, which kubectl takes for several folders or a URL"):
+        pipeline.build(builds.request(tmp_path)._replace(out=out), None, lambda *_: None)
+
+
 def test_an_image_takes_the_name_that_the_user_gives(tmp_path):
     result = build_of(tmp_path, ("quay.io/a/b:1", builds.archive(tmp_path)))
     assert references(result) == ["quay.io/a/b:1"]
