@@ -28,7 +28,7 @@ import tempfile
 import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "stage1")]
+sys.path[:0] = [str(ROOT), str(ROOT / "stage1" / "injector")]
 
 from tests.support import samples  # noqa: E402
 from tests.support.sent import Sent  # noqa: E402

@@ -29,20 +29,22 @@ MAY_IMPORT = {
                     "builder/kubernetes", "builder/cluster", "builder/output", "builder/finding"),
     "builder": ("builder/reading", "builder/zipapp", "builder/rewriting", "builder/payload", "builder/kubernetes",
                 "builder/cluster", "builder/output", "builder/finding"),
-    "stage1": (),
+    "stage1/injector": (),
     "stage1/spooler": ("builder/reading",),
     "stage1/mirror": (),  # one file, which a manifest carries as text
 }
-IN_THE_CLUSTER = ("stage1", "stage1/spooler", "stage1/mirror", "builder/reading")  # written for the Python of the oldest node
-FLAT = ("stage1", "stage1/spooler", "stage1/mirror")  # their modules import each other by bare names, as they do in the zip
+# Their modules import each other by bare names, as they do in the zip.
+FLAT = ("stage1/injector", "stage1/spooler", "stage1/mirror")
+IN_THE_CLUSTER = FLAT + ("builder/reading",)  # written for the Python of the oldest node
 OLDEST = (3, 6)
 
-# Everything that stage 1 may need. Each is a file more to import before the first answer: add with care.
-STAGE1_MAY_IMPORT = {"argparse", "fcntl", "gzip", "hashlib", "html", "http", "io", "json", "lzma", "os", "re", "resource",
-                     "select", "signal", "socket", "socketserver", "struct", "sys", "threading", "time", "typing",
-                     "urllib"}
+# Everything that the injector may need. Each is a file more to import before the first answer: add with care.
+INJECTOR_MAY_IMPORT = {"argparse", "fcntl", "gzip", "hashlib", "html", "http", "io", "json", "lzma", "os", "re",
+                       "resource", "select", "signal", "socket", "socketserver", "struct", "sys", "threading", "time",
+                       "typing", "urllib"}
 # Not every image's Python has lzma, and not every payload needs one of the two.
-STAGE1_ON_DEMAND = {"gzip", "lzma"}
+INJECTOR_ON_DEMAND = {"gzip", "lzma"}
+REGISTRY = "stage1/injector/registry.py"
 REGISTRY_MAY_IMPORT = {"hashlib", "html", "json", "re", "typing", "urllib"}  # no socket, no disk, no clock
 
 EDGES = {"builder/cli/main.py", "builder/cli/meter.py", "builder/cli/demo.py"}  # of the builder, they alone print, exit and read arguments
@@ -55,7 +57,7 @@ def folder_of(path):
 FILES = {path.relative_to(ROOT).as_posix(): path for top in ("builder", "stage1")
          for path in sorted((ROOT / top).rglob("*.py"))}
 BUILDER = [name for name in FILES if name.startswith("builder/")]
-STAGE1 = [name for name, path in FILES.items() if folder_of(path) == "stage1"]
+INJECTOR = [name for name, path in FILES.items() if folder_of(path) == "stage1/injector"]
 
 
 def imports(path):
@@ -117,18 +119,18 @@ def test_everything_else_is_of_the_standard_library(name):
     assert found <= set(getattr(sys, "stdlib_module_names", found))
 
 
-@pytest.mark.parametrize("name", STAGE1)
-def test_stage1_imports_a_few_standard_modules(name):
-    assert library_imports(name) <= STAGE1_MAY_IMPORT
-    assert not library_imports(name, only_at_start=True) & STAGE1_ON_DEMAND
+@pytest.mark.parametrize("name", INJECTOR)
+def test_the_injector_imports_a_few_standard_modules(name):
+    assert library_imports(name) <= INJECTOR_MAY_IMPORT
+    assert not library_imports(name, only_at_start=True) & INJECTOR_ON_DEMAND
 
 
-def test_the_allow_list_of_stage1_has_nothing_that_is_not_used():
-    assert STAGE1_MAY_IMPORT <= set().union(*map(library_imports, STAGE1))
+def test_the_allow_list_of_the_injector_has_nothing_that_is_not_used():
+    assert INJECTOR_MAY_IMPORT <= set().union(*map(library_imports, INJECTOR))
 
 
 def test_the_registry_is_pure():
-    assert library_imports("stage1/registry.py") <= REGISTRY_MAY_IMPORT and not own_imports("stage1/registry.py")
+    assert library_imports(REGISTRY) <= REGISTRY_MAY_IMPORT and not own_imports(REGISTRY)
 
 
 def test_imports_run_one_way():

@@ -11,7 +11,7 @@ from builder.kubernetes.site import Site
 
 CHUNKS, SEED, INJECTOR = "/chunks", "/seed", "/injector"  # mount paths; the stages' own defaults
 
-GRACE_SECONDS = 5  # pulls in flight have 4 s to end, see stage1/server.py
+GRACE_SECONDS = 5  # pulls in flight have 4 s to end, see stage1/injector/server.py
 UNPACK_BYTES = 64 * MIB  # the interpreter, one block, the decoder's dictionary
 SERVE_BYTES = 96 * MIB  # 64 MiB with 200 clients; its share of the page cache goes as need be
 SEED_SLACK_BYTES = 16 * MIB  # folders, partly filled file system blocks, index.json

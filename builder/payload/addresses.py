@@ -1,6 +1,6 @@
 """Where each image is served: reference -> the shortest address that leads to it. Pure.
 
-Twin of stage1/registry.py, which decides the same from the order of index.json.
+Twin of stage1/injector/registry.py, which decides the same from the order of index.json.
 """
 from typing import Callable, Dict, Iterable, List, NamedTuple, Tuple
 

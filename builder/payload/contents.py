@@ -3,8 +3,8 @@
     {"index": {an OCI image index}, "segments": [{"compression": "xz",
      "blobs": [["sha256:...", 22870016]], "chunks": ["<sha256>", ...], "size": 5325480}, ...]}
 
-Specified in stage1/README.md; read in the cluster by stage1/unpack.py. The last segment holds all manifests and
-configs, and only those: whoever adds to a seed reads that segment alone.
+Specified in stage1/README.md; read in the cluster by stage1/injector/unpack.py. The last segment holds all manifests
+and configs, and nothing else, so that an update of a seed reads only that segment.
 """
 import dataclasses
 import hashlib

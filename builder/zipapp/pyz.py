@@ -20,6 +20,7 @@ from builder.zipapp.minify import minify
 _BUILDER: Any = importlib.resources.files("builder")  # a path, or that of a zip that runs, which has a parent too
 TOP = _BUILDER.parent
 STAGE1 = TOP / "stage1"
+INJECTOR = STAGE1 / "injector"
 SPOOLER = STAGE1 / "spooler"
 READING = TOP / "builder" / "reading"  # what reads archives, so that the cluster reads them by the same code
 # One ConfigMap each, small enough to be unpacked and read in a moment by anyone who finds it in a cluster.
@@ -42,7 +43,7 @@ class SizeRow(NamedTuple):
 
 def read_stage1() -> Dict[str, str]:
     """Return the modules of the injector, path -> source, in order."""
-    return _sources(STAGE1)
+    return _sources(INJECTOR)
 
 
 def read_spooler() -> Dict[str, str]:

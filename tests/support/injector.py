@@ -19,7 +19,7 @@ from builder.zipapp import pyz
 from tests.support import samples
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-STAGE1 = ROOT / "stage1"
+SOURCE = ROOT / "stage1" / "injector"
 
 TIMEOUT_SECONDS = 10  # only a hanging server ever takes that long
 
@@ -53,7 +53,7 @@ def command(stage, *arguments, python=sys.executable, code=None):
 def patched(code, *arguments, python=sys.executable):
     """The source of the stages with `code` run before it: what the machine may lack or do in the meantime."""
     return [python, "-I", "-S", "-c", "%s\nimport runpy; runpy.run_path(%r, run_name='__main__')" % (
-        code, str(STAGE1))] + [str(argument) for argument in arguments]
+        code, str(SOURCE))] + [str(argument) for argument in arguments]
 
 
 def run(*arguments, **more):

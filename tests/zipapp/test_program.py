@@ -34,7 +34,7 @@ def test_it_is_executable_and_an_ordinary_zip(packed, tmp_path):
     with zipfile.ZipFile(str(packed)) as archive:
         assert archive.testzip() is None
         names = archive.namelist()
-    assert names[0] == "__main__.py" and {"LICENSE", "builder/cluster/known_python.json", "stage1/server.py"} <= set(names)
+    assert names[0] == "__main__.py" and {"LICENSE", "builder/cluster/known_python.json", "stage1/injector/server.py"} <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
     assert run(packed, "--version", cwd=tmp_path).startswith("Seedpod ")
 

@@ -80,7 +80,7 @@ def test_the_same_modules_give_the_same_bytes_in_any_folder_order_and_time(tmp_p
             os.utime(str(folder / name), (number * 10 ** 8, number * 10 ** 8))
             (folder / name).chmod(0o600 + number)
         (folder / "README.md").write_text("left out", encoding="utf-8")
-        monkeypatch.setattr(pyz, "STAGE1", folder)
+        monkeypatch.setattr(pyz, "INJECTOR", folder)
         packed.add(pyz.pack(pyz.read_stage1()))
     assert len(packed) == 1
 

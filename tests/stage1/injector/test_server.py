@@ -1,4 +1,5 @@
-"""stage1/server on a real socket: what clients do to HTTP, what strangers do to servers, and what disks do to both.
+"""stage1/injector/server on a real socket: what clients do to HTTP, what strangers do to servers, and what disks do to
+both.
 
 tests/fuzz_server.py throws many more raw bytes at it.
 """
@@ -314,7 +315,7 @@ def test_the_largest_head_is_taken(server):
 
 # --- time: `hasty` has short deadlines, so that nothing here waits for long
 
-IMPORT = "import sys; sys.path.insert(0, %r); import server; del sys.path[0]\n" % str(injector.STAGE1)
+IMPORT = "import sys; sys.path.insert(0, %r); import server; del sys.path[0]\n" % str(injector.SOURCE)
 HASTY = IMPORT + ("server.HEAD_SECONDS, server.IDLE_SECONDS = .4, .5\n"
                   "server.SLICE_SECONDS, server.LINGER_SECONDS = .6, .7")
 SOON = 10  # seconds: a deadline, a sweep that comes ten times a second, and a busy machine
@@ -818,7 +819,7 @@ def test_an_ipv4_client_of_an_ipv6_socket_is_logged_by_its_ipv4_address(seed):
 # --- what README.md says of all this
 
 def test_the_table_of_limits_is_true():
-    text = (injector.STAGE1 / "README.md").read_text(encoding="utf-8")
+    text = (injector.SOURCE.parent / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", text, re.MULTILINE)
     assert rows and all(getattr(module, name) == int(value) for name, value in rows)
     constants = {name for name, value in vars(module).items()

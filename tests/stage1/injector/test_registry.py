@@ -1,4 +1,4 @@
-"""stage1/registry without a socket: names, the table, what is in it and what is not."""
+"""stage1/injector/registry without a socket: names, the table, what is in it and what is not."""
 import hashlib
 import io
 import json
@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.support import injector  # noqa: F401 (puts stage1 on the import path)
+from tests.support import injector
 import registry
 from tests.support import samples
 import server

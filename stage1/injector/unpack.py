@@ -12,7 +12,7 @@ Rules for editors:
 - Nothing expands without bound: a segment is decoded up to the sizes of its blobs and one byte more. There is no
   trailing data, neither decoded nor not.
 
-Format: README.md in this folder; its twin is builder/payload/.
+Format: stage1/README.md; its twin is builder/payload/.
 """
 import fcntl
 import hashlib

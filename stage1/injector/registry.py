@@ -7,7 +7,7 @@ Rule for editors: never echo request text in a header, except keys of the table.
 
 Spec: OCI distribution spec 1.1, categories pull and content discovery,
 https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md; Range and conditions: RFC 9110.
-README.md in this folder describes the protocol and its reasons.
+stage1/README.md describes the protocol and its reasons.
 """
 import hashlib
 import json

@@ -69,7 +69,7 @@ def test_every_byte_comes_back_through_the_pyz_and_sigterm_ends_it_within_half_a
         server.stop(signal.SIGKILL)
 
 
-@pytest.mark.parametrize("code", [None, injector.STAGE1], ids=["packed", "source"])
+@pytest.mark.parametrize("code", [None, injector.SOURCE], ids=["packed", "source"])
 def test_the_stages_run_one_after_the_other_as_in_the_pod_on_every_python(sent, tmp_path, code):
     def check(found):
         version, python = found

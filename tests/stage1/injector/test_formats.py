@@ -1,4 +1,4 @@
-"""The written format from both sides: builder writes contents.json and chunks, stage1 and builder read them.
+"""The written format from both sides: builder writes contents.json and chunks, injector and builder read them.
 
 CASES is one table of what can be wrong with them. Whatever it is, both readers name it in one line, and no seed folder
 is ever complete.

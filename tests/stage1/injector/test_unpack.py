@@ -1,4 +1,4 @@
-"""stage1/unpack in its parts; the format that it reads is tested in test_formats.py, the stage in test_stages.py."""
+"""stage1/injector/unpack in its parts; test_formats.py tests the format that it reads, test_stages.py the stage."""
 import gzip
 import hashlib
 import io
