@@ -21,7 +21,7 @@ from builder.reading.errors import InputError, shown
 from builder.reading.images import as_one, by_digest, check_names, name_images, read_images
 from builder.reading.oci import Image
 from builder.reading.progress import Count, Progress
-from builder.reading.reference import from_file_name, typed
+from builder.reading.reference import begins_with_host, from_file_name, full_repository, parse, typed
 from builder.rewriting import platforms
 from builder.rewriting.squeeze import Squeezer, estimated_bytes
 
@@ -121,8 +121,20 @@ def load(sources: Sources, base: Optional[Base], work: Workspace, progress: Prog
         images, replaced = merged(base.images, images)
         kept = kept_segments(base.seed.contents, images)
     served, clashes = addresses(images)
+    if sources.registry:
+        check_for_registry(images)
     return Images(images, served, notes + clashes, chosen_registry(sources.registry, images), base, kept, replaced,
                   other_bytes)
+
+
+def check_for_registry(images: Sequence[Image]) -> None:
+    """InputError for an image that a persistent registry would serve under the full name of another host's image: a
+    host with a port is left out, and a registry does not know for which host a mirror asks."""
+    for image in images:
+        for reference in map(parse, image.references):
+            if not full_repository(reference) and begins_with_host(reference.path):
+                raise InputError("%s: a registry would serve it as %s, the full name of another image: save it alone, "
+                                 "and give it another name, NAME=ARCHIVE" % (reference, reference.path))
 
 
 def read_archives(sources: Sources, work: Workspace, progress: Progress) -> Tuple[List[Image], List[str], int]:

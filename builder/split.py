@@ -20,7 +20,7 @@ from builder.kubernetes.file_names import README, SUMS
 from builder.kubernetes.persistent_registry import CODE, REGISTRY, SPOOLER, SPOOLER_FILE
 from builder.kubernetes.runner import Runner, command
 from builder.kubernetes.site import NAME
-from builder.loading import Sources, read_archives
+from builder.loading import Sources, check_for_registry, read_archives
 from builder.output import reader
 from builder.output.old_folder import marked
 from builder.output.target import FolderTarget
@@ -79,6 +79,7 @@ def split(request: Request, progress: Progress, commit: Callable[[], None] = lam
     with target.workspace() as work:
         images, notes, _ = read_archives(request.sources, work, progress)
         served, clashes = addresses(images)
+        check_for_registry(images)
         groups = grouped([served_by_path(image, served) for image in images])
         known = carried(onto)
         archives = [members([thin(image, known) for image in group]) for group in groups]

@@ -129,6 +129,14 @@ def test_labels_and_annotations_that_leave_no_room_for_a_chunk_are_refused_with_
     assert annotation_bytes(result) <= chunks.ANNOTATION_LIMIT_BYTES
 
 
+def test_a_registry_never_gets_an_image_under_the_full_name_of_another_hosts(tmp_path):
+    registry = samples.write(tmp_path / "r.tar", samples.crane(samples.sample(command=["registry", "serve"]), "registry:2"))
+    harbor = ("harbor.local:5000/quay.io/prom/exporter:v1", builds.archive(tmp_path))
+    with pytest.raises(InputError, match="a registry would serve it as quay.io/prom/exporter, the full name of another"):
+        build_of(tmp_path, harbor, ("", registry), registry=Wanted())
+    build_of(tmp_path, harbor)  # the injector knows by `?ns=` for which host a mirror asks
+
+
 @pytest.mark.parametrize("out", ["a,b", "http://host/seed", "x/a,b"])
 def test_a_name_that_kubectl_takes_for_several_folders_or_a_url_is_refused(tmp_path, out):
     with pytest.raises(InputError, match="has a comma or :// in its name, which kubectl takes for several folders or a URL"):

@@ -95,13 +95,18 @@ def full_address(reference: Reference) -> str:
                      ":" + reference.tag if reference.tag else "@" + reference.digest)
 
 
+def begins_with_host(path: str) -> bool:
+    """Whether a path has the form of the full name of another host's image."""
+    return bool(_split(path)[0])
+
+
 def short_repositories(reference: Reference) -> Tuple[str, ...]:
     """Return the repository names without the host, the one to show to a user first.
 
     None for a path that itself begins with a host: `harbor.local/quay.io/a/b` must not be served as `quay.io/a/b`, the
     full name of another registry's image. A host with a port has no other name, so it keeps that one.
     """
-    if full_repository(reference) and _split(reference.path)[0]:
+    if full_repository(reference) and begins_with_host(reference.path):
         return ()
     if reference.host == DOCKER_HUB and reference.path.startswith(OFFICIAL_IMAGES):
         official = reference.path[len(OFFICIAL_IMAGES):]

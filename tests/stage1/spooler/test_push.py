@@ -166,7 +166,7 @@ def test_several_images_need_their_own_names(fake, client, tmp_path):
 @pytest.mark.parametrize("name, names", [
     ("quay.io/team/other:2", ["quay.io/team/other:2", "team/other:2"]),
     ("docker.io/library/one:1", ["docker.io/library/one:1", "library/one:1"]),
-    ("harbor.local/quay.io/a:1", ["harbor.local/quay.io/a:1"]), ("host:5000/quay.io/a:1", ["quay.io/a:1"]),
+    ("harbor.local/quay.io/a:1", ["harbor.local/quay.io/a:1"]),
     ("host:5000/a:1", ["a:1"])])
 def test_for_a_mirror_images_are_named_with_their_host_as_well(fake, client, tmp_path, name, names):
     path = samples.write(tmp_path / "app.tar", samples.crane(samples.sample(), name))
@@ -181,6 +181,13 @@ def test_for_a_mirror_images_are_named_with_their_host_as_well(fake, client, tmp
 def test_no_image_is_pushed_under_the_full_name_of_another_hosts(fake, client, tmp_path, name, pushed_as):
     path = samples.write(tmp_path / "app.tar", samples.crane(samples.sample(), name))
     assert [str(item.name) for item in pushed(client, path, choose=named_by_archive)] == [pushed_as]
+
+
+@pytest.mark.parametrize("with_host", [True, False])
+def test_an_image_whose_host_is_left_out_is_not_pushed_under_the_full_name_of_another_hosts(client, tmp_path, with_host):
+    path = samples.write(tmp_path / "app.tar", samples.crane(samples.sample(), "harbor.local:5000/quay.io/a:1"))
+    with pytest.raises(InputError, match="quay.io/a:1: would get the name of another host's image: give it a name"):
+        pushed(client, path, choose=functools.partial(named_by_archive, with_host=with_host))
 
 
 def test_an_image_without_a_name_gets_that_of_its_file_or_is_refused(client, tmp_path):
