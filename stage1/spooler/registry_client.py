@@ -1,7 +1,7 @@
 """One registry as the spooler sees it: which images it has, their manifests and blobs in, out and deleted.
 
-Names, blobs and bytes in; a manifest, an iterator of bytes or nothing out. How requests are made and tried again is
-session.py's, how a blob gets there upload.py's.
+Names, blobs and bytes in; a manifest, an iterator of bytes or nothing out. transport.py makes the requests and
+repeats them, upload.py sends blobs.
 
 Rule: nothing that the registry answers is believed: digests are computed from the bytes, sizes are counted, names
 that are not legal are left out.
@@ -17,8 +17,7 @@ from builder.reading.errors import InputError
 from builder.reading.oci import INDEX_TYPES, MANIFEST_TYPES, Blob, digest_of, is_digest
 from builder.reading.reference import PATH, TAG
 from protocol import DONE, MAX_ERROR_BYTES, Answer, Manifest, RegistryError, Transient, next_page, refusal
-from session import Session
-from transport import Tls
+from transport import Tls, Transport
 from upload import BLOCK_BYTES, THERE, Upload, begin, has_blob
 
 PAGE_ENTRIES = 1000  # of a list, asked for at once
@@ -29,18 +28,18 @@ MAX_SEARCHED = 500  # repositories, a millisecond each
 
 
 class Registry:
-    """The arguments are those of Session. Raises RegistryError."""
+    """The arguments are those of Transport. Raises RegistryError."""
 
     def __init__(self, url: str, credentials: str = "", tls: Tls = Tls(), retry_seconds: float = 120,
                  clock: Any = time, log: Callable[[str], None] = lambda line: None) -> None:
-        self._session = Session(url, credentials, tls, retry_seconds, clock, log)
-        self.url = self._session.url
+        self._transport = Transport(url, credentials, tls, retry_seconds, clock, log)
+        self.url = self._transport.url
         self._homes: Dict[str, str] = {}  # digest -> a repository that has it
 
     def answers(self) -> bool:
         """Whether it is there at all; a refusal is an answer."""
         try:
-            self._session.request("GET", "/v2/")
+            self._transport.request("GET", "/v2/")
         except Transient:
             return False
         except RegistryError:
@@ -49,7 +48,7 @@ class Registry:
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """Whether the repository has the blob."""
-        found = has_blob(self._session, repository, digest)
+        found = has_blob(self._transport, repository, digest)
         if found:
             self._homes[digest] = repository
         elif self._homes.get(digest) == repository:
@@ -61,7 +60,7 @@ class Registry:
         if self.has_blob(repository, blob.digest):
             return THERE
         home = self._home(repository, blob.digest, blob.size >= SEARCH_BYTES)
-        outcome = Upload(self._session, repository, blob, home).run()
+        outcome = Upload(self._transport, repository, blob, home).run()
         self._homes[blob.digest] = repository
         return outcome
 
@@ -74,11 +73,11 @@ class Registry:
         home = self._home(repository, digest, True)
         if home == repository:
             return False
-        upload = self._session.retry(lambda: begin(self._session, repository, digest, home))
+        upload = self._transport.retry(lambda: begin(self._transport, repository, digest, home))
         if not upload:
             return True
         with contextlib.suppress(RegistryError):  # it mounts nothing, and waits for the bytes
-            self._session.request("DELETE", upload)
+            self._transport.request("DELETE", upload)
         return False
 
     def _home(self, repository: str, digest: str, is_worth_a_search: bool) -> str:
@@ -92,7 +91,7 @@ class Registry:
     def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> None:
         """`reference`: a tag, or the manifest's digest."""
         headers = {"Content-Type": manifest.media_type, "Content-Length": str(len(manifest.data))}
-        answer = self._session.ask("PUT", "/v2/%s/manifests/%s" % (repository, reference), DONE, headers,
+        answer = self._transport.ask("PUT", "/v2/%s/manifests/%s" % (repository, reference), DONE, headers,
                                    lambda: [manifest.data])
         digest = answer.headers.get("Docker-Content-Digest", manifest.digest)
         if digest.startswith("sha256:") and digest != manifest.digest:
@@ -101,7 +100,7 @@ class Registry:
     def manifest(self, repository: str, reference: str) -> Optional[Manifest]:
         """What a tag or digest leads to; None if nothing."""
         headers = {"Accept": ", ".join(MANIFEST_TYPES + INDEX_TYPES)}
-        answer = self._session.ask("GET", "/v2/%s/manifests/%s" % (repository, reference), (200, 404), headers,
+        answer = self._transport.ask("GET", "/v2/%s/manifests/%s" % (repository, reference), (200, 404), headers,
                                    limit_bytes=MAX_MANIFEST_BYTES)
         if answer.status == 404:
             return None
@@ -113,7 +112,7 @@ class Registry:
 
     def delete_manifest(self, repository: str, digest: str) -> None:
         """Delete an image with all its tags; nothing happens if it is gone already."""
-        self._session.ask("DELETE", "/v2/%s/manifests/%s" % (repository, digest), DONE + (404,))
+        self._transport.ask("DELETE", "/v2/%s/manifests/%s" % (repository, digest), DONE + (404,))
 
     def repositories(self) -> List[str]:
         """The names of all repositories, in the registry's order."""
@@ -128,7 +127,7 @@ class Registry:
         hasher, offset, response = hashlib.new(digest.partition(":")[0]), 0, None
         url = "%s/v2/%s/blobs/%s" % (self.url, repository, digest)
         while offset < size:
-            response, block = self._session.retry(lambda: self._next_block(response, url, offset, size))
+            response, block = self._transport.retry(lambda: self._next_block(response, url, offset, size))
             hasher.update(block)
             offset += len(block)
             yield block
@@ -139,12 +138,12 @@ class Registry:
     def _next_block(self, response: Any, url: str, offset: int, size: int) -> Tuple[Any, bytes]:
         """A block of a blob, and the response that has more; a new one where the last ended too early."""
         if not response or response.isclosed():
-            response = self._session.open("GET", url, {"Range": "bytes=%d-" % offset} if offset else {})
+            response = self._transport.open("GET", url, {"Range": "bytes=%d-" % offset} if offset else {})
             if response.status != (206 if offset else 200):
-                body = self._session.read_some(response, url, MAX_ERROR_BYTES)
+                body = self._transport.read(response, url, MAX_ERROR_BYTES)
                 self.close()
                 raise refusal(Answer(response.status, response.headers, body, url))
-        block = self._session.read_some(response, url, min(BLOCK_BYTES, size - offset))
+        block = self._transport.read(response, url, min(BLOCK_BYTES, size - offset))
         if not block:
             self.close()
             raise Transient("%s: ended after %d of %d bytes" % (url, offset, size))
@@ -155,7 +154,7 @@ class Registry:
         found: List[str] = []
         url = "%s%s?n=%d" % (self.url, path, PAGE_ENTRIES)
         for _ in range(MAX_PAGES):
-            answer = self._session.ask("GET", url, (200, 404))
+            answer = self._transport.ask("GET", url, (200, 404))
             if answer.status == 404:
                 return found
             try:
@@ -170,4 +169,4 @@ class Registry:
 
     def close(self) -> None:
         """Close all connections; the next request opens a new one."""
-        self._session.close()
+        self._transport.close()

@@ -8,7 +8,7 @@ from typing import Iterator
 from builder.reading.errors import InputError
 from builder.reading.oci import Blob
 from protocol import DONE, Answer, RegistryError, Transient, joined, location_of, received, refusal, with_query
-from session import Session
+from transport import Transport
 
 BLOCK_BYTES = 1 << 20  # read and sent at once
 CHUNK_BYTES = 64 << 20  # of one PATCH: what is sent again at worst; above the 5 MiB that object stores want at least
@@ -19,8 +19,8 @@ GOING_ON, SENT, MOUNTED, THERE = "", "sent", "mounted", "there"  # how far an up
 class Upload:
     """`home`: a repository that has the blob, or `repository` if none is known."""
 
-    def __init__(self, session: Session, repository: str, blob: Blob, home: str) -> None:
-        self._session = session
+    def __init__(self, transport: Transport, repository: str, blob: Blob, home: str) -> None:
+        self._transport = transport
         self._repository = repository
         self._blob = blob
         self._home = home
@@ -34,7 +34,7 @@ class Upload:
         """Bring the blob there; -> MOUNTED or SENT. Each step that succeeds begins the time for new tries again."""
         outcome = GOING_ON
         while outcome == GOING_ON:
-            outcome = self._session.retry(self._step)
+            outcome = self._transport.retry(self._step)
         return outcome
 
     def _step(self) -> str:
@@ -43,7 +43,7 @@ class Upload:
             return SENT
         self._in_doubt = True
         if not self._url:
-            self._url, self._offset = begin(self._session, self._repository, self._blob.digest, self._home), 0
+            self._url, self._offset = begin(self._transport, self._repository, self._blob.digest, self._home), 0
             if not self._url:
                 return MOUNTED
         rest = self._blob.size - self._offset
@@ -52,9 +52,8 @@ class Upload:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(count)}
         if self._offset or not last:
             headers["Content-Range"] = "%d-%d" % (self._offset, self._offset + count - 1)
-        answer = self._session.request("PUT" if last else "PATCH",
-                                       with_query(self._url, digest=self._blob.digest) if last else self._url, headers,
-                                       lambda: blocks_of(self._blob, self._offset, count))
+        method, url = ("PUT", with_query(self._url, digest=self._blob.digest)) if last else ("PATCH", self._url)
+        answer = self._transport.request(method, url, headers, lambda: blocks_of(self._blob, self._offset, count))
         if answer.status in DONE:
             if not last:
                 self._go_on(answer, self._offset + count)
@@ -77,9 +76,9 @@ class Upload:
 
     def _arrived(self) -> bool:
         """After a failure: whether the blob is there after all; if not, where its upload stands."""
-        if has_blob(self._session, self._repository, self._blob.digest):
+        if has_blob(self._transport, self._repository, self._blob.digest):
             return True
-        answer = self._session.request("GET", self._url) if self._url and not self._whole else None
+        answer = self._transport.request("GET", self._url) if self._url and not self._whole else None
         offset = received(answer.headers.get("Range")) if answer else 0
         if answer and answer.status in DONE and offset <= self._blob.size:
             self._url = joined(self._url, answer.headers.get("Location", ""), answer.where)
@@ -93,21 +92,21 @@ class Upload:
         self._restarts += 1
         if self._restarts > MAX_RESTARTS:
             raise RegistryError("%s: it lost the upload of %s %d times"
-                                % (self._session.url, self._blob.digest, self._restarts))
+                                % (self._transport.url, self._blob.digest, self._restarts))
 
 
-def has_blob(session: Session, repository: str, digest: str) -> bool:
+def has_blob(transport: Transport, repository: str, digest: str) -> bool:
     """Whether the repository has the blob."""
-    return session.ask("HEAD", "/v2/%s/blobs/%s" % (repository, digest), (200, 404)).status == 200
+    return transport.ask("HEAD", "/v2/%s/blobs/%s" % (repository, digest), (200, 404)).status == 200
 
 
-def begin(session: Session, repository: str, digest: str, home: str) -> str:
+def begin(transport: Transport, repository: str, digest: str, home: str) -> str:
     """Begin an upload, unless the registry mounts the blob from the repository `home`; -> URL of the upload, "" if it
     was mounted."""
-    url = "%s/v2/%s/blobs/uploads/" % (session.url, repository)
+    url = "%s/v2/%s/blobs/uploads/" % (transport.url, repository)
     if home != repository:
         url = with_query(url, mount=digest, **{"from": home})
-    answer = session.request("POST", url, {"Content-Length": "0"})
+    answer = transport.request("POST", url, {"Content-Length": "0"})
     if answer.status == 201:
         return ""
     if answer.status != 202:
