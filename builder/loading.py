@@ -10,9 +10,9 @@ from builder.cluster.decision import Needs
 from builder.kubernetes.persistent_registry import Registry, Wanted, chosen_registry
 from builder.kubernetes.site import Site
 from builder.output import reader
+from builder.output.facts import Facts, read_facts
 from builder.output.workspace import Workspace
 from builder.payload.addresses import addresses
-from builder.payload.chunks import CHUNK_BYTES, LARGEST_CHUNK_BYTES
 from builder.payload.compression import AUTO, XZ
 from builder.payload.contents import Contents, Segment
 from builder.reading.archive import Archive, open_archive, open_stream
@@ -44,17 +44,7 @@ class Base(NamedTuple):
     """The seed that images are added to."""
     seed: reader.Seed
     images: List[Image]  # their layers are known by digest and size, and cannot be opened
-
-    @property
-    def chunk_bytes(self) -> int:
-        """The size of its chunks, which an update keeps: that of a first chunk, if there is one of several, else the
-        usual size that fits."""
-        segments = self.seed.contents.segments
-        for segment in segments:
-            if len(segment.chunks) > 1 and self.seed.file_of(segment.chunks[0]):
-                return len(reader.chunk_of(self.seed, segment.chunks[0]))
-        small = all(segment.size <= len(segment.chunks) * CHUNK_BYTES for segment in segments)
-        return CHUNK_BYTES if small else LARGEST_CHUNK_BYTES
+    facts: Facts
 
 
 class Replaced(NamedTuple):
@@ -105,11 +95,11 @@ def open_base(onto: Sequence[str], site: Site, work: Workspace) -> Optional[Base
     """Return the first of the folders, None if there is none. InputError where it does not agree with the site."""
     if not onto:
         return None
-    seed = reader.open_seed(onto[0])
+    seed, facts = reader.open_seed(onto[0]), read_facts(onto[0])
     if seed.namespace != site.namespace:
         raise InputError("--onto %s: is for namespace %s, out of which no Pod mounts its chunks: use --namespace %s"
                          % (seed.folder, seed.namespace, seed.namespace))
-    return Base(seed, read_images(work.open(reader.open_archive(seed, layers=False))))
+    return Base(seed, read_images(work.open(reader.open_archive(seed, layers=False))), facts)
 
 
 def load(sources: Sources, base: Optional[Base], work: Workspace, progress: Progress) -> Images:

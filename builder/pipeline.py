@@ -18,6 +18,7 @@ from builder.kubernetes import file_names, files, names, persistent_registry, si
 from builder.kubernetes.exposure import pull_name
 from builder.kubernetes.site import SERVED, Site
 from builder.loading import Images, Replaced, Sources, load, open_base
+from builder.output.facts import Facts, to_json
 from builder.output.target import DryRun, FolderTarget, StreamTarget, Target, sums_of
 from builder.output.workspace import File, Workspace, file_of
 from builder.payload import chunks
@@ -50,7 +51,7 @@ class Payload(NamedTuple):
     injector: bytes  # the program
     spooler: bytes = b""  # of a persistent registry
     files: Sequence[File] = ()  # of the chunks that OUT holds
-    chunk_sizes: Sequence[int] = ()  # bytes of each chunk, those of the base included
+    chunk_sizes: Sequence[int] = ()  # bytes of each chunk once, those of the base included
     new_sizes: Sequence[int] = ()  # of the chunks that the base does not hold
 
 
@@ -151,7 +152,7 @@ def packed(request: Request, images: Images, decision: Decision, work: Workspace
     known = {digest for segment in images.kept for digest, _ in segment.blobs}
     parts = pack(layer_segments(images.images, known) + [last_segment(images.images)], work.folder,
                  request.sources.compression, progress)
-    base_chunk_bytes = images.base.chunk_bytes if images.base else 0
+    base_chunk_bytes = images.base.facts.chunk_bytes if images.base else 0
     chunk_bytes = request.chunk_bytes or base_chunk_bytes or sizes.chunk_bytes_for(
         decision.site, [one.size for one in parts])
     draft = Payload(contents_of(images, outline(parts, chunk_bytes)), chunk_bytes, pyz.injector())
@@ -172,10 +173,11 @@ def packed(request: Request, images: Images, decision: Decision, work: Workspace
                 made[name] = work.write(*files.chunk_file(decision.site, name, data))
         segments.append(segment_of(one, chunk_names))
     contents = contents_of(images, segments)
-    chunk_sizes = [size for one in contents.segments for size in chunks.sizes_of(
-        one.size, base_chunk_bytes if one in images.kept else chunk_bytes)]
-    return draft._replace(contents=contents, spooler=pyz.spooler() if images.registry else b"",
-                          files=list(made.values()), chunk_sizes=chunk_sizes, new_sizes=list(new_sizes.values()))
+    chunk_sizes = {name: size for one in contents.segments for name, size in zip(one.chunks, chunks.sizes_of(
+        one.size, base_chunk_bytes if one in images.kept else chunk_bytes))}
+    return draft._replace(
+        contents=contents, spooler=pyz.spooler() if images.registry else b"", files=list(made.values()),
+        chunk_sizes=list(chunk_sizes.values()), new_sizes=list(new_sizes.values()))
 
 
 def contents_of(images: Images, new: Sequence[Segment]) -> Contents:
@@ -201,6 +203,7 @@ def files_of(images: Images, decision: Decision, payload: Payload) -> List[File]
     needed = file_names.shared(plan.injector, payload.contents.chunks)
     names_there = {file.name for file in found}
     elsewhere = [name for name, file in needed.items() if file not in names_there]
+    found.append(file_of(file_names.FACTS, to_json(Facts(payload.chunk_bytes))))
     return found + _made(files.companions(
         payload.injector, needed, elsewhere, steps_of(images, decision, plan), decision.site, images.addresses))
 

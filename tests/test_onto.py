@@ -327,20 +327,28 @@ def test_an_update_is_uninstalled_by_label_and_says_why(release, tmp_path):
 
 @pytest.mark.parametrize("chunk_size", [CHUNK_BYTES, 512 << 10, LARGEST_CHUNK_BYTES])
 def test_an_update_keeps_the_chunk_size_of_its_base(tmp_path, chunk_size):
+    archive(tmp_path, "small", samples.sample("small"), "docker.io/library/small:1")
     first, after = (archive(tmp_path, "app-%d" % number, samples.with_layers([samples.tar_of([
         ("layer", samples.noise((4 << 20) + number, number))])]), "docker.io/library/app:%d" % number)
         for number in (1, 2))
     build(tmp_path, "seed", first, chunk_bytes=chunk_size)
-    assert build(tmp_path, "update", after, bases=["seed"]).payload.chunk_bytes == chunk_size
+    build(tmp_path, "update", str(tmp_path / "small.tar"), bases=["seed"])
+    assert build(tmp_path, "next", after, bases=["update"]).payload.chunk_bytes == chunk_size
 
 
-def test_of_the_base_only_the_last_segment_is_read_and_one_chunk_for_its_size(release, tmp_path, monkeypatch):
+def test_a_base_of_seedpod_0_2_is_refused(release, tmp_path):
+    """Its chunks have no label by which the printed commands find them."""
+    (tmp_path / "seed" / "FACTS").unlink()
+    with pytest.raises(InputError, match="seed: no file FACTS, written by Seedpod 0.2 or older: build it again"):
+        build(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
+
+
+def test_of_the_base_only_the_last_segment_is_read(release, tmp_path, monkeypatch):
     opened = []
     chunk_of = reader.chunk_of
     monkeypatch.setattr(reader, "chunk_of", lambda seed, name: opened.append(name) or chunk_of(seed, name))
     build(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
-    first, *_, last = release[0].payload.contents.segments
-    assert opened == list(last.chunks) + [first.chunks[0]]
+    assert opened == list(release[0].payload.contents.segments[-1].chunks)
 
 
 def test_the_command_line_builds_and_verifies_updates(release, tmp_path):

@@ -234,3 +234,11 @@ def test_what_an_index_names_and_the_archive_lacks_is_reported(tmp_path):
     request = builds.request(tmp_path, site=Site("x", expose="nodeport"), archives=[archive])
     page = summary.summary(summary.facts(request, builds.pipeline.build(request, None, lambda *_: None)))
     assert re.search(r"size +\d.*, without 1 manifests or blobs that its index names and the archive lacks", page)
+
+
+def test_a_chunk_that_repeats_is_stored_once(tmp_path):
+    repeated = samples.with_layers([samples.noise(CHUNK_BYTES, 1) * 20])
+    archive = samples.write(tmp_path / "repeated.tar", samples.podman_save(repeated, samples.NAME))
+    found, result = facts_of(tmp_path, archives=[archive])
+    assert len(result.payload.chunk_sizes) == found["chunks"]["count"] < 5
+    assert found["etcd"]["server_side_bytes"] < 2 * CHUNK_BYTES
