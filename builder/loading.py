@@ -72,7 +72,7 @@ class Images(NamedTuple):
 
     @property
     def needs(self) -> Needs:
-        """What they need of a cluster."""
+        """Their requirements on a cluster."""
         return Needs([platform for image in self.images for platform in image.platforms],
                      [reference for image in self.for_nodes for reference in image.references],
                      self.registry is not None)
@@ -123,8 +123,9 @@ def check_for_registry(images: Sequence[Image]) -> None:
     for image in images:
         for reference in map(parse, image.references):
             if not full_repository(reference) and begins_with_host(reference.path):
-                raise InputError("%s: a registry would serve it as %s, the full name of another image: save it alone, "
-                                 "and give it another name, NAME=ARCHIVE" % (reference, reference.path))
+                raise InputError("%s: a registry would serve it as %s, the full name of another image: save it in an "
+                                 "archive of its own, and give it another name, NAME=ARCHIVE"
+                                 % (reference, reference.path))
 
 
 def read_archives(sources: Sources, work: Workspace, progress: Progress) -> Tuple[List[Image], List[str], int]:
@@ -197,7 +198,7 @@ def _provenance_of(path: str, archive: Archive) -> bytes:
     with open(provenance, "rb") as file:
         data = file.read(MAX_PROVENANCE_BYTES + 1)
     if len(data) > MAX_PROVENANCE_BYTES:
-        raise InputError("%s: has more than %d bytes: is it the provenance of the chart beside it?"
+        raise InputError("%s: has more than %d bytes: is it the provenance of that chart?"
                          % (provenance, MAX_PROVENANCE_BYTES))
     return data
 

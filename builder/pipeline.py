@@ -56,7 +56,7 @@ class Payload(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What is new since the base."""
+    """The difference to the base."""
     base: str  # its folder
     replaced: Sequence[Replaced]
     new_chunks: int

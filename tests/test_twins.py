@@ -121,7 +121,7 @@ def test_every_address_that_the_builder_gives_out_leads_to_its_image(seed):
             shortest, notes = addresses(images)
             break
         except InputError as refusal:
-            assert ", another image: save it alone, and give it another name, NAME=ARCHIVE" in str(refusal)
+            assert ", another image: save it in an archive of its own, and give it another name, NAME=ARCHIVE" in str(refusal)
             lost = str(refusal).partition(": could only be served as ")[0]
             images = [image._replace(references=tuple(name for name in image.references if name != lost))
                       for image in images]

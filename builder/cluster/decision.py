@@ -16,7 +16,7 @@ from builder.reading.errors import InputError
 
 
 class Needs(NamedTuple):
-    """What the images need of a cluster."""
+    """The requirements of the images on a cluster."""
     platforms: Sequence[str] = ()  # "linux/amd64", of all images; none: they run nowhere, so any node does
     references: Sequence[str] = ()  # full references that nodes pull
     has_registry: bool = False  # whether a persistent registry is among the objects

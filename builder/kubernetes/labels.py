@@ -8,8 +8,8 @@ sets `instance` on every object, Helm `managed-by`, kustomize what it is told. T
     seedpod/workload   on the injector's workload and its Pods: "pod", "deployment" or "daemonset"
     seedpod/namespace  on cluster-wide objects: the namespace of the seed that they belong to
 
-Rule for editors: a selector requires one of these keys to be there. `!=` and `notin` alone match every object without
-the key, kube-root-ca.crt of the namespace among them.
+Rule for editors: a selector requires one of these keys to be there. `!=` and `notin` by themselves match every object
+without the key, kube-root-ca.crt of the namespace among them.
 
 https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/ and .../common-labels/
 """

@@ -1,6 +1,6 @@
-"""FACTS: what a build decided and no other file of OUT holds. Values, and the JSON that they are written as.
+"""FACTS: decisions of a build that no other file of OUT holds. Values, and their JSON.
 
-It has no ending that kubectl, Argo CD, Flux or Fleet would read. SHA256SUMS lists it. It is input: bounded and checked.
+No kubectl, Argo CD, Flux or Fleet reads a name without an ending. SHA256SUMS lists it. It is input: bounded, checked.
 """
 import json
 import os
@@ -18,7 +18,7 @@ MAX_BYTES = 1 << 20
 
 
 class Facts(NamedTuple):
-    """What a build decided."""
+    """The decisions of a build."""
     chunk_bytes: int  # of all but the last chunk of each segment
 
 

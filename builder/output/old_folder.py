@@ -21,7 +21,7 @@ _SUM_LINE = re.compile(rb"([0-9a-f]{64})  ([^/\n]+)\n")
 
 
 class OldFolder:
-    """What is at OUT. `mark`: the beginning of the README.txt of its kind of folder."""
+    """The folder at OUT. `mark`: the beginning of the README.txt of its kind of folder."""
 
     def __init__(self, out: str, mark: str, progress: Progress = lambda stage, count, total: None) -> None:
         self.path = os.path.abspath(out)  # "" is a folder, too, and "link/" is a link

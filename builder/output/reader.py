@@ -50,7 +50,7 @@ class Seed(NamedTuple):
     bases: Tuple[str, ...]  # folders with more chunks
 
     def file_of(self, chunk: str) -> str:
-        """Where a chunk is; "" if it is elsewhere."""
+        """Return the path of a chunk's file, "" if no folder holds it."""
         paths = (os.path.join(folder, CHUNK.replace("*", chunk)) for folder in (self.folder,) + self.bases)
         return next(filter(os.path.isfile, paths), "")
 
@@ -61,12 +61,12 @@ class Seed(NamedTuple):
 
 
 def is_seed(path: str) -> bool:
-    """Whether this is a folder that Seedpod wrote for a cluster."""
+    """Return whether this is a folder that Seedpod wrote for a cluster."""
     return marked(os.path.join(path, README), MARK)
 
 
 def open_seed(path: str, bases: Sequence[str] = ()) -> Seed:
-    """What the folder is; of all files only those are read that hold no chunk. InputError if they do not agree."""
+    """Return the seed in a folder. Read only files without chunks. InputError if they do not agree."""
     for folder in (path,) + tuple(bases):
         if not is_seed(folder):
             raise InputError("%s: is not a folder that Seedpod wrote: name the folder of -o" % folder)
@@ -95,7 +95,7 @@ def contents_in(path: str) -> str:
 
 def open_archive(seed: Seed, layers: bool = True, progress: Count = lambda count: None) -> Archive:
     """The seed as an archive, an OCI image layout; use it in a `with`. Without `layers`, those are known by digest and
-    size alone, and need not be there. InputError names the chunk that is missing or damaged."""
+    size only, and may be missing. InputError names the chunk that is missing or damaged."""
     expansion = Expansion(sum(os.path.getsize(file) for file in map(seed.file_of, seed.contents.chunks) if file))
     file = tempfile.TemporaryFile()
     try:
@@ -165,7 +165,7 @@ def chunk_in(text: bytes) -> Tuple[str, bytes]:
 
 
 def damage(name: str, data: bytes) -> str:
-    """What is wrong with a file that should hold a chunk `name`, or another one."""
+    """Return the fault of a file that should hold a chunk `name`, or another one."""
     if name and name != name_of(data):
         return "its chunk is damaged: expected sha256:%s, got sha256:%s" % (name, name_of(data))
     return "holds no chunk, or another one, or is damaged"
@@ -241,7 +241,7 @@ def wrong_program(seed: Seed) -> Iterator[str]:
 
 
 def missing_files(seed: Seed) -> Iterator[str]:
-    """What the Pod needs and the folder does not hold, though it does not say that it is elsewhere."""
+    """Yield the files that the Pod needs and that are neither in the folder nor listed as elsewhere."""
     elsewhere = listed(seed.folder, ELSEWHERE)
     for name, file in shared(seed.injector, seed.contents.chunks).items():
         if name not in elsewhere and not os.path.exists(os.path.join(seed.folder, file)):

@@ -1,7 +1,7 @@
 """A file signed, and its signature checked, by OpenSSH's ssh-keygen: no cryptography of our own.
 
-In: the file's path; a private key, or a file of allowed signers. Out: the signature beside the file, or the name of
-who signed. All errors are InputErrors. Who signs SHA256SUMS signs all that it lists: reader.py checks every file
+In: the file's path; a private key, or a file of allowed signers. Out: the signature next to the file, or the name of
+the signer. All errors are InputErrors. Who signs SHA256SUMS signs all that it lists: reader.py checks every file
 against it.
 
 https://man.openbsd.org/ssh-keygen#Y https://man.openbsd.org/ssh-keygen#ALLOWED_SIGNERS
@@ -34,7 +34,7 @@ def sign(path: str, key: str) -> None:
 
 
 def verify(path: str, signers: str) -> str:
-    """Who signed the file, as the file of allowed signers names them."""
+    """Return the signer's name in the file of allowed signers."""
     _need("--signers", signers)
     signature = path + SIGNATURE_SUFFIX
     for file in (signature, path):
@@ -43,7 +43,7 @@ def verify(path: str, signers: str) -> str:
     found = _run(["find-principals", "-f", signers, "-s", signature])
     names = found.stdout.decode("utf-8", "surrogateescape").splitlines()
     if found.returncode or not names:
-        raise InputError("%s: is by nobody whom --signers %s lists (%s): do not apply this"
+        raise InputError("%s: not signed by anyone listed in %s (%s): do not apply this"
                          % (signature, signers, _said(found)))
     with open(path, "rb") as message:
         checked = _run(["verify", "-f", signers, "-I", names[0], "-n", NAMESPACE, "-s", signature], message)

@@ -58,7 +58,7 @@ def _check_replaceable(path: str) -> None:
 
 def is_zipapp(path: str) -> bool:
     """Return whether it is a regular file that Python can run: a zip with a __main__.py, behind no more than a line
-    `#!`. zipfile alone also accepts a tar whose last file is a zip."""
+    `#!`. zipfile also accepts a tar whose last file is a zip."""
     file = open_regular(path)
     if not file:
         return False

@@ -48,8 +48,9 @@ def addresses(images: Iterable[Image]) -> Tuple[Dict[str, str], List[str]]:
                     lost[address] = owner[address].reference
             if text not in shortest:
                 address, other = next(iter(lost.items()))
-                raise InputError("%s: could only be served as %s, which already leads to %s, another image: save it "
-                                 "alone, and give it another name, NAME=ARCHIVE" % (text, address, other))
+                raise InputError("%s: could only be served as %s, which already leads to %s, another image: save it in "
+                                 "an archive of its own, and give it another name, NAME=ARCHIVE"
+                                 % (text, address, other))
             notes += ["%s: %s already leads to %s: pull this one by its full name" % (text, address, other)
                       for address, other in lost.items()]
     return shortest, notes

@@ -32,7 +32,7 @@ _MAIN_GUARD = ast.dump(ast.parse("__name__ == '__main__'", mode="eval").body)
 
 
 class _Target(NamedTuple):
-    """What an import of one of the program's modules means."""
+    """The meaning of an import of one of the program's modules."""
     module: str
     name: str  # in the module; "": the module itself
 

@@ -1,7 +1,7 @@
 """The whole builder as one executable zip, to be carried along: `python3 seedpod.pyz` does all that build.py does.
 
-In: the files of this program, in a folder or in such a zip; so a zip writes itself again. Out: bytes, the same whatever
-folder, clock and file modes. Source as it is, not minified: whoever finds it can read it.
+In: the files of this program, in a folder or in such a zip; so a zip writes itself again. Out: bytes that do not
+depend on folder, clock and file modes. The source is not minified, so that anyone who finds it can read it.
 
 https://docs.python.org/3/library/zipapp.html#the-python-zip-application-archive-format
 """

@@ -1,10 +1,9 @@
 """Modules -> one zip that `python injector.pyz` runs.
 
 In: path of a module -> source, such as `{"__main__.py": "...", "server.py": "..."}`. Out: the bytes of a zip with one
-member, `__main__.py`. The same Python makes the same bytes of the same input, whatever the folder, clock and modes;
+member, `__main__.py`. The same Python makes the same bytes of the same input, in any folder, at any time;
 others print and compress it differently.
 
-zlib's other strategies and memory levels make it no smaller, and `zipfile` writes no byte that is optional.
 Spec: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 """
 import functools
@@ -38,7 +37,7 @@ class SizeRow(NamedTuple):
     module: str
     source_bytes: int
     minified_bytes: int
-    packed_bytes: int  # by which the zip is larger than one of the modules above it alone
+    packed_bytes: int  # by which the zip is larger than one of only the modules above
 
 
 def read_stage1() -> Dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which names of a module mean the same variable.
+"""The variables of a module, each with the names that mean it.
 
 A binding is a scope and a name; its places are all identifiers in the tree that mean it. `Bindings` finds them by the
 rules of the language: a class body is not seen by its functions, the first iterable of a comprehension is evaluated

@@ -42,7 +42,7 @@ PAGE = (
     "dt{font-weight:bold;margin-top:1em;user-select:all}dd{margin:0;opacity:.7}"
     "</style><h1>Seedpod registry</h1><dl>")
 
-Headers = Mapping[str, str]  # of a request: `get` takes a name in lower case, whatever the client wrote
+Headers = Mapping[str, str]  # of a request: `get` takes a name in lower case
 
 
 class Entity(NamedTuple):
@@ -63,7 +63,7 @@ class Answer(NamedTuple):
 
 
 class Repository(NamedTuple):
-    """What is served under one name."""
+    """The images under one name."""
     manifests: Dict[str, Entity]  # by tag and by digest; a tag has no colon
     blobs: Dict[str, Entity]  # by digest
 

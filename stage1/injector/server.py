@@ -281,7 +281,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(431, "a head of more than %d bytes" % HEAD_BYTES)
 
     def handle_expect_100(self) -> bool:
-        """Send no "100 Continue": the answer is final, whatever the body."""
+        """Send no "100 Continue": the answer is final with any body."""
         return True
 
     def do_GET(self) -> None:

@@ -143,3 +143,8 @@ def run(command):
                           env={"COLUMNS": "120", "PYTHONDONTWRITEBYTECODE": "1"})
     assert done.returncode == 0, "%s: %s" % (command, done.stderr.decode("utf-8", "replace"))
     return done.stdout
+
+
+def test_the_packer_stays_short_enough_to_be_read_in_an_hour():
+    folder = pathlib.Path(pyz.__file__).parent
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in folder.glob("*.py")) <= 1150
