@@ -97,6 +97,13 @@ def library_imports(name, only_at_start=False):
             if file_of(imported, name) is None and (at_start or not only_at_start)}
 
 
+def test_no_two_modules_have_one_name():
+    """Folders count as well: `injector` is one thing."""
+    names = [path.stem for path in FILES.values() if path.name not in ("__init__.py", "__main__.py")]
+    names += [folder.name for folder in {path.parent for path in FILES.values()}]
+    assert [name for name in sorted(set(names)) if names.count(name) > 1] == []
+
+
 def test_every_folder_has_its_rule():
     assert {folder_of(path) for path in FILES.values()} == set(MAY_IMPORT)
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from builder.kubernetes import injector, persistent_registry, ports
+from builder.kubernetes import injector_pod, persistent_registry, ports
 from builder.kubernetes.site import NAME
 from builder.payload import contents
 from builder.payload.addresses import addresses, owners
@@ -19,8 +19,8 @@ import registry
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 PROGRAMS = {  # file -> values of builder/kubernetes that are its defaults
-    "stage1/injector/unpack.py": [injector.CHUNKS, injector.SEED],
-    "stage1/injector/server.py": [injector.SEED, ":%d" % ports.IMAGES],
+    "stage1/injector/unpack.py": [injector_pod.CHUNKS, injector_pod.SEED],
+    "stage1/injector/server.py": [injector_pod.SEED, ":%d" % ports.IMAGES],
     "stage1/spooler/__main__.py": [
         persistent_registry.SPOOL, "http://127.0.0.1:%d" % ports.REGISTRY, ports.HEALTH,
         "http://%s:%d" % (NAME, ports.SEED)],

@@ -1,11 +1,11 @@
 """A site, a cluster and what the images need -> the Decision, complete when it is made. Pure.
 
 A build decides with the needs of its images, `explain` with those of no image. What is not given is chosen first
-(choice.py, names.py), then all of it is held against the cluster (preflight.py, names.py).
+(choice.py, names_preflight.py), then everything is checked against the cluster (preflight.py, names_preflight.py).
 """
 from typing import NamedTuple, Optional, Sequence, Tuple
 
-from builder.cluster import names, preflight
+from builder.cluster import names_preflight, preflight
 from builder.cluster.candidates import Candidate
 from builder.cluster.choice import choose
 from builder.cluster.objects import Cluster
@@ -52,11 +52,11 @@ def decide(site: Site, cluster: Optional[Cluster], needs: Needs) -> Decision:
     errors, warnings, reasons = [choice.refusal], list(choice.warnings), list(choice.reasons)
     if not choice.refusal:
         cluster = cluster or Cluster()
-        choice = names.with_containerd_config(choice, cluster)
-        errors = preflight.errors(choice, cluster, needs.has_registry) + names.errors(choice, cluster)
+        choice = names_preflight.with_containerd_config(choice, cluster)
+        errors = preflight.errors(choice, cluster, needs.has_registry) + names_preflight.errors(choice, cluster)
         warnings += preflight.warnings(choice, cluster, needs.has_registry)
-        warnings += names.warnings(choice, cluster, needs.references)
-        reasons += names.advice(choice.site, cluster)
+        warnings += names_preflight.warnings(choice, cluster, needs.references)
+        reasons += names_preflight.advice(choice.site, cluster)
     decision = Decision(choice.site, choice.runners, tuple(reasons), tuple(warnings), choice.candidates, choice.nodes)
     if errors:
         raise Refused(errors, decision)

@@ -5,7 +5,7 @@ Each finding is one line that says what to change. What the chooser could avoid,
 from typing import Dict, List, NamedTuple
 
 from builder.cluster.choice import Choice, is_openshift, loopback_problem
-from builder.cluster.names import CRI_O
+from builder.cluster.names_preflight import CRI_O
 from builder.cluster.nodes import some
 from builder.cluster.objects import Cluster
 from builder.kubernetes import kubectl, ports

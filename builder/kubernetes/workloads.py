@@ -14,7 +14,7 @@ import json
 from typing import List, Mapping, NamedTuple, Sequence
 
 from builder.kubernetes.config_maps import chunk_object_name, contents_object_name, program_object_name
-from builder.kubernetes.injector import injector_spec
+from builder.kubernetes.injector_pod import injector_spec
 from builder.kubernetes.labels import INJECTOR, SERVICE, labels, selector
 from builder.kubernetes.manifest import Object, manifest, metadata, short_hash
 from builder.kubernetes.runner import Runner

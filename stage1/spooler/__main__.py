@@ -23,7 +23,7 @@ from builder.reading.images import as_one
 from content import ARCHITECTURE, Opened
 from credentials import credentials_of
 from health import serve_health
-from names import Name, parse_name
+from image_names import Name, parse_name
 from protocol import RegistryError, is_url
 from pull import FORMATS, pull
 from push import AS_NAMED, named, named_by_archive, push

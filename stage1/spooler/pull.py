@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 from builder.reading.documents import descriptor, field, parse_object
 from builder.reading.errors import InputError
 from builder.reading.oci import INDEX_TYPES, OCI_INDEX, REF_NAME, Descriptor
-from names import Name
+from image_names import Name
 from protocol import Manifest
 from registry_client import Registry
 

@@ -12,7 +12,7 @@ from builder.reading.graph import is_foreign
 from builder.reading.images import check_names, homes_of, name_images
 from builder.reading.oci import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
 from builder.reading.reference import Reference, begins_with_host, full_repository, parse, short_repositories
-from names import Name
+from image_names import Name
 from protocol import Manifest, RegistryError
 from registry_client import Registry
 from upload import SENT

@@ -12,7 +12,7 @@ from typing import IO, Any, Callable, Dict, List, Tuple
 from builder.reading.errors import InputError, shown
 from builder.reading.oci import Image
 from content import Opened
-from names import DELETE_MARK, Name, name_of_file, parse_name
+from image_names import DELETE_MARK, Name, name_of_file, parse_name
 from protocol import RegistryError
 from push import Pushed, named_by_archive, push
 from registry_client import Registry

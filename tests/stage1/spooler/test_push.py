@@ -13,7 +13,7 @@ from builder.reading.errors import InputError
 from tests.support import samples
 
 from content import ARCHITECTURE, TITLE, Opened
-from names import Name
+from image_names import Name
 from protocol import Manifest, RegistryError
 from pull import DOCKER_ARCHIVE, MAX_DEPTH, MAX_MANIFESTS, OCI_ARCHIVE, pull
 from push import named, named_by_archive, push

@@ -13,7 +13,7 @@ from tests.support import fake_registry
 from tests.support.fake_registry import DATA, NONSENSE, FakeRegistry, running
 
 import transport
-from names import Name
+from image_names import Name
 from protocol import Manifest, RegistryError, Transient
 from pull import FORMATS, pull
 from transport import Tls, Transport

@@ -1,4 +1,4 @@
-"""stage1/spooler/names and credentials: what a file is called, and what a file of credentials holds."""
+"""stage1/spooler/image_names and credentials: what a file is called, and what a file of credentials holds."""
 import base64
 
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from builder.reading.errors import InputError
 
 from credentials import credentials_of
-from names import Name, name_of_file, parse_name
+from image_names import Name, name_of_file, parse_name
 
 DIGEST = "sha256:" + "a" * 64
 

@@ -1,9 +1,9 @@
-"""builder/cluster/names: --names against what a cluster runs."""
+"""builder/cluster/names_preflight: --names against what a cluster runs."""
 from typing import NamedTuple
 
 import pytest
 
-from builder.cluster import names
+from builder.cluster import names_preflight
 from builder.cluster.choice import Choice
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import MIRROR, POLICY, SERVED, Site
@@ -23,9 +23,9 @@ class Found(NamedTuple):
 
 def found_of(way, *nodes, runner=Runner("python:3"), **options):
     there = cluster(*nodes)
-    choice = names.with_containerd_config(Choice(Site(names=way, **options), (runner,)), there)
-    return Found(choice.site, names.errors(choice, there), names.warnings(choice, there, REFERENCES),
-                 names.advice(choice.site, there))
+    choice = names_preflight.with_containerd_config(Choice(Site(names=way, **options), (runner,)), there)
+    return Found(choice.site, names_preflight.errors(choice, there),
+                 names_preflight.warnings(choice, there, REFERENCES), names_preflight.advice(choice.site, there))
 
 
 def checked(way, *nodes, **more):
@@ -106,7 +106,7 @@ def test_cri_o_gets_the_lines_for_all_hosts_of_the_seed():
     ([node(kubelet="v1.36.1")], POLICY), ([node()], MIRROR), ([node(runtime=CRIO)], None),
     ([node(), node("n2", kubelet="v1.33.1+k3s1")], None), ([node(kubelet="strange")], MIRROR)])
 def test_a_way_that_the_cluster_allows_is_recommended(nodes, way):
-    found = names.advice(Site(), cluster(*nodes))
+    found = names_preflight.advice(Site(), cluster(*nodes))
     assert ("--names %s" % way in found[0]) if way else found == []
 
 
@@ -118,4 +118,5 @@ def test_every_cluster_of_the_dumps_gets_an_answer():
     for path in sorted(dumps.FOLDER.glob("*.json")):
         found = dumps.dump(path.stem)
         for way in (SERVED, POLICY, MIRROR):
-            assert all("\n" not in line for line in names.errors(Choice(Site(names=way), (Runner("python:3"),)), found))
+            choice = Choice(Site(names=way), (Runner("python:3"),))
+            assert all("\n" not in line for line in names_preflight.errors(choice, found))
