@@ -58,7 +58,7 @@ class Span(NamedTuple):
     coding: Coding
 
 
-def choose(wanted: str, sample: bytes) -> Coding:
+def choose_coding(wanted: str, sample: bytes) -> Coding:
     """The coding for a segment that begins with `sample`. `wanted`: one of COMPRESSIONS."""
     compression = wanted
     if wanted == AUTO:
@@ -75,7 +75,7 @@ def shrinks(sample: bytes) -> bool:
     return after < before * WORTH
 
 
-def check(wanted: str) -> None:
+def check_compression(wanted: str) -> None:
     """InputError if it cannot be done here."""
     if wanted == XZ and lzma is None:
         raise InputError("--compression xz: this Python has no lzma: use --compression gzip, or another python3")

@@ -10,7 +10,8 @@ import os
 from typing import Callable, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from builder.payload import chunks
-from builder.payload.compression import NONE, READ_BYTES, SAMPLE_BYTES, Span, check, choose, compressed
+from builder.payload.compression import (NONE, READ_BYTES, SAMPLE_BYTES, Span, check_compression, choose_coding,
+                                         compressed)
 from builder.payload.contents import Segment
 from builder.reading.errors import InputError
 from builder.reading.oci import Blob
@@ -30,8 +31,8 @@ def pack(segments: Sequence[Tuple[Blob, ...]], folder: str, wanted: str, progres
 
     Raises OSError (the disk is full) and InputError (an archive changed while it was read; xz is not to be had).
     """
-    check(wanted)
-    codings = [choose(wanted, b"" if wanted == NONE else sample(blobs)) for blobs in segments]
+    check_compression(wanted)
+    codings = [choose_coding(wanted, b"" if wanted == NONE else sample(blobs)) for blobs in segments]
     plain, packed = os.path.join(folder, "plain"), os.path.join(folder, "packed")
     total = sum(blob.size for blobs, coding in zip(segments, codings) if coding.compression for blob in blobs)
     spans: List[Span] = []

@@ -62,7 +62,7 @@ def read_chart(archive: Archive, provenance: bytes = b"") -> Image:
         text = archive.read(name, _MAX_FILE_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise archive.error(name, "is not UTF-8: write it so, and package the chart again")
-    texts = yaml_scalars.read(text, _KEYS, where)
+    texts = yaml_scalars.read_scalars(text, _KEYS, where)
     reference = _reference(texts["name"], texts["version"], where)
     layers = [(CHART_TYPE, Blob(archive.given.digest(WHOLE), archive.given.size(WHOLE),
                                 functools.partial(archive.given.open, WHOLE)))]

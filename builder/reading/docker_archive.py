@@ -66,7 +66,7 @@ def read_items(archive: Archive) -> List[Item]:
     return items
 
 
-def build(archive: Archive, items: Iterable[Item]) -> List[Image]:
+def build_images(archive: Archive, items: Iterable[Item]) -> List[Image]:
     """Read and check the layers of these images, each file once, and make their manifests."""
     configs: Dict[Entry, _Config] = {}
     layers: Dict[Entry, _Layer] = {}

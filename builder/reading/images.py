@@ -39,7 +39,7 @@ def read_images(archive: Archive, is_thin: bool = False, provenance: bytes = b""
     archive.close_given()
     place = image_folder(archive)
     if place is None:
-        raise refusal(archive)
+        raise no_images_error(archive)
     if place.has(INDEX):
         layout = oci_layout.read_layout(place, is_thin and not place.has(MANIFEST))
         images = _join_platforms(layout.images)
@@ -48,7 +48,7 @@ def read_images(archive: Archive, is_thin: bool = False, provenance: bytes = b""
     elif isinstance(place.read_json(MANIFEST, docker_archive.MAX_MANIFEST_BYTES), dict):
         images = oci_layout.read_dir(place).images
     else:
-        images = by_digest(docker_archive.build(place, docker_archive.read_items(place)))
+        images = by_digest(docker_archive.build_images(place, docker_archive.read_items(place)))
     if not images:
         raise place.error(INDEX if place.has(INDEX) else MANIFEST, "lists no image: %s" % _SAVE)
     return settle_names(images)
@@ -206,7 +206,7 @@ def _both_halves(archive: Archive, images: List[Image], misordered: Iterable[str
         for digest in lost:
             names.setdefault(digest, []).append(image)
     known = {blob.digest for image in kept for blob in image.configs}
-    built = docker_archive.build(archive, [item for item in items if archive.digest(item.config) not in known])
+    built = docker_archive.build_images(archive, [item for item in items if archive.digest(item.config) not in known])
     return _with_names_of_items(kept, items_of) + by_digest(
         [_with_names_of(image, names.pop(image.configs[0].digest, [])) for image in built])
 
@@ -312,7 +312,7 @@ def _instead(name: str, image: Image) -> str:
     return str(parse(name)._replace(tag=digest_tag(image.root.digest)))
 
 
-def refusal(archive: Archive) -> InputError:
+def no_images_error(archive: Archive) -> InputError:
     """The error for an archive without images (`image_folder` is None): what it is, and which command makes one.
 
     A root file system (docker export, a build with output type=tar, or any other tar of files) is refused by it.

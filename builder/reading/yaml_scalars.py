@@ -26,7 +26,7 @@ _NOT_PLAIN = re.compile(r"""[][{}&*!|>%@`,"']|[-?:](?:\s|$)|.*:(?:\s|$)""")
 _NULLS = ("~", "null", "Null", "NULL")
 
 
-def read(text: str, keys: Collection[str], where: str) -> Dict[str, str]:
+def read_scalars(text: str, keys: Collection[str], where: str) -> Dict[str, str]:
     """The texts under these keys, "" for those that are absent, empty or null; `where` begins every error
     (InputError)."""
     found: Dict[str, Tuple[int, List[str]]] = {}

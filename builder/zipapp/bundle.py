@@ -20,7 +20,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from builder.zipapp import reflection
 from builder.zipapp.scopes import Bindings, Groups, Scope, is_read
-from builder.zipapp.syntax import (Position, UnfitSource, WrongResult, copied, difference, in_place_of, parse,
+from builder.zipapp.syntax import (Position, UnfitSource, WrongResult, copied, difference, in_place_of, parse_module,
                                    position_of, walk)
 
 MAIN = "__main__"
@@ -87,12 +87,12 @@ def bundle(sources: Mapping[str, str]) -> ast.Module:
     for path, source in sources.items():
         name = path[:-len(".py")].replace("/", ".")
         name = name[:-len(".__init__")] if name.endswith(".__init__") else name
-        modules[name] = _Module(name, parse(source, path))
+        modules[name] = _Module(name, parse_module(source, path))
     for module in modules.values():
         module.find_imports(modules)
     order = _in_order(modules)
     for module in order:
-        reflection.check(module.tree, module.groups, modules)
+        reflection.refuse_reflection(module.tree, module.groups, modules)
     kept = _kept_names(order, modules)
     statements = [statement for module in order for statement in _linked(module, modules)]
     linked = ast.Module(_without_repeated_imports(statements), [])

@@ -21,7 +21,7 @@ _LISTING = {"vars", "dir"}  # these, called without arguments
 _IMPORTERS = {"import_module", "__import__"}
 
 
-def check(tree: ast.Module, groups: Groups, modules: Collection[str]) -> None:
+def refuse_reflection(tree: ast.Module, groups: Groups, modules: Collection[str]) -> None:
     """`modules`: the names of all modules of the program. Raises UnfitSource."""
     builtins = set()
     for (owner, name), places in groups.items():

@@ -41,7 +41,7 @@ class WrongResult(Exception):
     """A bug of the packer: the result is not equal to the source."""
 
 
-def parse(source: str, path: str) -> ast.Module:
+def parse_module(source: str, path: str) -> ast.Module:
     """Return the tree of a module. Raises UnfitSource."""
     try:
         tree = ast.parse(source, path, feature_version=OLDEST)

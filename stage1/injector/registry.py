@@ -68,8 +68,8 @@ class Repository(NamedTuple):
     blobs: Dict[str, Entity]  # by digest
 
 
-class Image(NamedTuple):
-    """An image as a person sees it."""
+class ImageEntry(NamedTuple):
+    """An image as the page and the log list it."""
     names: List[str]  # that lead to it, each with a tag or the digest
     description: str
     digest: str
@@ -100,7 +100,7 @@ def names_of(reference: str) -> Names:
     return Names(full, short, tag)
 
 
-class Listed(NamedTuple):
+class IndexEntry(NamedTuple):
     """An entry of index.json, read."""
     digest: str
     names: Names
@@ -114,7 +114,7 @@ class Registry:
 
     `originals`: full name -> Repository, for `?ns=`; `repositories`: full and short names -> Repository, in which a
     full name comes before every short one, and then the first image before those after it; `referrers`: digest ->
-    descriptors of the manifests that refer to it; `images`: digest -> Image.
+    descriptors of the manifests that refer to it; `images`: digest -> ImageEntry.
     """
 
     def __init__(self, index: Mapping[str, Any], open_blob: Callable[[str, int], BinaryIO]) -> None:
@@ -125,34 +125,34 @@ class Registry:
         self.originals: Dict[str, Repository] = {}
         self.repositories: Dict[str, Repository] = {}
         self.referrers: Dict[str, Dict[str, Any]] = {}
-        self.images: Dict[str, Image] = {}
+        self.images: Dict[str, ImageEntry] = {}
         self._open = open_blob
-        listed = [self._listed(descriptor) for descriptor in index["manifests"]]
-        for one in listed:
-            add(self.originals, one, [one.names.full])
-        for one in listed:
-            add(self.repositories, one, [one.names.full])
-        for one in listed:
-            add(self.repositories, one, one.names.short)
-        for one in listed:
-            self._show(one)
+        entries = [self._read_entry(descriptor) for descriptor in index["manifests"]]
+        for entry in entries:
+            add(self.originals, entry, [entry.names.full])
+        for entry in entries:
+            add(self.repositories, entry, [entry.names.full])
+        for entry in entries:
+            add(self.repositories, entry, entry.names.short)
+        for entry in entries:
+            self._add_image(entry)
 
-    def _listed(self, descriptor: Dict[str, Any]) -> Listed:
+    def _read_entry(self, descriptor: Dict[str, Any]) -> IndexEntry:
         """Read an entry of the index."""
         annotations = descriptor.get("annotations") or {}
         names = names_of(annotations.get(REF_NAME, ""))
         attached = subject_in(names.tag)
         found = Repository({}, {})
         subject = self._collect(descriptor, found, "sha256:" + attached.group(1) if attached else None)
-        return Listed(descriptor["digest"], names, str(annotations.get(DESCRIPTION, "")), found, subject)
+        return IndexEntry(descriptor["digest"], names, str(annotations.get(DESCRIPTION, "")), found, subject)
 
-    def _show(self, listed: Listed) -> None:
+    def _add_image(self, entry: IndexEntry) -> None:
         """Add the names that lead to an entry's image to `images`, the one to pull it by first."""
-        digest, names = listed.digest, listed.names
+        digest, names = entry.digest, entry.names
         for name in filter(is_name, names.short[:1] + [names.full] + names.short[1:]):
             served = self.repositories[name].manifests.get(names.tag or digest)
             if served and served.digest == digest:
-                image = self.images.setdefault(digest, Image([], listed.description, digest))
+                image = self.images.setdefault(digest, ImageEntry([], entry.description, digest))
                 image.names.append(name + (":" + names.tag if names.tag else "@" + digest))
 
     def _collect(self, descriptor: Dict[str, Any], found: Repository, attached: Optional[str] = None) -> Optional[str]:
@@ -250,16 +250,16 @@ class Registry:
             for image in self.images.values()), {"Content-Type": "text/html;charset=utf-8"})
 
 
-def add(table: Dict[str, Repository], listed: Listed, names: List[str]) -> None:
+def add(table: Dict[str, Repository], entry: IndexEntry, names: List[str]) -> None:
     """Serve an entry under names; one without a name where its subject is, or everywhere if it has none."""
-    if not listed.names.full:
-        names = [name for name, other in table.items() if not listed.subject or listed.subject in other.manifests]
+    if not entry.names.full:
+        names = [name for name, other in table.items() if not entry.subject or entry.subject in other.manifests]
     for name in names:
         repository = table.setdefault(name, Repository({}, {}))
-        repository.manifests.update(listed.found.manifests)
-        repository.blobs.update(listed.found.blobs)
-        if listed.names.full and listed.found.manifests:
-            repository.manifests.setdefault(listed.names.tag or listed.digest, listed.found.manifests[listed.digest])
+        repository.manifests.update(entry.found.manifests)
+        repository.blobs.update(entry.found.blobs)
+        if entry.names.full and entry.found.manifests:
+            repository.manifests.setdefault(entry.names.tag or entry.digest, entry.found.manifests[entry.digest])
 
 
 def document(value: Any, headers: Headers = {}, status: int = 200) -> Answer:

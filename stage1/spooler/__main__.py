@@ -27,7 +27,7 @@ from image_names import Name, parse_name
 from protocol import RegistryError, is_url
 from pull import FORMATS, pull
 from push import AS_NAMED, named, named_by_archive, push
-from registry_client import Registry
+from registry_client import RegistryClient
 from spool import Spool
 from transport import Tls, origin_of
 from watch import Choose, Watcher, delete, line_of
@@ -65,7 +65,7 @@ PULL_OPTIONS = (
 )
 
 
-def spool(registry: Registry, options: Any) -> None:
+def spool(registry: RegistryClient, options: Any) -> None:
     os.listdir(options.spool)  # a folder that is not there would look like an empty one
     folder = Spool(options.spool, options.settle_seconds, options.give_up_seconds, time.monotonic)
     choose: Choose = named
@@ -79,14 +79,14 @@ def spool(registry: Registry, options: Any) -> None:
         time.sleep(min(POLL_SECONDS, options.settle_seconds or POLL_SECONDS))
 
 
-def push_stream(registry: Registry, options: Any) -> None:
+def push_stream(registry: RegistryClient, options: Any) -> None:
     name = parse_name(options.name) if options.name else None
     with open(STDIN, "rb", closefd=False) as stream:
         push_parts(registry, iter(lambda: stream.read(BLOCK_BYTES), b""), "stdin", name, options.title,
                    options.as_layer, options.with_host)
 
 
-def push_parts(registry: Registry, parts: Iterable[bytes], where: str, name: Optional[Name], title: str = "",
+def push_parts(registry: RegistryClient, parts: Iterable[bytes], where: str, name: Optional[Name], title: str = "",
                as_layer: bool = False, with_host: bool = False) -> None:
     """Push an archive that comes in parts: all of it has to be there before it can be read."""
     with tempfile.TemporaryFile() as file:
@@ -104,9 +104,9 @@ def push_parts(registry: Registry, parts: Iterable[bytes], where: str, name: Opt
         say(line_of(pushed))
 
 
-def copy_images(registry: Registry, options: Any) -> None:
+def copy_images(registry: RegistryClient, options: Any) -> None:
     url = checked_url("--source", options.source)
-    source = Registry(url, retry_seconds=options.retry_seconds, log=log)
+    source = RegistryClient(url, retry_seconds=options.retry_seconds, log=log)
     names, failed = names_in(source), 0
     for name in names:
         try:
@@ -118,28 +118,28 @@ def copy_images(registry: Registry, options: Any) -> None:
         raise RegistryError("%s: %d of %d images were not copied: copy again" % (url, failed, len(names)))
 
 
-def delete_image(registry: Registry, options: Any) -> None:
+def delete_image(registry: RegistryClient, options: Any) -> None:
     say(delete(registry, parse_name(options.name)))
 
 
-def list_images(registry: Registry, options: Any) -> None:
+def list_images(registry: RegistryClient, options: Any) -> None:
     for name in names_in(registry):
         say(str(name))
 
 
-def names_in(registry: Registry) -> List[Name]:
+def names_in(registry: RegistryClient) -> List[Name]:
     return [Name(repository, tag) for repository in sorted(registry.repositories())
             for tag in sorted(registry.tags(repository))]
 
 
-def pull_image(registry: Registry, options: Any) -> None:
+def pull_image(registry: RegistryClient, options: Any) -> None:
     with open(STDOUT, "wb", closefd=False) as stream:
         for part in pull(registry, parse_name(options.name), options.format, options.platform):
             stream.write(part)
 
 
 # word, function, whether it takes a NAME (nargs of argparse), options, help
-COMMANDS: Tuple[Tuple[str, Callable[[Registry, Any], None], Any, Any, str], ...] = (
+COMMANDS: Tuple[Tuple[str, Callable[[RegistryClient, Any], None], Any, Any, str], ...] = (
     ("spool", spool, 0, SPOOL_OPTIONS, "push every file that is put into the spool folder, then remove it; for ever"),
     ("push", push_stream, "?", PUSH_OPTIONS, "push the archive that comes by stdin, as NAME or under its own names"),
     ("delete", delete_image, None, (), "delete an image, and with it all its other tags"),
@@ -150,8 +150,8 @@ COMMANDS: Tuple[Tuple[str, Callable[[Registry, Any], None], Any, Any, str], ...]
 
 
 def parser() -> argparse.ArgumentParser:
-    result = Parser("spooler.pyz", description="Image archives and other files -> a registry.", allow_abbrev=False)
-    commands = result.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    result = _Parser("spooler.pyz", description="Image archives and other files -> a registry.", allow_abbrev=False)
+    commands = result.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     commands.required = True
     for word, function, nargs, options, text in COMMANDS:
         command = commands.add_parser(word, help=text, description=text, allow_abbrev=False,
@@ -168,7 +168,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-class Parser(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
     """argparse, but an error is one line of our form."""
 
     def error(self, message: str) -> NoReturn:
@@ -176,13 +176,13 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def registry_of(options: Any) -> Registry:
+def registry_of(options: Any) -> RegistryClient:
     url = checked_url("--registry", options.registry)
     credentials = "%s:%s" % (os.environ.get(VARIABLE + "USERNAME", ""), os.environ.get(VARIABLE + "PASSWORD", ""))
     if options.credentials:
         with open(options.credentials, encoding="utf-8", errors="surrogateescape") as file:
             credentials = credentials_of(file.read(), origin_of(url)[1], options.credentials)
-    return Registry(url, "" if credentials == ":" else credentials,
+    return RegistryClient(url, "" if credentials == ":" else credentials,
                     Tls(options.ca_file, options.client_certificate, options.client_key), options.retry_seconds,
                     log=log)
 

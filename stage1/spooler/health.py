@@ -19,7 +19,7 @@ SWEEP_SECONDS = .5  # between two looks at the deadlines
 _STATUSES = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
 
 
-class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+class HealthServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     """Threads, bounded in number and time. http.server's own would ask DNS for this machine's name before it listens.
     """
     allow_reuse_address = True
@@ -70,7 +70,7 @@ def _end(deadlines: Dict[socket.socket, float], request: socket.socket) -> None:
 class _Handler(socketserver.StreamRequestHandler):
     """One request, of which only the first line matters."""
 
-    server: Server
+    server: HealthServer
 
     def handle(self) -> None:
         head = line = self.rfile.readline(MAX_HEAD_BYTES)
@@ -86,11 +86,11 @@ class _Handler(socketserver.StreamRequestHandler):
             status, _STATUSES[status], len(body), body)).encode("ascii"))
 
 
-def serve_health(port: int, counts: Dict[str, Any]) -> Server:
+def serve_health(port: int, counts: Dict[str, Any]) -> HealthServer:
     """Answer on all addresses of both families, in threads that end with the process. Raises OSError."""
     try:
-        server = Server(socket.AF_INET6, port, counts)
+        server = HealthServer(socket.AF_INET6, port, counts)
     except OSError:  # a machine without IPv6
-        server = Server(socket.AF_INET, port, counts)
+        server = HealthServer(socket.AF_INET, port, counts)
     threading.Thread(target=server.serve_forever, args=(SWEEP_SECONDS,), daemon=True).start()
     return server

@@ -16,7 +16,7 @@ from builder.reading.errors import InputError
 from builder.reading.oci import INDEX_TYPES, OCI_INDEX, REF_NAME, Descriptor
 from image_names import Name
 from protocol import Manifest
-from registry_client import Registry
+from registry_client import RegistryClient
 
 OCI_ARCHIVE, DOCKER_ARCHIVE = "oci-archive", "docker-archive"
 FORMATS = (OCI_ARCHIVE, DOCKER_ARCHIVE)
@@ -34,7 +34,7 @@ class _Tree(NamedTuple):
     blobs: List[Descriptor]  # config and layers
 
 
-def pull(registry: Registry, name: Name, form: str, platform: str) -> Iterator[bytes]:
+def pull(registry: RegistryClient, name: Name, form: str, platform: str) -> Iterator[bytes]:
     """The bytes of the archive. `platform`: of an index, where the form holds one only, `os/architecture`. Raises
     InputError and RegistryError."""
     if form not in FORMATS:
@@ -44,14 +44,14 @@ def pull(registry: Registry, name: Name, form: str, platform: str) -> Iterator[b
         else _oci_archive(registry, name, tree)
 
 
-def _tree(registry: Registry, name: Name, reference: str, depth: int, known: Dict[str, _Tree]) -> _Tree:
+def _tree(registry: RegistryClient, name: Name, reference: str, depth: int, known: Dict[str, _Tree]) -> _Tree:
     """`known`: what was read before, by tag or digest."""
     if reference not in known:
         known[reference] = _read_tree(registry, name, reference, depth, known)
     return known[reference]
 
 
-def _read_tree(registry: Registry, name: Name, reference: str, depth: int, known: Dict[str, _Tree]) -> _Tree:
+def _read_tree(registry: RegistryClient, name: Name, reference: str, depth: int, known: Dict[str, _Tree]) -> _Tree:
     manifest = registry.manifest(name.repository, reference)
     if manifest is None:
         raise InputError("%s: is not in the registry: see list" % str(name._replace(reference=reference)))
@@ -70,7 +70,7 @@ def _read_tree(registry: Registry, name: Name, reference: str, depth: int, known
     return _Tree(manifest, document, [], [descriptor(part, where) for part in parts])
 
 
-def _oci_archive(registry: Registry, name: Name, tree: _Tree) -> Iterator[bytes]:
+def _oci_archive(registry: RegistryClient, name: Name, tree: _Tree) -> Iterator[bytes]:
     entry = {"mediaType": tree.manifest.media_type, "digest": tree.manifest.digest, "size": len(tree.manifest.data),
              "annotations": {REF_NAME: str(name), CONTAINERD_NAME: str(name)}}
     yield _file("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
@@ -95,7 +95,7 @@ def _collect(tree: _Tree, manifests: Dict[str, Manifest], blobs: Dict[str, Descr
             _collect(child, manifests, blobs)
 
 
-def _docker_archive(registry: Registry, name: Name, tree: _Tree, platform: str) -> Iterator[bytes]:
+def _docker_archive(registry: RegistryClient, name: Name, tree: _Tree, platform: str) -> Iterator[bytes]:
     config, layers = _parts(tree, platform, name)
     files = [layer.digest.partition(":")[2] + ".tar" for layer in layers]
     item: Dict[str, Any] = {"Config": config.digest.partition(":")[2] + ".json",
@@ -120,7 +120,7 @@ def _parts(tree: _Tree, platform: str, name: Name) -> Tuple[Descriptor, List[Des
     raise InputError("%s: has no image for %s: use --format %s, which takes all" % (name, platform, OCI_ARCHIVE))
 
 
-def _blob_file(registry: Registry, name: Name, path: str, blob: Descriptor) -> Iterator[bytes]:
+def _blob_file(registry: RegistryClient, name: Name, path: str, blob: Descriptor) -> Iterator[bytes]:
     yield _header(path, blob.size)
     for block in registry.blob(name.repository, blob.digest, blob.size):
         yield block

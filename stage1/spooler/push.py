@@ -14,7 +14,7 @@ from builder.reading.oci import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, OCI_MANI
 from builder.reading.reference import Reference, begins_with_host, full_repository, parse, short_repositories
 from image_names import Name
 from protocol import Manifest, RegistryError
-from registry_client import Registry
+from registry_client import RegistryClient
 from upload import SENT
 
 AS_NAMED = '"push NAME < ARCHIVE"'  # the command that names the image of an archive
@@ -72,12 +72,12 @@ def _names(reference: Reference, with_host: bool) -> List[Name]:
     return [Name(repository, reference.tag) for repository in short + ((full,) if with_host or not short else ())]
 
 
-def push(registry: Registry, images: Iterable[Tuple[Image, List[Name]]]) -> List[Pushed]:
+def push(registry: RegistryClient, images: Iterable[Tuple[Image, List[Name]]]) -> List[Pushed]:
     """Raises RegistryError and InputError; what was pushed until then stays."""
     return [_push(registry, image, name) for image, names in images for name in names]
 
 
-def _push(registry: Registry, image: Image, name: Name) -> Pushed:
+def _push(registry: RegistryClient, image: Image, name: Name) -> Pushed:
     blobs = image.layers + image.configs
     lacking = [part.digest for part in image.missing if part.media_type not in INDEX_TYPES + MANIFEST_TYPES
                and not is_foreign(part) and not registry.take_over(name.repository, part.digest)]

@@ -27,7 +27,7 @@ SEARCH_BYTES = 1 << 20  # a blob of so many is worth asking other repositories f
 MAX_SEARCHED = 500  # repositories, a millisecond each
 
 
-class Registry:
+class RegistryClient:
     """The arguments are those of Transport. Raises RegistryError."""
 
     def __init__(self, url: str, credentials: str = "", tls: Tls = Tls(), retry_seconds: float = 120,

@@ -15,7 +15,7 @@ from content import Opened
 from image_names import DELETE_MARK, Name, name_of_file, parse_name
 from protocol import RegistryError
 from push import Pushed, named_by_archive, push
-from registry_client import Registry
+from registry_client import RegistryClient
 from spool import File, Spool
 
 Choose = Callable[[List[Image], Name], List[Tuple[Image, List[Name]]]]
@@ -26,7 +26,7 @@ class Watcher:
     """`counts`: what /ready shows, `waiting` as of now, the others since the start. Used by one thread; `counts` may
     be read by others."""
 
-    def __init__(self, spool: Spool, registry: Registry, choose: Choose, as_layer: bool, log: Log) -> None:
+    def __init__(self, spool: Spool, registry: RegistryClient, choose: Choose, as_layer: bool, log: Log) -> None:
         """`choose`: names the images of a file, as `named` does."""
         self._spool = spool
         self._registry = registry
@@ -119,7 +119,7 @@ def line_of(pushed: Pushed) -> str:
         pushed.name, pushed.digest, pushed.sent_count, pushed.blob_count, pushed.sent_bytes)
 
 
-def delete(registry: Registry, name: Name) -> str:
+def delete(registry: RegistryClient, name: Name) -> str:
     """Delete what the name leads to, and with it every other tag of the same image; -> what was done, in one line."""
     manifest = registry.manifest(name.repository, name.reference)
     if manifest is None:

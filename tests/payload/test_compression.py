@@ -7,7 +7,7 @@ import time
 import pytest
 
 from builder.payload import compression
-from builder.payload.compression import (AUTO, GZIP, NONE, XZ, Coding, Span, choose, compressed, encoder)
+from builder.payload.compression import (AUTO, GZIP, NONE, XZ, Coding, Span, choose_coding, compressed, encoder)
 from builder.reading.errors import InputError
 from tests.support import samples
 
@@ -23,34 +23,34 @@ def elf(machine=0x3e, elf_class=2, order="<"):
     (WORDS, Coding(XZ)), (NOISE, Coding("")), (b"", Coding("")), (b"x", Coding("")),
     (NOISE + WORDS, Coding(XZ)), (NOISE * 20 + WORDS, Coding(""))])
 def test_auto_compresses_what_becomes_smaller(sample, chosen):
-    assert choose(AUTO, sample) == chosen
+    assert choose_coding(AUTO, sample) == chosen
 
 
 def test_auto_takes_gzip_where_python_has_no_lzma(monkeypatch):
     monkeypatch.setattr(compression, "lzma", None)
-    assert choose(AUTO, WORDS) == Coding(GZIP) and choose(AUTO, NOISE) == Coding("")
+    assert choose_coding(AUTO, WORDS) == Coding(GZIP) and choose_coding(AUTO, NOISE) == Coding("")
 
 
 @pytest.mark.parametrize("wanted, chosen", [(NONE, Coding("")), (GZIP, Coding(GZIP)), (XZ, Coding(XZ))])
 @pytest.mark.parametrize("sample", [WORDS, NOISE])
 def test_what_the_user_names_is_done_whatever_the_bytes_are(wanted, chosen, sample):
-    assert choose(wanted, sample) == chosen
+    assert choose_coding(wanted, sample) == chosen
 
 
 @pytest.mark.parametrize("wanted", [AUTO, XZ])
 def test_the_filter_for_x86_follows_from_the_bytes_alone(wanted):
-    assert choose(wanted, WORDS + elf() + WORDS).x86
+    assert choose_coding(wanted, WORDS + elf() + WORDS).x86
     for other in (elf(0xb7), elf(elf_class=1), elf(order=">"), elf()[:19]):
-        assert not choose(wanted, WORDS + other + WORDS).x86
-    assert not choose(GZIP, elf() + WORDS).x86 and not choose(NONE, elf() + WORDS).x86
+        assert not choose_coding(wanted, WORDS + other + WORDS).x86
+    assert not choose_coding(GZIP, elf() + WORDS).x86 and not choose_coding(NONE, elf() + WORDS).x86
 
 
 def test_xz_without_the_library_is_refused_with_the_remedy(monkeypatch):
-    compression.check(XZ)
+    compression.check_compression(XZ)
     monkeypatch.setattr(compression, "lzma", None)
-    compression.check(AUTO)
+    compression.check_compression(AUTO)
     with pytest.raises(InputError, match="--compression gzip"):
-        compression.check(XZ)
+        compression.check_compression(XZ)
 
 
 @pytest.mark.parametrize("coding, first_filter", [(Coding(XZ, True), lzma.FILTER_X86), (Coding(XZ), lzma.FILTER_LZMA2)])

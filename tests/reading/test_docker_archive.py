@@ -7,7 +7,7 @@ import pytest
 
 from builder.reading import docker_archive, documents, oci
 from builder.reading.archive import open_archive
-from builder.reading.docker_archive import build, read_items
+from builder.reading.docker_archive import build_images, read_items
 from builder.reading.oci import digest_of
 from tests.support.reading import bytes_of, refusal
 from tests.support.samples import (HARD, NAME, Link, crane, docker_save_old, gzipped, item, jib_old, joined,
@@ -24,7 +24,7 @@ def images(tmp_path, members):
     with open_archive(write(tmp_path / "a.tar", members)) as archive:
         return [image._replace(**{kind: tuple(blob._replace(open=bytes_of(blob)) for blob in getattr(image, kind))
                                   for kind in ("manifests", "configs", "layers")})
-                for image in build(archive, read_items(archive))]
+                for image in build_images(archive, read_items(archive))]
 
 
 def refused(tmp_path, members):
@@ -111,7 +111,7 @@ def test_several_images_share_a_layer_that_is_read_once(tmp_path):
     counts = []
     path = write(tmp_path / "a.tar", joined(podman_save(one, "a"), podman_save(two, "b")))
     with open_archive(path, counts.append) as archive:
-        first, second = build(archive, read_items(archive))
+        first, second = build_images(archive, read_items(archive))
     assert first.layers[0][:2] == second.layers[0][:2] == (digest_of(big), len(big))
     assert len(big) < sum(counts) < 2 * len(big)
 
@@ -120,7 +120,7 @@ def test_a_compressed_layer_is_read_once_but_for_its_first_block(tmp_path):
     big = with_layers([tar_of([("x", bytes(range(256)) * 4000)])])
     counts = []
     with open_archive(write(tmp_path / "a.tar", crane(big, NAME)), counts.append) as archive:
-        build(archive, read_items(archive))
+        build_images(archive, read_items(archive))
     assert sum(counts) < len(gzipped(big.layers[0])) + 4096
 
 

@@ -10,7 +10,7 @@ from builder.reading.errors import InputError
 
 
 def value(text):
-    return yaml_scalars.read(text, ("name",), "Chart.yaml")["name"]
+    return yaml_scalars.read_scalars(text, ("name",), "Chart.yaml")["name"]
 
 
 READ = [

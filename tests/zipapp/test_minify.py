@@ -8,7 +8,7 @@ from builder.zipapp import minify as minify_module
 from builder.zipapp import renaming, scopes, unparse
 from builder.zipapp.bundle import bundle
 from builder.zipapp.minify import minify
-from builder.zipapp.syntax import WrongResult, parse
+from builder.zipapp.syntax import WrongResult, parse_module
 
 from tests.support import at_once
 from tests.support.interpreters import interpreters
@@ -282,7 +282,7 @@ def test_a_minified_textwrap_behaves_as_the_original():
 
 
 def minified(source):
-    return "".join(minify(parse(source, "some.py")).values())
+    return "".join(minify(parse_module(source, "some.py")).values())
 
 
 def run(command, stdin=b""):

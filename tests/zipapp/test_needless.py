@@ -2,7 +2,7 @@
 import pytest
 
 from builder.zipapp.needless import drop_needless
-from builder.zipapp.syntax import UnfitSource, parse
+from builder.zipapp.syntax import UnfitSource, parse_module
 from builder.zipapp.unparse import unparse
 
 DROPPED = [
@@ -50,7 +50,7 @@ KEPT = [  # what it shows, before, after
 
 
 def dropped(source):
-    tree = parse(source, "some.py")
+    tree = parse_module(source, "some.py")
     drop_needless(tree)
     return unparse(tree.body)
 

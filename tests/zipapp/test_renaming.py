@@ -8,7 +8,7 @@ import pytest
 
 from builder.zipapp import scopes
 from builder.zipapp.renaming import rename
-from builder.zipapp.syntax import parse
+from builder.zipapp.syntax import parse_module
 
 RENAMED = [
     ("locals and arguments", "def f(first, second):\n  third = first + second\n  return third\nprint(f(1, 2))",
@@ -71,7 +71,7 @@ RENAMED = [
 
 
 def renamed(source):
-    tree = parse(source, "some.py")
+    tree = parse_module(source, "some.py")
     rename(tree)
     return ast.dump(tree)
 
@@ -111,7 +111,7 @@ def collect_tables(table, tables):
 
 
 def test_a_function_of_more_names_than_two_characters_make_is_renamed():
-    tree = parse("def f():\n%s  return a0" % "".join("  a%d = %d\n" % (n, n) for n in range(3000)), "a.py")
+    tree = parse_module("def f():\n%s  return a0" % "".join("  a%d = %d\n" % (n, n) for n in range(3000)), "a.py")
     rename(tree)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert len(names) == 3000 and max(map(len, names)) == 3

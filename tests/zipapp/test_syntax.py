@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from builder.zipapp.syntax import UnfitSource, copied, difference, parse
+from builder.zipapp.syntax import UnfitSource, copied, difference, parse_module
 
 from tests.support import at_once
 from tests.support.interpreters import environment, interpreters
@@ -157,13 +157,13 @@ def test_every_python_compiles_what_any_python_packs(packed):
 
 
 def test_where_two_programs_begin_to_differ_is_the_innermost_place_that_has_a_line():
-    one, other = (parse("a = 1\nb = (a,\n     %s)\n" % text, "some.py") for text in ("2", "a"))
+    one, other = (parse_module("a = 1\nb = (a,\n     %s)\n" % text, "some.py") for text in ("2", "a"))
     assert difference(one, other) == ("some.py", 3)
     assert difference(one, one) is None
 
 
 def test_a_copy_is_equal_and_shares_nothing_that_can_change():
-    tree = parse("x = %s\n" % "+".join("a" * 90), "some.py")
+    tree = parse_module("x = %s\n" % "+".join("a" * 90), "some.py")
     copy = copied(tree)
     assert difference(tree, copy) is None and copy.body[0].path == "some.py"
     copy.body[0].targets[0].id = "y"
@@ -172,4 +172,4 @@ def test_a_copy_is_equal_and_shares_nothing_that_can_change():
 
 def test_a_program_that_is_nested_too_deeply_is_refused_by_its_line():
     with pytest.raises(UnfitSource, match="^some.py:2: nested too deeply"):
-        parse("\nx = %s\n" % "+".join("a" * 100), "some.py")
+        parse_module("\nx = %s\n" % "+".join("a" * 100), "some.py")

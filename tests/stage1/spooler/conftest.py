@@ -7,7 +7,7 @@ from tests.support.fake_registry import DATA, Clock, running
 
 import upload
 import registry_client
-from registry_client import Registry
+from registry_client import RegistryClient
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def connect(clock):
     """A function of URL and credentials."""
     with contextlib.ExitStack() as stack:
         def connected(url, credentials="", **more):
-            client = Registry(url, credentials, **dict({"retry_seconds": 60, "clock": clock}, **more))
+            client = RegistryClient(url, credentials, **dict({"retry_seconds": 60, "clock": clock}, **more))
             stack.callback(client.close)
             return client
         yield connected

@@ -24,7 +24,7 @@ def counts():
 def server(counts, monkeypatch):
     monkeypatch.setattr(health, "SWEEP_SECONDS", POLL_SECONDS)  # as long as it takes to stop
     # Where the queue is full, Linux has a client wait for a second.
-    monkeypatch.setattr(health.Server, "request_queue_size", 4 * MAX_CONNECTIONS)
+    monkeypatch.setattr(health.HealthServer, "request_queue_size", 4 * MAX_CONNECTIONS)
     server = serve_health(0, counts)
     yield server
     server.shutdown()

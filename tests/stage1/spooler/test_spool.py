@@ -11,7 +11,7 @@ from tests.support.fake_registry import FakeRegistry, running
 
 import content
 import spool
-from registry_client import Registry
+from registry_client import RegistryClient
 from push import named, named_by_archive
 from spool import Spool
 from watch import Watcher
@@ -191,7 +191,7 @@ def test_while_the_registry_is_gone_files_wait(fake, sidecar):
     client = sidecar.client
     with running(FakeRegistry()) as gone:
         pass
-    sidecar.client = Registry(gone.url, retry_seconds=1, clock=sidecar.clock)
+    sidecar.client = RegistryClient(gone.url, retry_seconds=1, clock=sidecar.clock)
     sidecar.restart()
     sidecar.put("app.tar", ARCHIVE)
     sidecar.after(9999)
