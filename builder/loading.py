@@ -7,7 +7,7 @@ import os
 from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from builder.cluster.decision import Needs
-from builder.kubernetes.persistent_registry import Registry, Wanted, chosen_registry
+from builder.kubernetes.persistent_registry import PersistentRegistry, Wanted, chosen_registry
 from builder.kubernetes.site import Site
 from builder.output import reader
 from builder.output.facts import Facts, read_facts
@@ -59,7 +59,7 @@ class Images(NamedTuple):
     images: Sequence[Image]
     addresses: Dict[str, str]  # full reference -> repository and tag to pull it by, without the registry's host
     notes: Sequence[str]
-    registry: Optional[Registry] = None  # persistent
+    registry: Optional[PersistentRegistry] = None
     base: Optional[Base] = None
     kept: Sequence[Segment] = ()  # segments of the base that they need
     replaced: Sequence[Replaced] = ()
@@ -172,7 +172,7 @@ def read_archives(sources: Sources, work: Workspace, progress: Progress) -> Tupl
             notes += image.notes
     images = by_digest(images)
     if not only_charts:
-        notes += platforms.check(sources.platforms, offered)
+        notes += platforms.check_platforms(sources.platforms, offered)
     notes += platforms.other_systems(images)
     other_bytes = estimated_bytes(originals, not sources.squeeze) if sources.compression in (AUTO, XZ) else 0
     return images, list(dict.fromkeys(map(shown, notes))), other_bytes

@@ -19,7 +19,7 @@ from builder import split
 from builder.cli import completion, options as arguments
 from builder.cli.options import request_of, site_of, sources_of
 from builder.cluster.decision import Decision, Needs, Refused, decide
-from builder.cluster.objects import Cluster, cluster_of, parse
+from builder.cluster.objects import Cluster, cluster_of, parse_dump
 from builder.kubernetes.steps import STDOUT
 from builder.finding.missing_images import MissingImages
 from builder.finding.named_images import NamedImages, combined, find_images, notes_on
@@ -251,10 +251,10 @@ def read_cluster(paths: Sequence[str]) -> Optional[Cluster]:
     objects = []
     for path in paths:
         if path == STDOUT:
-            objects += parse(sys.stdin.buffer.read(), "--cluster -")
+            objects += parse_dump(sys.stdin.buffer.read(), "--cluster -")
         else:
             with open(path, "rb") as file:
-                objects += parse(file.read(), path)
+                objects += parse_dump(file.read(), path)
     return cluster_of(objects) if paths else None
 
 

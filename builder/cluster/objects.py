@@ -135,7 +135,7 @@ class Cluster(NamedTuple):
     always_pull: bool = False  # whether the API server's command line names the admission plug-in AlwaysPullImages
 
 
-def parse(data: bytes, where: str) -> List[Object]:
+def parse_dump(data: bytes, where: str) -> List[Object]:
     """The objects in a dump. Any encoding that JSON may have: PowerShell's `>` writes UTF-16."""
     try:
         text = data.decode(json.detect_encoding(data))

@@ -99,19 +99,19 @@ def storage(text: str) -> Storage:
                      % (text, EMPTY_DIR, CLAIM, NEW_CLAIM, NEW_CLAIM, DATA_SIZE))
 
 
-class Registry(NamedTuple):
+class PersistentRegistry(NamedTuple):
     """The persistent registry: its image, the command of that, and the storage."""
     reference: str
     command: Sequence[str]
     storage: Storage
 
 
-def chosen_registry(wanted: Optional[Wanted], images: Sequence[Image]) -> Optional[Registry]:
+def chosen_registry(wanted: Optional[Wanted], images: Sequence[Image]) -> Optional[PersistentRegistry]:
     """Return the one of the images that is to be the registry, if one is wanted. InputError if none can be."""
     if not wanted:
         return None
     reference = image_of(wanted, images)
-    return Registry(reference, command_of(reference, images), wanted.storage)
+    return PersistentRegistry(reference, command_of(reference, images), wanted.storage)
 
 
 def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
@@ -152,7 +152,8 @@ def _checked(command: List[str], reference: str) -> List[str]:
                      % (reference, " ".join(command)))
 
 
-def objects(plan: Plan, runner: Runner, registry: Registry, image: str, code: bytes, data: str) -> Dict[str, Object]:
+def objects(plan: Plan, runner: Runner, registry: PersistentRegistry, image: str, code: bytes, data: str) \
+        -> Dict[str, Object]:
     """Return file name -> object, in the order in which they are to be applied. `image`: where nodes pull the registry;
     `data`: what stands for the spooler, `code`, in base64."""
     command, place = registry.command, registry.storage

@@ -19,7 +19,7 @@ from builder.output.old_folder import marked
 from builder.kubernetes.files import MARK
 from builder.payload.addresses import addresses
 from builder.payload.chunks import name_of
-from builder.payload.contents import FILE, Contents, Segment, digest_of, parse
+from builder.payload.contents import FILE, Contents, Segment, digest_of, parse_contents
 from builder.reading.archive import Archive, Entry, open_members
 from builder.reading.decompress import Expansion, decompressed
 from builder.reading.errors import InputError
@@ -78,7 +78,7 @@ def open_seed(path: str, bases: Sequence[str] = ()) -> Seed:
     digest, namespace, injector, port = (part.pop() for part in parts)
     if digest_of(text) != digest:
         raise InputError("%s: contents.json is %s, the Pod wants %s: %s" % (path, digest_of(text), digest, AGAIN))
-    contents = parse(text.encode(), "%s: %s" % (path, FILE))
+    contents = parse_contents(text.encode(), "%s: %s" % (path, FILE))
     return Seed(path, contents, digest, namespace, injector, int(port), tuple(bases))
 
 

@@ -85,7 +85,7 @@ def digest_of(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def parse(text: bytes, where: str) -> Contents:
+def parse_contents(text: bytes, where: str) -> Contents:
     """The value that the text stands for; InputError, beginning with `where`, if it is malformed."""
     document = parse_object(text, where)
     segments = []

@@ -62,7 +62,7 @@ def select(images: Sequence[Image], wanted: Sequence[str]) -> Tuple[List[Image],
     return without_orphans(kept, gone), notes
 
 
-def check(wanted: Sequence[str], offered: Sequence[str]) -> List[str]:
+def check_platforms(wanted: Sequence[str], offered: Sequence[str]) -> List[str]:
     """Notes on wanted platforms without an image; InputError if none has one. `offered`: what all archives hold."""
     absent = [one for one in wanted if not any(matches(platform, [one]) for platform in offered)]
     there = "the archives hold %s" % (", ".join(sorted(set(offered))) or "no image for a known platform")

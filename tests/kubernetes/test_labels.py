@@ -6,13 +6,13 @@ import pytest
 
 from builder.kubernetes import labels, names, persistent_registry, security, workloads
 from builder.kubernetes.labels import PART, RECOMMENDED, SEED
-from builder.kubernetes.persistent_registry import Registry, Storage
+from builder.kubernetes.persistent_registry import PersistentRegistry, Storage
 from builder.kubernetes.site import MIRROR, POLICY, Site
 from tests.kubernetes.test_manifests import FULL, MODES, PYTHON, chunk_config_map, injector_config_map, objects, plan_of
 
 NO_SEED = {labels.NAMESPACE_PART, labels.CHUNK, labels.PROGRAM, labels.REGISTRY, labels.SPOOLER}
 REFERENCES = ["docker.io/library/nginx:1"]
-REGISTRY = Registry("docker.io/library/registry:2", ["registry"], Storage("new"))
+REGISTRY = PersistentRegistry("docker.io/library/registry:2", ["registry"], Storage("new"))
 
 
 def every_object(mode):

@@ -25,8 +25,8 @@ RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
 
 def objects(plan=PLAN, runner=PYTHON, place=Storage(), code=CODE):
     return persistent_registry.objects(
-        plan, runner, persistent_registry.Registry("docker.io/library/registry:2", ["/entrypoint.sh", "serve"], place), IMAGE, code,
-        DATA)
+        plan, runner, persistent_registry.PersistentRegistry(
+            "docker.io/library/registry:2", ["/entrypoint.sh", "serve"], place), IMAGE, code, DATA)
 
 
 def pod_of(found):

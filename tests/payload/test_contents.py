@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from builder.payload.contents import Contents, Segment, digest_of, index_of, parse, to_text
+from builder.payload.contents import Contents, Segment, digest_of, index_of, parse_contents, to_text
 from builder.reading.archive import open_archive
 from builder.reading.errors import InputError
 from builder.reading.images import read_images
@@ -15,7 +15,7 @@ SEED = Contents({"manifests": []}, (SEGMENT, Segment("", ((DIGEST, 3),), ("2" * 
 
 
 def test_the_text_stands_for_the_value_and_is_ascii():
-    assert parse(to_text(SEED).encode(), "here") == SEED
+    assert parse_contents(to_text(SEED).encode(), "here") == SEED
     assert to_text(SEED).isascii() and " " not in to_text(SEED)
     assert json.loads(to_text(SEED))["segments"][0] == {
         "compression": "xz", "blobs": [[DIGEST, 3], ["sha512:" + "b" * 128, 0]],
@@ -44,7 +44,7 @@ def test_what_is_malformed_is_refused_in_one_line(edit):
     found = json.loads(to_text(SEED))
     edit(found)
     with pytest.raises(InputError, match="^here: ") as refusal:
-        parse(json.dumps(found).encode(), "here")
+        parse_contents(json.dumps(found).encode(), "here")
     assert "\n" not in str(refusal.value)
 
 

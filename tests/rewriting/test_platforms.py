@@ -4,7 +4,7 @@ import pytest
 
 from builder.reading import oci
 from builder.reading.errors import InputError
-from builder.rewriting.platforms import check, checked_platform, matches, other_systems, refuse_encrypted, select
+from builder.rewriting.platforms import check_platforms, checked_platform, matches, other_systems, refuse_encrypted, select
 from builder.rewriting.tree import ATTESTED
 from tests.support.reading import document, ids, read
 from tests.support.samples import (NAME, attested, blob, crane, descriptor, index_of, joined, layout, layout_of,
@@ -172,15 +172,15 @@ def test_a_platform_is_accepted_as_typed(text):
 
 def test_nothing_left_is_refused_and_the_line_lists_what_there_is():
     with pytest.raises(InputError) as error:
-        check(["linux/s390x"], ["linux/arm64", "linux/amd64", "linux/amd64"])
+        check_platforms(["linux/s390x"], ["linux/arm64", "linux/amd64", "linux/amd64"])
     assert str(error.value) == (
         "--platform linux/s390x: there is no image for it: the archives hold linux/amd64, linux/arm64")
 
 
 def test_one_wanted_platform_without_an_image_among_others_is_noted():
-    notes = check(["linux/amd64", "linux/s390x"], ["linux/amd64"])
+    notes = check_platforms(["linux/amd64", "linux/s390x"], ["linux/amd64"])
     assert notes == ["--platform linux/s390x: there is no image for it: the archives hold linux/amd64"]
-    assert check([], ["linux/amd64"]) == []
+    assert check_platforms([], ["linux/amd64"]) == []
 
 
 def test_an_image_only_for_another_operating_system_is_noted(tmp_path):

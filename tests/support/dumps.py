@@ -2,7 +2,7 @@
 import json
 import pathlib
 
-from builder.cluster.objects import cluster_of, parse
+from builder.cluster.objects import cluster_of, parse_dump
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "cluster" / "dumps"
 
@@ -10,12 +10,12 @@ FOLDER = pathlib.Path(__file__).resolve().parents[1] / "cluster" / "dumps"
 def dump(name):
     """The cluster of a file in tests/cluster/dumps/."""
     path = FOLDER / (name + ".json")
-    return cluster_of(parse(path.read_bytes(), str(path)))
+    return cluster_of(parse_dump(path.read_bytes(), str(path)))
 
 
 def cluster(*objects):
     """The cluster of these objects, by way of their JSON."""
-    return cluster_of(parse(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}).encode(), "dump"))
+    return cluster_of(parse_dump(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}).encode(), "dump"))
 
 
 def node(name="n1", images=(), os_image="Ubuntu 24.04.3 LTS", architecture="amd64", taints=(), ready=True, message="",
