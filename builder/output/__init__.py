@@ -1,5 +1,5 @@
-"""Objects -> OUT, written aside and moved into place; OUT -> what it holds, verified.
+"""Files -> OUT, written aside and moved into place; OUT -> its contents, verified.
 
-In:  objects, chunks and programs as values. Out: files, or one stream.
+In:  files as values, or in the workspace. Out: a folder, or one stream.
 Imports builder.reading, builder.payload and builder.kubernetes.
 """

@@ -1,4 +1,4 @@
-"""OUT -> what it holds: read as an archive, and verified. The twin of writer.py; reads only what that writes.
+"""OUT -> what it holds: read as an archive, and verified. The twin of kubernetes/files.py; reads only what that writes.
 
 Nothing is trusted but digests: every file is compared with SHA256SUMS, contents.json with the argument of the Pods,
 each chunk with its name, every blob with what names it. An update holds only some of its chunks, and lists the others:
