@@ -1,7 +1,7 @@
 """Archives, and the seed that they are added to -> the images of a build.
 
-Archives stay open as long as the workspace. Segments of a base are taken over as they are, without being read: of its
-bytes only the last segment is decoded, which holds its manifests and configs.
+Archives stay open as long as the workspace. Layer segments of a base are reused without being read: only its last
+segment, with manifests and configs, is decoded.
 """
 import os
 from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -63,11 +63,11 @@ class Images(NamedTuple):
     base: Optional[Base] = None
     kept: Sequence[Segment] = ()  # segments of the base that they need
     replaced: Sequence[Replaced] = ()
-    other_bytes: int = 0  # of the payload with --squeeze, or without it if that was given, estimated; 0: no difference
+    other_bytes: int = 0  # estimated size of the payload with --squeeze if it was not given, else without; 0: the same
 
     @property
     def for_nodes(self) -> List[Image]:
-        """Those that a Kubernetes manifest may name: all but charts."""
+        """The images that a Kubernetes manifest may name: all except charts."""
         return [image for image in self.images if not image.is_chart]
 
     @property
@@ -79,7 +79,7 @@ class Images(NamedTuple):
 
 
 class _Reading:
-    """Reports the bytes that an archive is read by; silent while another caller reports them."""
+    """A progress callback for the bytes read of an archive; can be muted while another caller reports them."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -92,18 +92,18 @@ class _Reading:
 
 
 def open_base(onto: Sequence[str], site: Site, work: Workspace) -> Optional[Base]:
-    """Return the first of the folders, None if there is none. InputError where it does not agree with the site."""
+    """Open the first of the folders, if there is one. Raise InputError if its namespace is not the site's."""
     if not onto:
         return None
     seed, facts = reader.open_seed(onto[0]), read_facts(onto[0])
     if seed.namespace != site.namespace:
-        raise InputError("--onto %s: is for namespace %s, out of which no Pod mounts its chunks: use --namespace %s"
-                         % (seed.folder, seed.namespace, seed.namespace))
+        raise InputError("--onto %s: is for namespace %s, and Pods mount ConfigMaps of their own namespace only: use "
+                         "--namespace %s" % (seed.folder, seed.namespace, seed.namespace))
     return Base(seed, read_images(work.open(reader.open_archive(seed, layers=False))), facts)
 
 
 def load(sources: Sources, base: Optional[Base], work: Workspace, progress: Progress) -> Images:
-    """Read all archives. InputError for what is wrong with them."""
+    """Read all archives, and merge their images with those of the base. Raise InputError for a faulty archive."""
     images, notes, other_bytes = read_archives(sources, work, progress)
     kept: List[Segment] = []
     replaced: List[Replaced] = []
@@ -166,7 +166,7 @@ def read_archives(sources: Sources, work: Workspace, progress: Progress) -> Tupl
             for reference in image.references:
                 digest, other = owner.setdefault(reference, (image.root.digest, path))
                 if digest != image.root.digest:
-                    raise InputError("%s: its image %s is also in %s: give one another name, NAME=%s"
+                    raise InputError("%s: %s is another image in %s: rename one of them, NAME=%s"
                                      % (path, reference, other, path))
             images.append(image)
             notes += image.notes
@@ -179,7 +179,7 @@ def read_archives(sources: Sources, work: Workspace, progress: Progress) -> Tupl
 
 
 def _opened(sources: Sources, path: str, progress: Count) -> Archive:
-    """Open the archive at a path, a seed folder among them, or the one that comes through a pipe."""
+    """Open an archive: a seed folder, a file or folder, or standard input."""
     if reader.is_seed(path):
         seed = reader.open_seed(path, list(filter(reader.is_seed, sources.onto)))
         return reader.open_archive(seed, progress=progress)
@@ -204,21 +204,21 @@ def _provenance_of(path: str, archive: Archive) -> bytes:
 
 
 def _renamed(images: Sequence[Image], name: str, path: str) -> List[Image]:
-    """Return the one image of an archive under the name that the user gave, and what refers to it."""
+    """Rename the only image of an archive to `name`; images that refer to it stay as they are."""
     named = [image for image in images if not image.subject]
     if len(named) != 1:
         raise InputError("%s: holds %d images, %s can name only one: leave out the name" % (path, len(named), name))
     reference = typed(name)
     if reference.digest not in ("", named[0].root.digest):
-        raise InputError("%s: holds %s, which is not what %s names: leave out the digest"
+        raise InputError("%s: digest mismatch: contains %s, %s names another: leave out the digest"
                          % (path, named[0].root.digest, name))
     reference = reference._replace(tag=versioned(reference.tag, named[0]))
     return [image._replace(references=(str(reference),), tags=()) if image is named[0] else image for image in images]
 
 
 def merged(old: Sequence[Image], new: Sequence[Image]) -> Tuple[List[Image], List[Replaced]]:
-    """Return the images of both, and the references of `old` that lead to another image now. An image that loses its
-    last name is left out, and what only refers to it (signatures, SBOMs) with it."""
+    """Merge two lists of images; return also the references that now name another image. An old image that loses its
+    last name is dropped, and so are its signatures and SBOMs."""
     owner = {reference: image.root.digest for image in new for reference in image.references}
     replaced = [Replaced(reference, image.root.digest, owner[reference]) for image in old
                 for reference in image.references if owner.get(reference, image.root.digest) != image.root.digest]
@@ -226,16 +226,16 @@ def merged(old: Sequence[Image], new: Sequence[Image]) -> Tuple[List[Image], Lis
     kept = [image._replace(references=tuple(reference for reference in image.references
                                             if (reference, image.root.digest) not in lost)) for image in old]
     named = [image for image, before in zip(kept, old) if image.references or not before.references]
-    while True:
-        there = {blob.digest for image in named + list(new) for blob in image.manifests}
-        left = [image for image in named if not image.subject or image.references or image.subject in there]
+    while True:  # a referrer may have referrers of its own
+        manifests = {blob.digest for image in named + list(new) for blob in image.manifests}
+        left = [image for image in named if not image.subject or image.references or image.subject in manifests]
         if len(left) == len(named):
             return by_digest(left + list(new)), replaced
         named = left
 
 
 def kept_segments(contents: Contents, images: Sequence[Image]) -> List[Segment]:
-    """Return the base's segments of layers that hold some layer of the images."""
+    """Return the layer segments of the base that contain a layer of the images."""
     needed = {blob.digest for image in images for blob in image.layers}
     return [segment for segment in contents.segments[:-1]
             if any(digest in needed for digest, _ in segment.blobs)]

@@ -1,10 +1,9 @@
-"""Archives and options -> OUT. Print nothing.
+"""A build: archives and options -> OUT. Nothing is printed.
 
-A build is five values, each made of those above it: the base, the images, the decision, the payload, the files. What is
-not a value (open archives, scratch files, OUT in the making) is in the workspace.
+A build makes five values, each from those before it: the base, the images, the decision, the payload, the files. Open
+archives, scratch files and OUT in the making are in the workspace, which closes them.
 
-Raises InputError for what the user can fix and OSError for what the machine could not do; either way nothing half
-written stays.
+Raises InputError for the user's mistakes and OSError for failures of the machine; neither leaves partial output.
 """
 import os
 from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
@@ -37,9 +36,9 @@ class Request(NamedTuple):
     site: Site
     out: str  # folder, or STDOUT
     chunk_bytes: int = 0  # of each chunk; 0: chosen
-    cluster: Optional[Cluster] = None  # to choose by, and to hold the choice against
+    cluster: Optional[Cluster] = None  # to choose from, and to check the choice against
     manifests: Optional[NamedImages] = None  # images that must be in the seed
-    not_images: Sequence[str] = ()  # of those, the ones that the cluster has already
+    not_images: Sequence[str] = ()  # of those, the ones that the cluster already has
     key: str = ""  # file of the private key to sign with; "": not signed
     dry_run: bool = False
 
@@ -74,7 +73,7 @@ class Result(NamedTuple):
 
     @property
     def plan(self) -> workloads.Plan:
-        """The objects, but for the chunks."""
+        """The objects, without the chunks."""
         return plan_of(self.decision, self.payload)
 
 
@@ -95,7 +94,7 @@ def build(request: Request, stdout: BinaryIO, progress: Progress, commit: Callab
 
 
 def target_of(request: Request, stdout: BinaryIO, progress: Progress, commit: Callable[[], None]) -> Target:
-    """Return where the build goes."""
+    """Return the target of the build."""
     target: Union[FolderTarget, StreamTarget]
     if request.out == STDOUT:
         target = StreamTarget(stdout, commit)
@@ -105,10 +104,10 @@ def target_of(request: Request, stdout: BinaryIO, progress: Progress, commit: Ca
 
 
 def check(request: Request) -> None:
-    """InputError if options of the request exclude each other."""
+    """Raise InputError if options cannot be combined."""
     sources = request.sources
     if sources.squeeze and sources.compression not in (AUTO, XZ):
-        raise InputError("--squeeze: needs xz to pack what it unpacks: leave out --compression %s"
+        raise InputError("--squeeze: cannot be combined with --compression %s: leave out one of them"
                          % sources.compression)
     if request.chunk_bytes and not 0 < request.chunk_bytes <= chunks.LARGEST_CHUNK_BYTES:
         raise InputError("--chunk-size %d: a ConfigMap holds at most %dKiB: choose less"
@@ -120,17 +119,16 @@ def check(request: Request) -> None:
 
 
 def check_onto(onto: Sequence[str], out: str) -> None:
-    """InputError if OUT would replace a folder that it is added to, or cannot describe how it is applied."""
+    """Raise InputError if OUT is one of the folders that it is added to, or a stream."""
     if onto and out == STDOUT:
         raise InputError("--onto: an update is applied in several steps: name a folder with -o")
     for folder in onto:
         if os.path.realpath(folder) == os.path.realpath(out):
-            raise InputError("--onto %s: is also where the update goes, and would be lost: name another with -o"
-                             % folder)
+            raise InputError("--onto %s: cannot be the output folder as well: name another folder with -o" % folder)
 
 
 def check_manifests(request: Request, images: Images, decision: Decision) -> List[str]:
-    """Return notes on the images that Kubernetes manifests need; MissingImages if some are not there."""
+    """Return notes on the images that Kubernetes manifests name. Raise MissingImages if the seed lacks some."""
     if not request.manifests:
         return []
     pulled_as = {reference: pull_name(decision.site.node_port, address)
@@ -140,10 +138,10 @@ def check_manifests(request: Request, images: Images, decision: Decision) -> Lis
 
 
 def node_platforms(request: Request) -> List[str]:
-    """Return the platforms of the nodes ("linux/arm64") as far as they are known, Windows left out."""
+    """Return the known platforms of the nodes ("linux/arm64"), without Windows."""
     found = {"%s/%s" % (node.system.lower(), node.architecture) for node in request.cluster.nodes} \
         if request.cluster else set(request.sources.platforms)
-    return sorted(one for one in found if not one.startswith("windows/"))
+    return sorted(platform for platform in found if not platform.startswith("windows/"))
 
 
 def packed(request: Request, images: Images, decision: Decision, work: Workspace, progress: Progress) -> Payload:
@@ -181,12 +179,12 @@ def packed(request: Request, images: Images, decision: Decision, work: Workspace
 
 
 def contents_of(images: Images, new: Sequence[Segment]) -> Contents:
-    """Return what contents.json lists: segments of the base, then new ones."""
+    """Return the contents.json of a build: segments of the base, then new ones."""
     return Contents(index_of(images.images), (*images.kept, *new))
 
 
 def plan_of(decision: Decision, payload: Payload) -> workloads.Plan:
-    """Return the objects of a build, but for the chunks."""
+    """Return the objects of a build, without the chunks."""
     contents, text = payload.contents, to_text(payload.contents)
     blobs = contents.blob_sizes.values()
     return workloads.plan_of(decision.site, decision.runners, text, contents.chunks, payload.injector,
@@ -194,7 +192,7 @@ def plan_of(decision: Decision, payload: Payload) -> workloads.Plan:
 
 
 def files_of(images: Images, decision: Decision, payload: Payload) -> List[File]:
-    """Return every file of OUT but SHA256SUMS and its signature."""
+    """Return every file of OUT except SHA256SUMS and its signature."""
     plan = plan_of(decision, payload)
     in_base = images.base is not None and images.base.seed.injector == plan.injector
     found = [*payload.files, *_made(files.documents(plan, decision.profile, b"" if in_base else payload.injector))]
@@ -226,16 +224,16 @@ def _registry_files(images: Images, decision: Decision, payload: Payload, plan: 
 
 
 def _names_files(images: Images, decision: Decision, plan: workloads.Plan) -> files.Files:
-    """Return the objects by which manifests keep the names of their images. They lead to the persistent registry, where
-    there is one."""
+    """Return the objects of --names, which redirect the original names of the images to the seed, or to the persistent
+    registry if there is one."""
     site = decision.site
     if site.names == SERVED or not images.for_nodes:
         return iter(())
-    whose = persistent_registry.names_owner(site) if images.registry else names.owner(site, plan.seed)
+    owner = persistent_registry.names_owner(site) if images.registry else names.owner(site, plan.seed)
     references = [reference for image in images.for_nodes for reference in image.references]
     digests = {reference: image.root.digest for image in images.for_nodes if not image.rebuilt
                for reference in image.references}
-    found = names.objects(site, whose, decision.runners[0], references, digests, pyz.read_mirror())
+    found = names.objects(site, owner, decision.runners[0], references, digests, pyz.read_mirror())
     return files.with_code(found, b"")
 
 
@@ -244,7 +242,7 @@ def _made(found: files.Files) -> List[File]:
 
 
 def update_of(images: Images, payload: Payload, made: Sequence[File]) -> Optional[Update]:
-    """Return what is new since the base, if there is one."""
+    """Return the difference to the base; None without a base."""
     if not images.base:
         return None
     return Update(images.base.seed.folder, images.replaced, len(payload.new_sizes), sum(payload.new_sizes),

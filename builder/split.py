@@ -1,14 +1,14 @@
-"""Archives -> one clean OCI archive for each image, ready to be copied or streamed into a registry by the spooler.
+"""Archives -> one clean OCI archive for each image, to be copied or streamed into a registry by the spooler.
 
-In: the sources of a request; out: the folder OUT, and its archives. Each archive
-holds one image with all its names and what refers to it (signatures), every blob once. Raises InputError and OSError;
-either way nothing half written stays.
+In:  the sources of a request. Out: the folder OUT, and its archives. Each archive contains one image with all its names
+and its referrers (signatures), every blob once. Raises InputError and OSError; neither leaves partial output.
 
 Rules:
-- No name of a file has a colon or a backslash: kubectl cp takes the one for a Pod, and Windows takes neither.
-- No two archives hold the same name for the spooler, which drops the host: they are named as the injector serves them.
-- With --onto, archives are thin: they lack the layers that a seed or an earlier split carried, which the spooler finds
-  in the registry. BLOBS lists what all of them carried, so that the newest folder is enough to go on from.
+- A file name contains no colon, which kubectl cp takes for the end of a Pod's name, and no backslash: Windows allows
+  neither.
+- No two archives contain the same name for the spooler, which drops the host: names are those that the injector serves.
+- With --onto, archives are thin: without the layers that a seed or an earlier split carried, which the spooler finds in
+  the registry. BLOBS lists all blobs carried so far, so the next --onto needs only the newest folder.
 """
 import os
 import re
@@ -40,21 +40,21 @@ MARK = "Written by Seedpod --split."
 FOLDER_TEXT = """\
 {mark} One OCI archive for each image, to be pushed into a registry.
 
-With the spooler that --with-registry writes beside a registry:
+With the spooler that --with-registry deploys with its registry:
   SPOOLER="{spooler}"
   for file in THIS_FOLDER/*.tar; do $SPOOLER push < "$file"; done
-{readers} {blobs} lists the blobs of all archives up to these.
-{sums} shows whether the folder was copied whole: sha256sum -c {sums}
+{readers} {blobs} lists the blobs of these archives and of all earlier ones.
+To check that the folder was copied completely: sha256sum -c {sums}
 
 {table}
 """
 WHOLE = "skopeo, podman and ctr read them, too."
 THIN = "They lack the layers that the registry has already, so only the spooler reads them."
-NO_HOST = "localhost"  # stands where there is none in a reference; what follows is the repository, a host in it or not
+NO_HOST = "localhost"  # put before a repository without a host, which may look as if it began with one
 
 
 class Part(NamedTuple):
-    """One archive of OUT."""
+    """An archive in OUT."""
     file: str  # its name in OUT
     names: Tuple[str, ...]  # that the spooler gives its image: REPOSITORY:TAG, without a host
     size: int  # bytes
@@ -100,7 +100,8 @@ def split(request: Request, progress: Progress, commit: Callable[[], None] = lam
 
 
 def carried(folders: Sequence[str]) -> Set[str]:
-    """The digests of all blobs that seeds and earlier splits hold, or went on from. InputError for any other folder."""
+    """Return the digests of all blobs that seeds and earlier splits carried, and those before them. Raise InputError
+    for any other folder."""
     found: Set[str] = set()
     for folder in folders:
         path = os.path.join(folder, BLOBS)
@@ -115,19 +116,19 @@ def carried(folders: Sequence[str]) -> Set[str]:
 
 
 def thin(image: Image, known: Set[str]) -> Image:
-    """The image without the layers that are known; its config stays, which says what the image is."""
+    """Return the image without the known layers. Its config stays, to identify it."""
     return image._replace(layers=tuple(blob for blob in image.layers if blob.digest not in known))
 
 
 def served_by_path(image: Image, served: Mapping[str, str]) -> Image:
-    """The image under references whose path and tag are where the injector serves it."""
+    """Return the image under references whose path and tag are its address at the injector."""
     return image._replace(references=tuple(
         reference if reference.endswith("/" + served[reference]) else "%s/%s" % (NO_HOST, served[reference])
         for reference in image.references))
 
 
 def grouped(images: Sequence[Image]) -> List[List[Image]]:
-    """Each image with those that refer to it, the image first."""
+    """Group the images: each with those that refer to it, the image first."""
     groups: Dict[int, List[Image]] = {}
     for image, home in zip(images, homes_of(images)):
         group = groups.setdefault(home, [images[home]])
@@ -137,7 +138,7 @@ def grouped(images: Sequence[Image]) -> List[List[Image]]:
 
 
 def file_names(groups: Sequence[Sequence[Image]]) -> Iterator[str]:
-    """A name for each archive, made of its image's, all different."""
+    """Yield a unique name for each archive, made from a name of its image."""
     taken: Dict[str, int] = {}
     for group in groups:
         names = names_of(group) or (digest_tag(group[0].root.digest),)
@@ -147,15 +148,16 @@ def file_names(groups: Sequence[Sequence[Image]]) -> Iterator[str]:
 
 
 def names_of(group: Sequence[Image]) -> Tuple[str, ...]:
-    """REPOSITORY:TAG of its image, as the spooler pushes them."""
+    """Return the REPOSITORY:TAG names of a group's image, as the spooler pushes them."""
     return tuple(dict.fromkeys("%s:%s" % (reference.path, reference.tag)
                                for reference in map(parse, group[0].references)))
 
 
 def table(parts: Sequence[Part], notes: Sequence[str]) -> str:
-    """The archives as a table, for people."""
+    """Return the archives as a table, for people."""
     width = max((len(part.file) for part in parts), default=0)
     lines = ["%-*s  %11d bytes  %s%s" % (width, part.file, part.size, " ".join(part.names),
-                                         ", without %d layers carried before" % part.left_out if part.left_out else "")
+                                         ", without %d layer%s carried before" % (
+                                             part.left_out, "s" * (part.left_out > 1)) if part.left_out else "")
              for part in parts]
     return "\n".join(lines + ["note  " + note for note in notes])

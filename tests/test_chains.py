@@ -1,6 +1,6 @@
 """Chains of builds, updates, prunes and removals, as the printed commands run them on a model of a cluster.
 
-Whatever the chain: nothing foreign is touched, nodes are served, and of ours only what was to stay is left.
+In every chain, foreign objects are untouched, nodes are served, and only our objects that were to stay are left.
 """
 import random
 import re
@@ -117,7 +117,7 @@ class Chain:
         return self.cluster.run(command)
 
     def delete(self, found, scope):
-        """Run the commands of one deletion. Where the cluster knows no policies, kubectl says so and deletes none."""
+        """Run the commands of one deletion. If the cluster has no kind of policy, kubectl fails and deletes none."""
         for key in [key_of(scope, deletion) for deletion in DELETIONS] + [scope + "_chunks"]:
             if key in found:
                 try:
@@ -141,7 +141,7 @@ class Chain:
             assert not adopted, "%s adopts %s" % (key, adopted)
 
     def ours(self):
-        """The names of all that is ours in the chain's namespace, and cluster-wide."""
+        """Return the names of all our objects, in the chain's namespace and cluster-wide."""
         return {key[1:] for key in self.cluster.objects if key not in self.foreign and key[1] != "namespace"}
 
     def is_served(self):
@@ -191,8 +191,8 @@ class Chain:
         self.newest = None
 
     def uninstall_folder(self):
-        """By the two commands for a full build. What older builds left was pruned before; namespace tools is not ours,
-        seedpod goes with everything in it."""
+        """Run the two commands for a full build. Older builds are pruned before. Namespace tools, which we did not
+        create, is kept; namespace seedpod is deleted with everything in it."""
         if "uninstall" not in self.newest.commands:
             return
         self.prune()
@@ -219,7 +219,7 @@ class Chain:
 
 
 @pytest.mark.parametrize("group", range(10))
-def test_no_chain_touches_what_is_foreign_or_leaves_what_is_ours(group, make):
+def test_no_chain_touches_foreign_objects_or_leaves_ours(group, make):
     for number in range(group, CHAINS, 10):
         chain = Chain(random.Random(number), make)
         try:
@@ -229,7 +229,7 @@ def test_no_chain_touches_what_is_foreign_or_leaves_what_is_ours(group, make):
 
 
 @pytest.mark.parametrize("cluster", [dict(unknown=POLICY_KINDS), dict(forbidden=("daemonset", "deployment"))])
-def test_a_kind_that_is_unknown_or_forbidden_keeps_no_other_from_being_deleted(make, cluster):
+def test_a_kind_that_is_unknown_or_forbidden_stops_no_other_deletion(make, cluster):
     found = make(Build("tools")).commands
     cluster = cluster_with("tools", **cluster)
     cluster.run(found["apply"])
@@ -243,7 +243,7 @@ def test_a_kind_that_is_unknown_or_forbidden_keeps_no_other_from_being_deleted(m
 
 @pytest.mark.parametrize("first", ["--server-side ", ""])
 @pytest.mark.parametrize("then", ["--server-side ", ""])
-def test_plain_and_server_side_apply_follow_each_other(make, first, then):
+def test_plain_and_server_side_apply_can_be_mixed(make, first, then):
     old, new = make(Build("tools", POLICY)), make(Build("tools", POLICY, images=(2,)))
     cluster = cluster_with("tools")
     cluster.run("kubectl apply %s-f %s" % (first, old.folder))
@@ -251,7 +251,7 @@ def test_plain_and_server_side_apply_follow_each_other(make, first, then):
     assert [cluster.objects[key].labels[SEED] for key in cluster.serving("tools")] == [new.seed]
 
 
-def test_an_update_of_what_another_manager_made_is_a_conflict_until_it_is_forced(make):
+def test_updating_an_object_of_another_manager_is_a_conflict_until_forced(make):
     old, new = make(Build("tools")), make(Build("tools", images=(2,)))
     cluster = cluster_with("tools")
     cluster.run("kubectl create -f " + old.folder)

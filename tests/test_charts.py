@@ -155,7 +155,7 @@ def test_two_versions_of_a_chart_are_two_tags_and_two_charts_of_one_version_are_
     newer.write_bytes(samples.chart(samples.CHART_YAML.replace(b"1.2.3", b"1.2.4")))
     other.write_bytes(samples.chart(samples.CHART_YAML.replace(b"tests", b"others")))
     assert sorted(built(tmp_path, chart, str(newer)).images.addresses.values()) == [ADDRESS, ADDRESS.replace("1.2.3", "1.2.4")]
-    with pytest.raises(InputError, match="is also in"):
+    with pytest.raises(InputError, match="is another image in"):
         built(tmp_path, chart, str(other), out="clash")
 
 

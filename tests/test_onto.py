@@ -143,7 +143,7 @@ def test_a_seed_is_an_archive_like_any_other(release, tmp_path):
 
 
 def test_an_update_is_an_archive_where_its_base_is_named(release, tmp_path):
-    with pytest.raises(InputError, match="update: chunk [0-9a-f]{64}: is not there: name the folder that holds it"):
+    with pytest.raises(InputError, match="update: chunk [0-9a-f]{64}: missing: name the folder that contains it"):
         build(tmp_path, "whole", str(tmp_path / "update"))
     result = build(tmp_path, "again", str(tmp_path / "update"), bases=["seed"])
     assert result.payload.contents.chunks == release[1].payload.contents.chunks
@@ -189,7 +189,7 @@ def test_layers_are_squeezed_first_and_then_compared(tmp_path):
 
 @pytest.mark.parametrize("change, words", [
     (dict(site=SITE._replace(namespace="other")), "--onto .*seed: is for namespace seedpod, .*: use --namespace seed"),
-    (dict(out="seed"), "--onto .*seed: is also where the update goes, and would be lost: name another with -o"),
+    (dict(out="seed"), "--onto .*seed: cannot be the output folder as well: name another folder with -o"),
     (dict(bases=["nowhere"]), "nowhere: is not a folder that Seedpod wrote"),
     (dict(bases=["."]), "is not a folder that Seedpod wrote")])
 def test_what_does_not_agree_with_the_base_is_refused_with_the_remedy(release, tmp_path, change, words):
@@ -322,7 +322,7 @@ def test_an_update_is_uninstalled_by_label_and_says_why(release, tmp_path):
     assert "uninstall, by label: deleting the folder would delete chunks that other seeds share\n" in page
     assert "kubectl delete --ignore-not-found -f" not in page
     readme = (tmp_path / "again" / "README.txt").read_text()
-    assert "uninstall, by label" in readme and "check that the chunks of other folders" in readme
+    assert "uninstall, by label" in readme and "check that the cluster has the chunks of the other folders" in readme
 
 
 @pytest.mark.parametrize("chunk_size", [CHUNK_BYTES, 512 << 10, LARGEST_CHUNK_BYTES])

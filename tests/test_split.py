@@ -198,7 +198,7 @@ def test_the_newest_split_is_enough_to_go_on_from(tmp_path):
 
 
 @pytest.mark.parametrize("base, words", [
-    ("out", "--onto .*out: is also where the update goes, and would be lost"),
+    ("out", "--onto .*out: cannot be the output folder as well"),
     ("nothing", "--onto .*nothing: is neither a seed nor a folder that --split wrote: name one of them")])
 def test_a_base_that_is_none_is_refused(tmp_path, base, words):
     members = samples.crane(ONE, "docker.io/library/one:1")

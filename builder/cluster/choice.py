@@ -1,8 +1,8 @@
 """A site with options that were not given -> a Choice of image, interpreter, nodes, exposure and user, with the reason
 for each. Pure.
 
-In:  a Site, a Cluster if there is one, the platforms of the images. Out: also every node and image that was looked at
-(nodes.py, candidates.py), with why it was chosen or not. Where nothing fits, one line says why, and what to change.
+In:  a Site, a Cluster if there is one, the platforms of the images. Out: also every node and image considered
+(nodes.py, candidates.py), with the reason for or against it. If nothing fits, one line with the cause and the remedy.
 """
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -19,14 +19,13 @@ from builder.reading.errors import InputError
 
 HOST_PYTHON = "/usr/bin/python3"
 ALSO_RUNS_ON = {"386": "amd64", "arm": "arm64"}  # most of them
-COMMON = ("amd64", "arm64")  # architectures of nodes, the commonest first, where no dump says
-NO_IMAGE = ("--image: which image runs the injector? name one with Python that is on the nodes already, as they name "
-            "it (%s), or let --cluster FILE choose: see --help" % LIST_PODS)
+COMMON = ("amd64", "arm64")  # architectures of nodes, the most common first, to guess from without a dump
+NO_IMAGE = ("--image: is required: name an image with Python that the nodes already have, as they name it (%s), or let "
+            "--cluster FILE choose: see --help" % LIST_PODS)
 
 
 class Choice(NamedTuple):
-    """The site with every option resolved, unless it is refused. `nodes`: the name of each, and why it does not fit, or
-    ""."""
+    """The site with every option resolved, unless it is refused. `nodes`: (name, reason against it or "")."""
     site: Site
     runners: Tuple[Runner, ...]
     reasons: Tuple[str, ...] = ()
@@ -42,8 +41,8 @@ class Choice(NamedTuple):
 
 
 def choose(site: Site, cluster: Optional[Cluster], platforms: Iterable[str]) -> Choice:
-    """Return the choice. `platforms` ("linux/amd64"): of the images; none: they run nowhere, so any node does.
-    InputError for options that cannot be."""
+    """Choose all options that were not given. `platforms` ("linux/amd64"): of the images; if there are none, any node
+    fits. Raise InputError if given options cannot be used."""
     architectures = runnable_on(platforms)
     if cluster is None:
         return _without_cluster(site, architectures)
@@ -65,12 +64,12 @@ def choose(site: Site, cluster: Optional[Cluster], platforms: Iterable[str]) -> 
 
 
 def runnable_on(platforms: Iterable[str]) -> Tuple[str, ...]:
-    """Architectures of nodes that run such images."""
+    """Return the architectures of nodes that run images of these platforms."""
     own = {platform.split("/")[1] for platform in platforms if platform.startswith("linux/")}
     return tuple(sorted(own | {ALSO_RUNS_ON[name] for name in own if name in ALSO_RUNS_ON}))
 
 
-Runs = Tuple[List[Candidate], List[Runner], List[str]]  # the images that run it, how, and the reasons
+Runs = Tuple[List[Candidate], List[Runner], List[str]]  # candidates, a runner for each, reasons
 
 
 def _runners(site: Site, architectures: Sequence[str], cluster: Cluster, found: Mapping[str, Obstacles],
@@ -88,7 +87,7 @@ def _runners(site: Site, architectures: Sequence[str], cluster: Cluster, found: 
 
 def _without_cluster(site: Site, architectures: Sequence[str]) -> Choice:
     if not site.image:
-        raise InputError("--try: needs --cluster FILE, to know which images there are" if site.tries > 1 else NO_IMAGE)
+        raise InputError("--try: requires --cluster FILE, which lists the images" if site.tries > 1 else NO_IMAGE)
     site = site._replace(expose=site.exposure.name)
     reference = parsed(site.image)
     if site.host_python is None:
@@ -101,7 +100,7 @@ def _without_cluster(site: Site, architectures: Sequence[str]) -> Choice:
 # --- exposure and user
 
 def loopback_problem(cluster: Cluster) -> Tuple[str, bool]:
-    """Why node ports do not answer at 127.0.0.1, or ""; and whether that is only presumed."""
+    """Return why node ports do not answer at 127.0.0.1, or ""; and whether that is only presumed."""
     proxy = cluster.kube_proxy
     if _ipv6_only(cluster):
         return "the cluster is IPv6 only, where kube-proxy serves no node port at 127.0.0.1", False
@@ -123,14 +122,14 @@ def _ipv6_only(cluster: Cluster) -> bool:
 
 
 def is_openshift(cluster: Cluster) -> bool:
-    """By its namespaces, or by what its nodes say of themselves."""
+    """Return whether its namespaces or its nodes are those of OpenShift."""
     return (any(namespace.name.startswith("openshift-") for namespace in cluster.namespaces)
             or any("node.openshift.io/os_id" in node.labels or "Linux CoreOS 4" in node.os_image
                    or "rhaos" in node.runtime for node in cluster.nodes))
 
 
 def _with_exposure(site: Site, cluster: Cluster) -> Tuple[Site, List[str], List[str]]:
-    """-> the site with its exposure, reasons, warnings."""
+    """Choose the exposure; return the site with it, reasons, warnings."""
     problem, presumed = loopback_problem(cluster)
     if site.expose:
         remedy = "use --expose %s" % FALLBACK.name
@@ -141,7 +140,7 @@ def _with_exposure(site: Site, cluster: Cluster) -> Tuple[Site, List[str], List[
         warnings = ["%s: if pulls are refused, %s" % (problem, remedy)] if presumed and site.exposure.service else []
         return site, ["exposed by %s, as asked for" % site.expose], warnings
     if problem and (site.replicas or site.tries > 1):
-        raise InputError("--cluster: %s: leave out %s, which rule out --expose %s"
+        raise InputError("--cluster: %s: leave out %s, which cannot be combined with --expose %s"
                          % (problem, "--replicas" if site.replicas else "--try", FALLBACK.name))
     if problem:
         return site._replace(expose=FALLBACK.name), ["exposed by %s: %s" % (FALLBACK.name, problem)], []
@@ -152,14 +151,14 @@ def _with_exposure(site: Site, cluster: Cluster) -> Tuple[Site, List[str], List[
 
 
 def _with_user(site: Site, cluster: Cluster, enforce: str) -> Tuple[Site, List[str]]:
-    """On OpenShift a security context constraint assigns the user, and refuses any other."""
+    """Leave out the user on OpenShift, whose security context constraint assigns one and refuses any other."""
     if site.no_user or not is_openshift(cluster) or enforce != RESTRICTED:
         return site, []
     return site._replace(no_user=True), ["names no user: OpenShift assigns one by its security context constraints"]
 
 
 def _left_out(site: Site, cluster: Cluster, runners: Sequence[Runner], texts: Mapping[str, str]) -> List[str]:
-    """Nodes that a DaemonSet leaves without a Pod."""
+    """Return a warning about the nodes that get no Pod of a DaemonSet."""
     names = {name for runner in runners for name in runner.nodes}
     if not site.exposure.every_node or not names:
         return []
@@ -170,17 +169,17 @@ def _left_out(site: Site, cluster: Cluster, runners: Sequence[Runner], texts: Ma
 
 
 def _other_architectures(cluster: Cluster, architectures: Sequence[str]) -> List[str]:
-    """Nodes on which the images of the seed cannot run."""
+    """Return a warning about the nodes that cannot run the images of the seed."""
     others = [node for node in cluster.nodes if architectures and node.architecture not in (*architectures, "")]
     names = some(["%s (%s)" % (node.name, node.architecture) for node in others])
-    return ["%s: the images of this seed are for %s alone, and cannot run there"
+    return ["%s: the images of this seed are only for %s, and cannot run there"
             % (names, " and ".join(architectures))] if others else []
 
 
 # --- images
 
 def _known_images(site: Site, cluster: Cluster, fitting: Sequence[Node], candidates: Sequence[Candidate]) -> Runs:
-    """The best one that is known to contain Python; with --try, several, and others whose content is unknown."""
+    """Choose the best image known to contain Python; with --try, several, among them images of unknown content."""
     usable = [candidate for candidate in candidates if candidate.nodes and candidate.python == HAS_PYTHON]
     chosen = spread(candidates, site.tries) if site.tries > 1 else usable[:1]
     if not chosen:
@@ -213,13 +212,13 @@ def _given_image(site: Site, architectures: Sequence[str], cluster: Cluster, can
 
 
 def _check_python(site: Site, known: Optional[Known]) -> None:
-    """InputError for an image that cannot run the injector by itself."""
+    """Raise InputError if the image is known to have no Python, and no --interpreter is given."""
     if known and not known.interpreter and not site.interpreter:
         raise InputError("--image %s: has no Python (%s): name another, or add --host-python" % (site.image, known.why))
 
 
 def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candidate]) -> Runs:
-    """The nodes that have a Python of their own, the most that have it at the same path, and an image that is there."""
+    """Choose the nodes that have a Python at the most common path, and an image that they already have."""
     groups: Dict[Tuple[str, str], List[Node]] = {}
     for node in fitting:
         interpreter = _host_interpreter(node, site.host_python or "")
@@ -245,8 +244,8 @@ def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candi
         return [], [Runner(site.image, interpreter, True, architecture, host_names(nodes))], [
             reason, "image %s, as asked for; no Pod runs it and no node lists it" % site.image]
     if not held:
-        raise InputError("--host-python: the dump names no image on %s: name one that is there with --image (any will "
-                         "do, crictl images lists them)" % some([node.name for node in nodes]))
+        raise InputError("--host-python: the dump lists no image on %s: name any image of that node with --image "
+                         "(crictl images lists them)" % some([node.name for node in nodes]))
     best = min(held, key=lambda one: (not (one.known and one.known.sandbox), one.pull_secret, -len(one.nodes),
                                       one.image))
     runner = Runner(site.image or best.image, interpreter, True, architecture, host_names(best.nodes))
@@ -256,7 +255,8 @@ def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candi
 
 
 def _host_interpreter(node: Node, path: str) -> str:
-    """The Python of a node; "" if none is known. A path that the user gives counts where the system can have it."""
+    """Return the path of a node's own Python, "" if none is known. The user's `path` is used unless the node's system
+    is known to have no Python."""
     known = known_system(node)
     if path:
         return "" if known and known.never else path
@@ -264,7 +264,7 @@ def _host_interpreter(node: Node, path: str) -> str:
 
 
 def _by_certainty(nodes: Sequence[Node]) -> Tuple[List[Node], List[Node]]:
-    """Nodes with a Python of their own -> those that have it for sure, and those that should have it."""
+    """Split nodes with a Python of their own into those that surely have it and those that probably have it."""
     groups: Tuple[List[Node], List[Node]] = ([], [])
     for node in nodes:
         groups[(known_system(node) or Known("")).likely].append(node)
@@ -272,7 +272,7 @@ def _by_certainty(nodes: Sequence[Node]) -> Tuple[List[Node], List[Node]]:
 
 
 def _kinds(nodes: Sequence[Node]) -> str:
-    """Systems of nodes, with what those are that only look like a distribution."""
+    """Return the systems of nodes, with the kind of node (such as kind) where osImage shows only a distribution."""
     found = []
     for node in nodes:
         known = known_system(node)
@@ -286,7 +286,7 @@ def _path_advice(nodes: Sequence[Node]) -> str:
 
 
 def _no_python(site: Site, cluster: Cluster, fitting: Sequence[Node], candidates: Sequence[Candidate]) -> str:
-    """What to do where no image is known to contain Python."""
+    """Return the cause and the remedies if no image is known to contain Python."""
     elsewhere = [candidate for candidate in candidates if candidate.python == HAS_PYTHON]
     if elsewhere:
         what = "%s contains Python, but is only on nodes that do not fit (%s)" % (

@@ -17,13 +17,13 @@ from builder.reading.errors import InputError
 
 class Needs(NamedTuple):
     """The requirements of the images on a cluster."""
-    platforms: Sequence[str] = ()  # "linux/amd64", of all images; none: they run nowhere, so any node does
+    platforms: Sequence[str] = ()  # "linux/amd64", of all images; if there are none, any node fits
     references: Sequence[str] = ()  # full references that nodes pull
     has_registry: bool = False  # whether a persistent registry is among the objects
 
 
 class Decision(NamedTuple):
-    """All that a build writes for its site, and why. `nodes`: the name of each, and why it does not fit, or ""."""
+    """The resolved site and its runners, with reasons. `nodes`: (name, reason against it or "")."""
     site: Site
     runners: Tuple[Runner, ...]
     reasons: Tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Decision(NamedTuple):
 
 
 class Refused(InputError):
-    """The cluster would refuse the objects, or no node fits. `errors`: one line each."""
+    """The cluster would refuse the objects, or no node fits. `errors`: one line each; `decision`: as far as it got."""
 
     def __init__(self, errors: Sequence[str], decision: Decision) -> None:
         super().__init__("; and ".join(errors))

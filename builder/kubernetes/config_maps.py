@@ -1,7 +1,7 @@
-"""Bytes that travel -> ConfigMaps: chunks of the payload, what is in them, and the program. Pure.
+"""Chunks of the payload, contents.json and programs -> ConfigMaps. Pure.
 
-Immutable, and named after their content: kubelets open no watch on them, nobody edits half a payload, and a changed
-build applies beside the old one. Data comes in base64, or as what stands for it until it is written.
+Immutable, and named after their content: kubelets do not watch them, no one can edit part of a payload, and a changed
+build is applied next to the old one. Data is base64, or a placeholder that is replaced when the file is written.
 
 https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-immutable
 """
@@ -15,7 +15,7 @@ CONTENTS_FILE, INJECTOR_FILE = "contents.json", "injector.pyz"
 
 
 def chunk_config_map(site: Site, chunk_name: str, data: str) -> Object:
-    """Of no build: the same in every seed that holds the chunk."""
+    """Return the ConfigMap of a chunk. It has no seed label: every seed that contains the chunk shares it."""
     return file_config_map(site, chunk_object_name(chunk_name), labels(CHUNK), chunk_name, data)
 
 
@@ -24,8 +24,8 @@ def chunk_object_name(chunk_name: str) -> str:
 
 
 def contents_config_map(site: Site, seed: str, text: str) -> Object:
-    """Return the ConfigMap of contents.json. As text: in base64 that of a large seed would not fit the annotation of
-    plain `kubectl apply`."""
+    """Return the ConfigMap of contents.json, as text: base64 of a large seed would not fit the annotation of plain
+    `kubectl apply`."""
     return manifest("ConfigMap", site, contents_object_name(text), labels(CONTENTS, seed), immutable=True,
                     data={CONTENTS_FILE: text})
 
@@ -35,15 +35,15 @@ def contents_object_name(text: str) -> str:
 
 
 def injector_config_map(site: Site, name: str, data: str) -> Object:
-    """Return the ConfigMap of the program: of no build, as a chunk is, so that an update need not carry it again."""
+    """Return the ConfigMap of the injector. It has no seed label, so that an update shares it with its base."""
     return file_config_map(site, name, labels(PROGRAM), INJECTOR_FILE, data)
 
 
 def program_object_name(program: str, code: bytes) -> str:
-    """The name of the ConfigMap that carries `code`."""
+    """Return the name of the ConfigMap that contains `code`."""
     return "%s-%s-%s" % (NAME, program, short_hash(code))
 
 
 def file_config_map(site: Site, name: str, own_labels: Mapping[str, str], key: str, data: str) -> Object:
-    """One file (`data` in base64) under `key`."""
+    """Return a ConfigMap of one file, `key`, with `data` in base64."""
     return manifest("ConfigMap", site, name, own_labels, immutable=True, binaryData={key: data})

@@ -1,6 +1,6 @@
 """Objects -> the files of OUT, each a name and its bytes in parts. Pure.
 
-Files sort in the order in which they are to be applied.
+File names sort in the order of applying.
 """
 import binascii
 from typing import Iterable, Iterator, Mapping, Tuple
@@ -17,14 +17,14 @@ from builder.reading.errors import shown
 
 MARK = "Written by Seedpod."
 
-PART_BYTES = 48 << 10  # turned into base64 at once: whole groups of 3, and it stays in the processor's cache
-DATA = "="  # stands for a chunk's data while YAML is written, which then need not look at every byte of it
+PART_BYTES = 48 << 10  # encoded at once: a multiple of 3, so without padding, and small enough for the CPU's cache
+DATA = "="  # placeholder for a chunk's data while YAML is made, so that to_yaml need not scan the data
 
 Parts = Iterable[bytes]  # of a file, one after the other
 Files = Iterable[Tuple[str, Parts]]  # name, bytes
 
 COMMENT = """\
-The injector: it puts the images together from the chunk ConfigMaps and serves them, read-only, at
+The injector: it reassembles the images from the chunk ConfigMaps and serves them, read-only, at
 127.0.0.1:{port} of every node. It runs in {image};
 its code is injector.pyz.
 
@@ -46,21 +46,21 @@ FOLDER_TEXT = """\
 
 Every node can then pull:
 {images}
-The YAML files are to be applied in the order of their names. {pyz} is the program that they carry into the cluster,
-for you to look at (unzip it) or to run by hand. {chunks} lists the ConfigMaps of all chunks that the Pod needs;
-{elsewhere}, which only an update has, those of them that are in other folders. {sums} shows whether the folder was
-copied whole: sha256sum -c {sums}, or Seedpod with --verify THIS_FOLDER. kubectl ignores these files.
+Apply the YAML files in the order of their names. {pyz} is the program in them, for you to inspect (unzip it) or to run
+by hand. {chunks} lists the ConfigMaps that the Pod needs; {elsewhere}, only in an update, lists those of them that are
+in other folders. To check that the folder was copied completely: sha256sum -c {sums}, or Seedpod with --verify
+THIS_FOLDER. kubectl ignores these files.
 """
 
 
 def chunk_file(site: Site, name: str, data: bytes) -> Tuple[str, Parts]:
-    """Return file name and YAML of a chunk: the same in every build for this namespace with these labels."""
+    """Return file name and YAML of a chunk: the same in every build with this namespace, labels and annotations."""
     return file_names.CHUNK.replace("*", name), with_data(to_yaml(config_maps.chunk_config_map(site, name, DATA)), data)
 
 
 def documents(plan: Plan, enforce: str, pyz: bytes) -> Files:
-    """Return file name and YAML of every object but the chunks, in the order in which they are to be applied. Without
-    the program if `pyz` is empty."""
+    """Yield file name and YAML of every object except the chunks, in the order of applying. An empty `pyz` leaves out
+    the program."""
     if plan.site.emits_namespace:
         yield file_names.NAMESPACE, [to_yaml(security.namespace(plan.site, enforce)).encode()]
     contents = config_maps.contents_config_map(plan.site, plan.seed, plan.contents)
@@ -77,14 +77,14 @@ def documents(plan: Plan, enforce: str, pyz: bytes) -> Files:
 
 
 def with_code(objects: Mapping[str, Object], code: bytes) -> Files:
-    """Return file name and YAML of each object; the data of a ConfigMap are `code`."""
+    """Yield file name and YAML of each object; `code` is the data of a ConfigMap."""
     for name, manifest in objects.items():
         text = to_yaml(manifest)
         yield name, with_data(text, code) if manifest["kind"] == "ConfigMap" else [text.encode()]
 
 
 def comment_of(plan: Plan, manifest: Object) -> str:
-    """What whoever finds the file should know."""
+    """Return the comment at the top of the workload's file: commands to watch and heal it, and to read its log."""
     kind, namespace = manifest["kind"], plan.site.namespace
     spec = manifest["spec"] if kind == "Pod" else manifest["spec"]["template"]["spec"]
     heal = HEAL[kind].format(delete=kubectl.delete_pods(namespace, [manifest["metadata"]["name"]]))
@@ -96,8 +96,8 @@ def comment_of(plan: Plan, manifest: Object) -> str:
 
 def companions(pyz: bytes, needed: Iterable[str], elsewhere: Iterable[str], steps: Iterable[str], site: Site,
                addresses: Mapping[str, str]) -> Files:
-    """What else OUT holds: the program, lists of the ConfigMaps that are `needed` and of those that are `elsewhere`, a
-    text for whoever finds it, with the `steps` to take."""
+    """Return the files of OUT that kubectl ignores: the program, lists of the ConfigMaps `needed` and `elsewhere`, and
+    README.txt with the `steps`."""
     images = "".join("  %s\n      %s\n" % (pull_name(site.node_port, address), reference)
                      for reference, address in addresses.items())
     text = FOLDER_TEXT.format(mark=MARK, steps="\n".join(steps), images=images, pyz=PYZ, chunks=CHUNKS,
@@ -108,7 +108,8 @@ def companions(pyz: bytes, needed: Iterable[str], elsewhere: Iterable[str], step
 
 
 def with_data(text: str, data: bytes) -> Iterator[bytes]:
-    head, _, tail = text.encode().rpartition(b'"%s"' % DATA.encode())  # data is what comes last in a ConfigMap
+    """Yield YAML with `data`, in base64, in place of the last DATA: data comes last in a ConfigMap."""
+    head, _, tail = text.encode().rpartition(b'"%s"' % DATA.encode())
     yield head + b'"'
     view = memoryview(data)
     for start in range(0, len(data), PART_BYTES):

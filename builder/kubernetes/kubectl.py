@@ -1,6 +1,8 @@
 """Every kubectl and oc command that is printed, for a shell. Pure.
 
-Rules for editors, which tests hold:
+A function returns a command; its name and docstring describe what the command does.
+
+Rules for editors, which tests check:
 - No other module spells such a command.
 - Every apply is server-side: plain apply stores each chunk twice in etcd, and takes longer.
 - A selector requires a key of ours (labels.py).
@@ -9,7 +11,7 @@ import json
 import shlex
 from typing import Sequence
 
-READY_TIMEOUT = "--timeout=300s"  # until a Pod serves: the 2 GiB that etcd holds are unpacked in a quarter of it
+READY_TIMEOUT = "--timeout=300s"  # for a Pod to serve; unpacking 2 GiB, all that etcd holds, takes a quarter of it
 
 APPLY = "kubectl apply --server-side"
 PLAIN_APPLY = "plain kubectl apply"
@@ -40,7 +42,7 @@ def delete_selected(namespace: str, kinds: str, selector: str) -> str:
 
 
 def delete_pods(namespace: str, names: Sequence[str]) -> str:
-    """Delete Pods at once, those of a lost node too."""
+    """Delete Pods without waiting, even those of a lost node."""
     return "kubectl -n %s delete pod %s --ignore-not-found --force" % (namespace, " ".join(names))
 
 
@@ -56,7 +58,7 @@ def delete_unlisted(namespace: str, selector: str, listed: str) -> str:
 
 
 def list_missing(namespace: str, selector: str, out: str, listed: str) -> str:
-    """List the ConfigMaps that neither the cluster nor the folder has, of those in the file `listed`."""
+    """List the ConfigMaps of the file `listed` that neither the cluster nor the folder has."""
     return "(%s; kubectl create --dry-run=client -o name -f %s) | grep -vxFf - %s" % (
         list_config_maps(namespace, selector), shlex.quote(out), shlex.quote(listed))
 
@@ -82,7 +84,7 @@ def list_pods(namespace: str) -> str:
 
 
 def list_outcomes(namespace: str, selector: str) -> str:
-    """List what became of each Pod."""
+    """List each Pod's outcome."""
     return "kubectl -n %s get pods -l %s -o custom-columns=%s" % (
         namespace, selector, ",".join("%s:%s" % column for column in OUTCOME_COLUMNS))
 

@@ -10,14 +10,14 @@ from builder.kubernetes.site import Site
 
 Object = Dict[str, Any]
 
-# Of a sha256, where a name needs only to differ: 48 bits never meet by chance, and names and labels stay readable
-# under their limit of 63 characters.
+# Hex digits of a sha256 in names and labels: 48 bits do not collide by chance, and are short enough to read and for the
+# limit of 63 characters.
 SHORT_HASH_DIGITS = 12
 
 
-# Kinds that one `kubectl delete` names together, in the order of deletion: users of others first. One kind that the
-# server does not know makes `kubectl delete` delete nothing, and one that is forbidden ends it with status 1, so kinds
-# that only some seeds have are deleted by commands of their own.
+# Groups of kinds, each deleted by one `kubectl delete`, users before what they use. A kind that the server does not
+# know makes `kubectl delete` delete nothing, and a forbidden one makes it fail, so kinds that only some seeds have are
+# in groups of their own.
 POLICIES, WORKLOADS, OBJECTS = "policies", "workloads", "objects"
 DELETIONS = (POLICIES, WORKLOADS, OBJECTS)
 
@@ -44,12 +44,12 @@ KINDS = {kind.name: kind for kind in (
 
 
 def kinds_of(deletion: str) -> str:
-    """The kinds of one deletion, as `kubectl delete` takes them."""
+    """Return the kinds of one deletion, for `kubectl delete`."""
     return ",".join(kind.name.lower() for kind in KINDS.values() if kind.deletion == deletion)
 
 
 def short_hash(data: bytes) -> str:
-    """The first digits of the sha256, for names and labels."""
+    """Return the first digits of the sha256, for names and labels."""
     return hashlib.sha256(data).hexdigest()[:SHORT_HASH_DIGITS]
 
 
@@ -60,8 +60,8 @@ def metadata(site: Site, own_labels: Mapping[str, str], **names: str) -> Object:
 
 
 def manifest(kind: str, site: Site, name: str, own_labels: Mapping[str, str], **fields: Any) -> Object:
-    """Return an object of the site's namespace: in it, or cluster-wide and labelled with it. KeyError for a kind that
-    is not in KINDS."""
+    """Return an object in the site's namespace; a cluster-wide one is labelled with the namespace. Raise KeyError for a
+    kind that is not in KINDS."""
     row = KINDS[kind]
     place = {"namespace": site.namespace} if row.namespaced else {}
     if not row.namespaced:

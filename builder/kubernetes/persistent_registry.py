@@ -1,18 +1,18 @@
-"""The registry that stays: one Pod of three containers on the same data. Pure.
+"""The persistent registry: one Pod of three containers on the same data. Pure.
 
-- `registry` takes pushes, and listens on the Pod's loopback alone, where the kubelet's probes do not reach it.
-- `serve` is the same image, which refuses every write; the node port leads to it.
-- `spooler` pushes to loopback what comes by `kubectl exec` or `kubectl cp`.
+- `registry` accepts pushes, and listens only on the Pod's loopback, where the kubelet's probes do not reach it.
+- `serve` runs the same image and refuses every write; the node port forwards to it.
+- `spooler` pushes to loopback the archives that it receives by `kubectl exec` or `kubectl cp`.
 
-So whoever reaches a node can pull, and who may push is who may `kubectl exec`: no password, no open door.
+So anyone who can reach a node can pull, and anyone who may `kubectl exec` can push. No password is needed.
 
-In: what the operator wants of it, the plan of the build; out: Kubernetes objects as plain dicts, as in workloads.py.
+In:  the operator's options for it, the plan of the build. Out: Kubernetes objects as plain dicts, as in workloads.py.
 
 Rules for editors:
-- Its objects are of no seed: pruning or removing a seed leaves the registry and its data.
+- Its objects have no seed label: pruning or removing a seed keeps the registry and its data.
 - Names and selectors never change, so that a later build rolls it over and keeps its data; only the ConfigMap of the
   spooler is immutable and named after its content.
-- Nothing of one build is in the Pod's template but what matters: an equal registry is not restarted.
+- The Pod's template contains nothing of a single build, so that an unchanged registry is not restarted.
 
 https://distribution.github.io/distribution/about/configuration/ (its options as variables)
 """
@@ -40,23 +40,23 @@ REGISTRY, SPOOLER = NAME + "-registry", "spooler"
 SPOOLER_FILE = "spooler.pyz"
 DATA, SPOOL, CODE = "/var/lib/registry", "/spool", "/spooler"  # mount paths
 
-REGISTRY_BYTES = 512 * MIB  # it answers hundreds of pulls at once; pages of files it may give back
-SPOOLER_BYTES = 128 * MIB  # 25 MiB, and pages of the archives that it writes
-# A Pod that exceeds the limit of an emptyDir is evicted; without one it fills the node's disk, and others are evicted.
-DATA_SIZE = "20Gi"  # unless the operator says more
-SPOOL_SIZE = "20Gi"  # an archive of 10 GB, and once more for it unpacked
+REGISTRY_BYTES = 512 * MIB  # for hundreds of pulls at once; includes page cache, which the kernel can reclaim
+SPOOLER_BYTES = 128 * MIB  # 25 MiB, and the page cache of the archives that it writes
+# A Pod that exceeds the limit of its emptyDir is evicted; without a limit it would fill the node's disk.
+DATA_SIZE = "20Gi"  # by default
+SPOOL_SIZE = "20Gi"  # for an archive of 10 GB, and as much again for its blobs
 
 _BOTH = {
-    "REGISTRY_HTTP_SECRET": NAME,  # signs where an upload stands: without one, a restart forgets it. Guards nothing
-    "REGISTRY_HTTP_DEBUG_ADDR": "",  # two of them would fight for the port that an image may set for it
+    "REGISTRY_HTTP_SECRET": NAME,  # signs the state of uploads, so that they survive a restart; protects nothing
+    "REGISTRY_HTTP_DEBUG_ADDR": "",  # an image may set a port, for which the two containers would compete
     "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": DATA,
-    "OTEL_TRACES_EXPORTER": "none",  # version 3 would look for a collector for ever
+    "OTEL_TRACES_EXPORTER": "none",  # version 3 would retry a missing collector for ever
 }
 WRITABLE = dict(_BOTH, REGISTRY_HTTP_ADDR="%s:%d" % (LOOPBACK, ports.REGISTRY), REGISTRY_STORAGE_DELETE_ENABLED="true")
 READ_ONLY = dict(
     _BOTH, REGISTRY_HTTP_ADDR=":%d" % ports.SERVE,
     REGISTRY_STORAGE_MAINTENANCE_READONLY='{"enabled": true}',  # 405 for POST, PUT, PATCH and DELETE
-    REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING='{"enabled": false}')  # the other's work; here it would log failures
+    REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING='{"enabled": false}')  # `registry` purges; here it would log failures
 
 # CNCF distribution and its predecessor, the ones that are known to obey these variables: what their images are called,
 # and what they run, e.g. `/entrypoint.sh /etc/docker/registry/config.yml` or `registry serve ...`.
@@ -69,21 +69,21 @@ EMPTY_DIR, CLAIM, NEW_CLAIM = "emptydir", "claim", "new"
 
 
 class Storage(NamedTuple):
-    """Where the registry's data lie."""
+    """The registry's storage."""
     kind: str = EMPTY_DIR
-    claim: str = ""  # name of one that is there
+    claim: str = ""  # name of an existing one
     size: str = DATA_SIZE  # of an emptyDir or a new claim
     storage_class: str = ""  # of a new claim; "": the cluster's default
 
 
 class Wanted(NamedTuple):
-    """What the operator says of the registry."""
+    """The operator's options for the persistent registry."""
     image: str = ""  # reference of an image of the payload; "": to be found
     storage: Storage = Storage()
 
 
 def storage(text: str) -> Storage:
-    """`emptydir[:SIZE]`, `claim:NAME` or `new:SIZE[:CLASS]`."""
+    """Parse `emptydir[:SIZE]`, `claim:NAME` or `new:SIZE[:CLASS]`."""
     kind, colon, rest = text.partition(":")
     if text == EMPTY_DIR:
         return Storage()
@@ -100,14 +100,14 @@ def storage(text: str) -> Storage:
 
 
 class PersistentRegistry(NamedTuple):
-    """The persistent registry: its image, the command of that, and the storage."""
+    """The persistent registry: its image, the command of that image, the storage."""
     reference: str
     command: Sequence[str]
     storage: Storage
 
 
 def chosen_registry(wanted: Optional[Wanted], images: Sequence[Image]) -> Optional[PersistentRegistry]:
-    """Return the one of the images that is to be the registry, if one is wanted. InputError if none can be."""
+    """Choose the registry's image among the images; None if no registry is wanted. Raise InputError if none fits."""
     if not wanted:
         return None
     reference = image_of(wanted, images)
@@ -115,7 +115,7 @@ def chosen_registry(wanted: Optional[Wanted], images: Sequence[Image]) -> Option
 
 
 def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
-    """The reference of the registry's image among those of the payload."""
+    """Return the reference of the registry's image. Raise InputError unless exactly one image can be meant."""
     references = [reference for image in images if not image.subject for reference in image.references]
     if wanted.image:
         reference = str(typed(wanted.image))
@@ -124,15 +124,15 @@ def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
         return reference
     found = [reference for reference in references if parse(reference).path.rpartition("/")[2] in _REPOSITORIES]
     if len(found) != 1:
-        raise InputError("--with-registry: %s of the images has a repository that ends in %s%s: name the registry by "
-                         "--registry-image REF" % ("none" if not found else "more than one", " or ".join(_REPOSITORIES),
-                                                   ": " + ", ".join(found) if found else ""))
+        raise InputError("--with-registry: %s image is named %s%s: name one with --registry-image REF" % (
+            "no" if not found else "more than one", " or ".join(_REPOSITORIES),
+            ": " + ", ".join(found) if found else ""))
     return found[0]
 
 
 def command_of(reference: str, images: Sequence[Image]) -> List[str]:
-    """What the registry's image runs by itself: its entrypoint with its arguments. InputError unless it is a registry
-    that can be made to refuse every write."""
+    """Return the entrypoint and arguments of the registry's image. Raise InputError unless it is a registry that can be
+    configured to refuse writes."""
     (image,) = [image for image in images if reference in image.references]
     for blob in image.configs:
         with blob.open() as reader:
@@ -140,22 +140,21 @@ def command_of(reference: str, images: Sequence[Image]) -> List[str]:
         words = field(config, "Entrypoint", list, reference) + field(config, "Cmd", list, reference)
         if words:
             return _checked(list(strings(words, reference)), reference)
-    raise InputError("--registry-image %s: does not say what it runs: name an image of a registry" % reference)
+    raise InputError("--registry-image %s: has no entrypoint and no command: name the image of a registry" % reference)
 
 
 def _checked(command: List[str], reference: str) -> List[str]:
     if any(_PROGRAM.fullmatch(word) or _SETTINGS.fullmatch(word) for word in command):
         return command
     raise InputError("--with-registry: %s runs %s, which is not known to be CNCF distribution (registry:2, registry:3) "
-                     "and might take pushes from anybody: deploy it by the manifest in stage1/spooler/README.md "
-                     "instead"
+                     "and might accept pushes from anyone: deploy it by the manifest in stage1/spooler/README.md"
                      % (reference, " ".join(command)))
 
 
 def objects(plan: Plan, runner: Runner, registry: PersistentRegistry, image: str, code: bytes, data: str) \
         -> Dict[str, Object]:
-    """Return file name -> object, in the order in which they are to be applied. `image`: where nodes pull the registry;
-    `data`: what stands for the spooler, `code`, in base64."""
+    """Return file name -> object, in the order of applying. `image`: the name that nodes pull it by; `data`: base64 of
+    the spooler `code`, or a placeholder for it."""
     command, place = registry.command, registry.storage
     name = program_object_name(SPOOLER, code)
     found = {}
@@ -164,7 +163,7 @@ def objects(plan: Plan, runner: Runner, registry: PersistentRegistry, image: str
     found[file_names.SPOOLER] = file_config_map(plan.site, name, labels(parts.SPOOLER), SPOOLER_FILE, data)
     found[file_names.REGISTRY_SERVICE] = node_port_service(
         plan.site, REGISTRY, _LABELS, _SELECTOR, ports.REGISTRY, ports.IMAGES)
-    # What the site says of the injector alone does not hold here; above all, its loopback is not that of the node.
+    # The site's options for the injector do not apply here: above all, this Pod is not on the node's network.
     site = plan.site._replace(expose=NODE_PORT.name, replicas=0, tries=1)
     containers = [*_registries(site, image, command), _spooler(site, runner)]
     spec = pod_spec(site, runner, containers, [
@@ -172,14 +171,14 @@ def objects(plan: Plan, runner: Runner, registry: PersistentRegistry, image: str
         {"name": "spool", "emptyDir": {"sizeLimit": SPOOL_SIZE}},
         dict({"name": "data"}, **_volume(place)),
         *host_volumes(runner)])
-    # One at a time: two would write into the same data, and a volume is attached to one node.
+    # Recreate: two Pods would write to the same data, and a volume is attached to one node only.
     found[file_names.REGISTRY] = controller(
         "Deployment", site, REGISTRY, _LABELS, _SELECTOR, spec, replicas=1, strategy={"type": "Recreate"})
     return found
 
 
 def _registries(site: Site, image: str, command: Sequence[str]) -> List[Object]:
-    """The one that takes pushes and the one that serves. No liveness probe: by HTTP it would kill a busy registry."""
+    """Return the containers `registry` and `serve`. No liveness probe: over HTTP it would kill a busy registry."""
     data = {"name": "data", "mountPath": DATA}
     registry = container(site, image, "registry", list(command), REGISTRY_BYTES, [data])
     serve = container(site, image, "serve", list(command), REGISTRY_BYTES, [dict(data, readOnly=True)])
@@ -194,13 +193,13 @@ def _environment(variables: Mapping[str, str]) -> List[Object]:
 
 
 def _spooler(site: Site, runner: Runner) -> Object:
-    """Ready while the registry answers on loopback."""
+    """Return the container `spooler`, which is ready while the registry answers on loopback."""
     spooler = container(
         site, runner.image, SPOOLER, start(runner, "%s/%s" % (CODE, SPOOLER_FILE), "spool"), SPOOLER_BYTES,
         [read_only("code", CODE), {"name": "spool", "mountPath": SPOOL}] + host_mounts(runner))
     spooler.update(ports=[{"name": "health", "containerPort": ports.HEALTH}],
                    readinessProbe=probe("/ready", "health", 5), livenessProbe=probe("/live", "health", 30))
-    if site.names != SERVED:  # what is pushed and copied is to be found under the host's name, too
+    if site.names != SERVED:  # nodes then ask for full names, so pushed images are stored under these as well
         spooler.update(env=_environment({"SEEDPOD_SPOOLER_WITH_HOST": "1"}))
     return spooler
 
@@ -219,5 +218,5 @@ def _volume(place: Storage) -> Object:
 
 
 def names_owner(site: Site) -> Owner:
-    """It answers for the names of its images, too, and first: the seed goes."""
+    """Return the owner of --names: no seed, since seeds are pruned. Nodes ask the registry first, then the injector."""
     return Owner("", (ports.IMAGES, site.node_port))

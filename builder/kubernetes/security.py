@@ -1,6 +1,6 @@
-"""What Pods may do: the security contexts of all of them, and the profile that their namespace holds them to. Pure.
+"""The security contexts of all Pods, and the Pod Security profile of their namespace. Pure.
 
-They pass Pod Security "restricted", but for what `profile` names:
+The Pods pass Pod Security "restricted", unless `profile` returns another one:
 https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """
 from typing import Sequence
@@ -11,24 +11,24 @@ from builder.kubernetes.manifest import Object, manifest
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import MIRROR, Site
 
-USER = 65532  # nobody's number on any distribution, the one of "distroless nonroot"; the node image's user may be root
+USER = 65532  # no distribution assigns it, distroless's "nonroot" has it. Set because the node image may run as root
 ENFORCE = "pod-security.kubernetes.io/enforce"  # the namespace's label
 PROFILES = (RESTRICTED, "baseline", PRIVILEGED)  # the strictest first
 
 
 def profile(site: Site, runners: Sequence[Runner]) -> str:
-    """The strictest profile that allows the Pods: hostPath, as hostPort and hostNetwork, needs the widest."""
+    """Return the strictest profile that allows the Pods: hostPath needs the widest, as do hostPort and hostNetwork."""
     host_path = site.names == MIRROR or any(runner.host_python for runner in runners)
     return PRIVILEGED if host_path else site.exposure.profile
 
 
 def namespace(site: Site, enforce: str) -> Object:
-    """Return the namespace, which holds its own Pods to the profile `enforce`. Of no build: it outlives them."""
+    """Return the namespace, which enforces the profile `enforce`. It has no seed label: it outlives seeds."""
     return manifest("Namespace", site, site.namespace, dict(labels(NAMESPACE_PART), **{ENFORCE: enforce}))
 
 
 def pod_context(site: Site) -> Object:
-    """What holds for all containers of a Pod; without a user where the cluster assigns one."""
+    """Return the security context of a Pod; without a user if the cluster assigns one."""
     user = {} if site.no_user else {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     return dict({"runAsNonRoot": True}, **user, seccompProfile={"type": "RuntimeDefault"})
 

@@ -1,7 +1,7 @@
-"""What the operator says of the cluster -> one value, checked: names, labels and quantities that the API will take.
+"""The operator's options for a cluster -> one value, checked: names, labels and quantities that the API accepts.
 
-Each function reads the text of one option. What leaves this module is legal; nobody downstream checks again.
-All errors are InputErrors that begin with the option.
+Each function parses the text of one option. A value that it returns is legal and is not checked again. All errors are
+InputErrors that begin with the option.
 
 Specs: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and .../labels/#syntax-and-character-set
 """
@@ -33,7 +33,7 @@ Pairs = Mapping[str, str]
 
 
 class Site(NamedTuple):
-    """What the operator says of the cluster."""
+    """The operator's options for the cluster."""
     image: str = ""  # that runs the injector; "": to be chosen
     interpreter: str = ""  # its Python; "": to be chosen
     host_python: Optional[str] = None  # the node's own Python: path, or "" if it is to be chosen; None: the image's
@@ -58,12 +58,12 @@ class Site(NamedTuple):
 
     @property
     def emits_namespace(self) -> bool:
-        """Whether OUT holds the namespace, which `kubectl delete -f OUT` then deletes."""
+        """True if OUT contains the namespace, which `kubectl delete -f OUT` then deletes."""
         return self.namespace == NAME if self.create_namespace is None else self.create_namespace
 
     @property
     def exposure(self) -> Exposure:
-        """How it is exposed; the default as long as that is to be chosen."""
+        """The exposure; the default one until it is chosen."""
         return EXPOSURES[self.expose] if self.expose else DEFAULT
 
     @property
@@ -75,27 +75,28 @@ class Site(NamedTuple):
 
 
 def checked(site: Site) -> Site:
-    """The same site; InputError where options contradict each other."""
+    """Return the same site. Raise InputError if options cannot be combined."""
     if site.create_namespace and site.namespace in CLUSTER_NAMESPACES:  # it would be relabelled, and later deleted
         raise InputError("--create-namespace: namespace %s belongs to the cluster: leave it out, or choose another "
                          "--namespace" % site.namespace)
     if site.exposure.every_node and (site.replicas or site.tries > 1):
-        raise InputError("--expose %s: runs one Pod on every node: leave out %s"
-                         % (site.expose, "--replicas" if site.replicas else "--try"))
+        raise InputError("--expose %s: cannot be combined with %s, as it runs one Pod on every node: leave out one "
+                         "of them" % (site.expose, "--replicas" if site.replicas else "--try"))
     if site.replicas and site.tries > 1:
-        raise InputError("--try: its Pods are to fail, a Deployment would start them again: leave out --replicas")
+        raise InputError("--try: cannot be combined with --replicas, which restarts failed attempts: leave out one of "
+                         "them")
     if site.image and site.tries > 1:
-        raise InputError("--try: tries the images of --cluster: leave out --image")
+        raise InputError("--try: cannot be combined with --image, since it tries several: leave out one of them")
     if site.host_python is not None and (site.interpreter or site.tries > 1):
-        raise InputError("--host-python: takes no %s: name the node's Python as --host-python PATH"
+        raise InputError("--host-python: cannot be combined with %s: name the node's Python as --host-python PATH"
                          % ("--interpreter" if site.interpreter else "--try"))
     if site.names_kube_system and site.names != POLICY:
-        raise InputError("--names-kube-system: says what --names %s rewrites: add it" % POLICY)
+        raise InputError("--names-kube-system: requires --names %s: add it" % POLICY)
     if site.containerd_config and site.names != MIRROR:
-        raise InputError("--containerd-config: says where --names %s writes: add it" % MIRROR)
+        raise InputError("--containerd-config: requires --names %s: add it" % MIRROR)
     if site.names == MIRROR and site.tries > 1:
-        raise InputError("--names %s: runs on every node in one image, which --try does not know: name it by --image"
-                         % MIRROR)
+        raise InputError("--names %s: cannot be combined with --try, as every node needs the same image: name it with "
+                         "--image" % MIRROR)
     for name, value in site.requests.items():
         if name in site.limits and number(value) > number(site.limits[name]):
             raise InputError("--requests %s=%s: is more than --limits %s=%s: raise the limit"
@@ -104,7 +105,7 @@ def checked(site: Site) -> Site:
 
 
 def image(text: str) -> str:
-    """An image's name as the user writes it, legal by the grammar of references."""
+    """Check the name of an image by the grammar of references; return it as the user wrote it."""
     try:
         reference.typed(text)
     except InputError as failure:
@@ -113,7 +114,7 @@ def image(text: str) -> str:
 
 
 def namespace(text: str) -> str:
-    """The name of a namespace."""
+    """Check the name of a namespace."""
     if not _LABEL_NAME.fullmatch(text) or len(text) > _NAME_CHARACTERS:
         raise InputError("--namespace %s: is not the name of a namespace: write at most %d of a-z, 0-9 and -"
                          % (ascii(text), _NAME_CHARACTERS))
@@ -121,7 +122,7 @@ def namespace(text: str) -> str:
 
 
 def subdomain(option: str, text: str) -> str:
-    """The name of any other object."""
+    """Check the name of any other object."""
     if not _SUBDOMAIN.fullmatch(text) or len(text) > _SUBDOMAIN_CHARACTERS:
         raise InputError("%s %s: is not the name of an object: write at most %d of a-z, 0-9, - and ."
                          % (option, ascii(text), _SUBDOMAIN_CHARACTERS))
@@ -129,7 +130,7 @@ def subdomain(option: str, text: str) -> str:
 
 
 def port(text: str) -> int:
-    """A port that the server may listen on without being root."""
+    """Parse a port that the server may listen on without being root."""
     if not (text.isascii() and text.isdigit() and int(text) in ports.UNPRIVILEGED):
         raise InputError("--node-port %s: is not a port from %d to %d: choose one from %d to %d, as most clusters have"
                          % (ascii(text), ports.UNPRIVILEGED[0], ports.UNPRIVILEGED[-1],
@@ -138,35 +139,35 @@ def port(text: str) -> int:
 
 
 def count(option: str, text: str) -> int:
-    """How many of something; more than 99 would be a slip."""
+    """Parse a number from 1 to 99; more would be a slip."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 99):
-        raise InputError("%s %s: is not a number: write one from 1 to 99" % (option, ascii(text)))
+        raise InputError("%s %s: must be 1 to 99" % (option, ascii(text)))
     return int(text)
 
 
 def folder(option: str, text: str) -> str:
-    """An absolute path of a node without a step back, since it becomes a mount."""
+    """Check an absolute path of a folder on nodes, without `..`, since it is mounted."""
     if not text.startswith("/") or not _FOLDER.fullmatch(text) or {"..", "."} & set(text.split("/")):
         raise InputError("%s %s: is not an absolute path of a folder, e.g. /etc/containerd" % (option, ascii(text)))
     return text.rstrip("/")
 
 
 def path(option: str, text: str) -> str:
-    """An absolute path of a file, or "" if it is to be chosen."""
+    """Check an absolute path of a file; "" if it is to be chosen."""
     if text and not (text.startswith("/") and text.isprintable()):
         raise InputError("%s %s: is not an absolute path, e.g. /usr/bin/python3" % (option, ascii(text)))
     return text
 
 
 def is_key(text: str) -> bool:
-    """Whether a label or an annotation can have this key."""
+    """Return whether a label or an annotation can have this key."""
     prefix, slash, name = text.rpartition("/")
     return bool(name and _WORD.fullmatch(name)) and (
         not slash or bool(_SUBDOMAIN.fullmatch(prefix)) and len(prefix) <= _SUBDOMAIN_CHARACTERS)
 
 
 def label(option: str, text: str) -> Tuple[str, str]:
-    """`KEY=VALUE`, both as labels have them."""
+    """Parse `KEY=VALUE` of a label."""
     key, equals, value = text.partition("=")
     if not equals or not is_key(key) or not _WORD.fullmatch(value):
         raise InputError("%s %s: is not a label: write KEY=VALUE, each of at most 63 of A-Z, a-z, 0-9, - _ and ."
@@ -175,7 +176,7 @@ def label(option: str, text: str) -> Tuple[str, str]:
 
 
 def own_label(text: str) -> Tuple[str, str]:
-    """Read a label for every object. Its key is none that Seedpod sets."""
+    """Parse a label for every object. Refuse keys that Seedpod sets."""
     key = text.partition("=")[0]
     if key.startswith(labels.PREFIX) or key in labels.RECOMMENDED:
         raise InputError("--label %s: its key is set by Seedpod: choose another key" % ascii(text))
@@ -183,19 +184,19 @@ def own_label(text: str) -> Tuple[str, str]:
 
 
 def interpreter(text: str) -> str:
-    """A path or a name that is looked up in the image's PATH."""
+    """Check a path, or a name to look up in the image's PATH."""
     if not text or not text.isprintable():
         raise InputError("--interpreter %s: is not a path: write e.g. /usr/bin/python3" % ascii(text))
     return text
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it can be written: bytes of the command line that are not UTF-8 come as lone surrogates."""
+    """Return whether UTF-8 can encode it: other bytes of the command line become lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def annotation(text: str) -> Tuple[str, str]:
-    """`KEY=VALUE`; the value is any text that UTF-8 can write."""
+    """Parse `KEY=VALUE`; the value is any text that UTF-8 can encode."""
     key, equals, value = text.partition("=")
     if not equals or not is_key(key) or not _is_unicode(value):
         raise InputError("--annotation %s: is not an annotation: write KEY=VALUE, the key of at most 63 of A-Z, a-z, "
@@ -204,7 +205,7 @@ def annotation(text: str) -> Tuple[str, str]:
 
 
 def toleration(text: str) -> Dict[str, str]:
-    """`KEY[=VALUE][:EFFECT]`, as `kubectl taint` writes taints. Without a value: whatever it is."""
+    """Parse `KEY[=VALUE][:EFFECT]`, as `kubectl taint` writes taints. Without a value, any value is tolerated."""
     rest, colon, effect = text.partition(":")
     key, equals, value = rest.partition("=")
     if not is_key(key) or not _WORD.fullmatch(value) or colon and effect not in _EFFECTS:
@@ -218,7 +219,7 @@ TOLERATE_ALL = {"operator": "Exists"}
 
 
 def quantities(option: str, text: str) -> Dict[str, str]:
-    """`cpu=50m,memory=64Mi` -> resources."""
+    """Parse `cpu=50m,memory=64Mi`."""
     result: Dict[str, str] = {}
     for part in text.split(","):
         name, _, value = part.partition("=")
@@ -233,7 +234,7 @@ def quantities(option: str, text: str) -> Dict[str, str]:
 
 
 def tolerates(tolerations: Tuple[Mapping[str, str], ...], taint: Mapping[str, Any]) -> bool:
-    """Whether one of them fits the taint (a mapping with key, value, effect), as the scheduler sees it."""
+    """Return whether one of them matches the taint (a mapping with key, value, effect), by the scheduler's rules."""
     for item in tolerations:
         if item.get("key") not in (None, taint["key"]) or item.get("effect") not in (None, taint["effect"]):
             continue

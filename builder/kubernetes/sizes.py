@@ -1,4 +1,4 @@
-"""How long objects are where limits count: on the wire, and in the annotation of plain `kubectl apply`. Pure."""
+"""Sizes of objects where limits apply: on the wire, and in the annotation of plain `kubectl apply`. Pure."""
 import json
 import re
 from typing import Iterable, List, NamedTuple, Sequence
@@ -18,12 +18,12 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def json_bytes(manifest: Object) -> int:
-    """How long an object is on the wire."""
+    """Return the bytes of an object on the wire."""
     return len(json.dumps(manifest, separators=(",", ":")))
 
 
 def annotation_bytes(manifest: Object) -> int:
-    """What annotations of an object take after plain `kubectl apply`, which adds a copy of the whole, as Go's JSON."""
+    """Return the bytes of an object's annotations after plain `kubectl apply`, which adds a copy of it as Go's JSON."""
     given = manifest["metadata"].get("annotations", {})
     copy = json.dumps(dict(manifest, metadata=dict(manifest["metadata"], annotations=given)), separators=(",", ":"))
     escaped = 5 * len(re.findall("[<>&]", copy))  # as \u003c
@@ -32,9 +32,8 @@ def annotation_bytes(manifest: Object) -> int:
 
 
 def largest_annotation_bytes(plan: Plan, chunk_size: int) -> int:
-    """Return the bytes of annotations of the largest object after plain `kubectl apply`, with chunks of so many
-    bytes."""
-    return max([_beside_data(plan.site) + base64_bytes(chunk_size)] + list(map(annotation_bytes, _objects(plan))))
+    """Return the most bytes of annotations that an object has after plain `kubectl apply`, with chunks of this size."""
+    return max([_overhead_bytes(plan.site) + base64_bytes(chunk_size)] + list(map(annotation_bytes, _objects(plan))))
 
 
 class StoredBytes(NamedTuple):
@@ -45,10 +44,10 @@ class StoredBytes(NamedTuple):
 
 def stored_bytes(plan: Plan, chunk_sizes: Iterable[int]) -> StoredBytes:
     """Return what etcd holds of the plan with chunks of these sizes. Binary data is stored as it is."""
-    objects, beside, sizes = _objects(plan), _beside_data(plan.site), list(chunk_sizes)
-    once = sum(sizes) + sum(map(json_bytes, objects)) + beside * len(sizes)
+    objects, overhead, sizes = _objects(plan), _overhead_bytes(plan.site), list(chunk_sizes)
+    once = sum(sizes) + sum(map(json_bytes, objects)) + overhead * len(sizes)
     return StoredBytes(once, once + sum(map(annotation_bytes, objects)) + sum(
-        beside + base64_bytes(size) for size in sizes))
+        overhead + base64_bytes(size) for size in sizes))
 
 
 def chunk_bytes_for(site: Site, segment_sizes: Sequence[int]) -> int:
@@ -56,20 +55,20 @@ def chunk_bytes_for(site: Site, segment_sizes: Sequence[int]) -> int:
     chunk under plain `kubectl apply`."""
     if sum(count_of(size, CHUNK_BYTES) for size in segment_sizes) > MOST_SMALL_CHUNKS:
         return LARGEST_CHUNK_BYTES
-    room, taken = ANNOTATION_LIMIT_BYTES - base64_bytes(CHUNK_BYTES), _beside_data(site)
+    room, taken = ANNOTATION_LIMIT_BYTES - base64_bytes(CHUNK_BYTES), _overhead_bytes(site)
     if taken > room:
-        raise InputError("--label, --annotation: with them a chunk's ConfigMap takes %d bytes beside its data, %s "
+        raise InputError("--label, --annotation: with them a chunk's ConfigMap takes %d bytes without its data, %s "
                          "leaves %d (annotations count twice): use fewer, or --chunk-size 128KiB"
                          % (taken, PLAIN_APPLY, room))
     return CHUNK_BYTES
 
 
 def check_objects(plan: Plan) -> None:
-    """InputError where a Pod names more chunks than one object can."""
+    """Raise InputError if there are more chunks than the Pod or contents.json can name."""
     size = max(map(json_bytes, workloads(plan)))
     if size > OBJECT_LIMIT_BYTES or len(FILE) + len(plan.contents) > CONFIG_MAP_LIMIT_BYTES:
-        raise InputError("--chunk-size: there are so many chunks that the Pod takes %d bytes and contents.json %d; the "
-                         "API server takes %d and %d at most: make chunks larger, up to %dKiB"
+        raise InputError("--chunk-size: too many chunks: the Pod takes %d bytes and contents.json %d, the API server "
+                         "accepts %d and %d: make chunks larger, up to %dKiB"
                          % (size, len(plan.contents), OBJECT_LIMIT_BYTES, CONFIG_MAP_LIMIT_BYTES,
                             LARGEST_CHUNK_BYTES >> 10))
 
@@ -79,6 +78,6 @@ def _objects(plan: Plan) -> List[Object]:
     return [config_maps.contents_config_map(plan.site, plan.seed, plan.contents), *workloads(plan)]
 
 
-def _beside_data(site: Site) -> int:
-    """Return the bytes that a chunk takes in an annotation without its data."""
+def _overhead_bytes(site: Site) -> int:
+    """Return the bytes of a chunk's annotation without its data."""
     return annotation_bytes(config_maps.chunk_config_map(site, "0" * NAME_CHARACTERS, ""))

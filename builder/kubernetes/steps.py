@@ -1,11 +1,11 @@
-"""The commands to type once OUT is on the machine that reaches the cluster: for the summary and OUT's README.txt. Pure.
+"""The commands to type once OUT is on a machine that reaches the cluster: for the summary and OUT's README.txt. Pure.
 
-Rules for editors, which a test holds on a model of a cluster:
-- Namespaced kinds are deleted by `-n`, cluster-wide kinds by the label that names the namespace: another seed keeps its
-  own.
-- No command deletes a chunk or program that the newest seed names, or, where it names none, that any seed might.
-- An update is never removed by its folder, nor by that of its base: seeds share chunks, and a folder takes its
-  namespace along. Labels find the objects of all of them.
+Rules for editors, which a test checks on a model of a cluster:
+- Namespaced kinds are deleted by `-n`, cluster-wide kinds by the label that names the namespace: seeds in other
+  namespaces keep theirs.
+- Pruning deletes no chunk or program that the newest seed needs; without a list of those, it deletes none at all.
+- An update is never uninstalled by its folder or by that of its base: seeds share chunks, and a folder may contain the
+  namespace. Labels find the objects of all seeds.
 """
 import os
 from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Set
@@ -22,11 +22,11 @@ from builder.kubernetes.workloads import Plan, workloads
 STDOUT = "-"
 
 NEXT = {  # key of a command -> its purpose, in order
-    "check": "check that the chunks of other folders are in the cluster: this prints missing ones",
+    "check": "check that the cluster has the chunks of the other folders: this lists missing ones",
     "apply": "apply it",
-    "apply_rest": "apply all but what leads nodes to it",
+    "apply_rest": "apply all but the Service and the policy",
     "wait": "wait until it serves",
-    "turn": "lead nodes to it",
+    "turn": "apply the Service and the policy: nodes then pull from it",
     "outcomes": "see each attempt's outcome",
 }
 PRUNE, REMOVE, REMOVE_ALL = "prune", "remove", "remove_all"  # what a deletion selects
@@ -39,7 +39,7 @@ class Section(NamedTuple):
 
 
 def key_of(scope: str, deletion: str) -> str:
-    """Return the key of a deletion: `prune` of what every seed has, `prune_policies` of what only some have."""
+    """Return the key of a deletion: `prune` for kinds that every seed has, `prune_policies` for kinds of some seeds."""
     return scope if deletion == OBJECTS else "%s_%s" % (scope, deletion)
 
 
@@ -58,13 +58,13 @@ def removals(namespace: str) -> Dict[str, str]:
 
 
 def commands(plan: Plan, out: str, is_update: bool) -> Dict[str, str]:
-    """Return key -> command. `heal` only where nothing heals by itself and there is a folder to apply again;
-    `uninstall` only where a folder lists all objects, and none that another seed shares."""
+    """Return key -> command. `heal`: only for bare Pods, and a folder to apply again; `uninstall`: only for the folder
+    of a full build, which lists all objects and shares none."""
     namespace, shared = plan.site.namespace, of_parts(SHARED)
     found = {
         "wait": wait_command(plan),
         "outcomes": kubectl.list_outcomes(namespace, terms({labels.SEED: plan.seed})),
-        **deletions(namespace, PRUNE, labels.older_than(plan.seed)),
+        **deletions(namespace, PRUNE, labels.except_seed(plan.seed)),
         **removals(namespace),
         **deletions(namespace, REMOVE_ALL, labels.PART),
     }
@@ -89,8 +89,8 @@ def commands(plan: Plan, out: str, is_update: bool) -> Dict[str, str]:
 
 
 def wait_command(plan: Plan) -> str:
-    """Return the command that waits until it serves. One of several attempts is enough, for which there is no
-    condition: they are watched."""
+    """Return the command that waits until the injector serves. With --try one Pod of several is enough, for which
+    `kubectl wait` has no condition: they are watched."""
     manifest, namespace = workloads(plan)[0], plan.site.namespace
     kind, name = manifest["kind"], manifest["metadata"]["name"]
     if kind != "Pod":
@@ -104,25 +104,25 @@ def registry_sections(plan: Plan, runner: Runner) -> List[Section]:
     """Return the steps of the persistent registry, once OUT is applied."""
     namespace = plan.site.namespace
     spooler = kubectl.run_in(namespace, REGISTRY, SPOOLER, command(runner, "%s/%s" % (CODE, SPOOLER_FILE)))
-    # Where the injector has no Service, no Pod reaches it: its images go in from files, one after the other.
+    # Without a Service the spooler does not reach the injector, so images are pushed from files, one by one.
     fill = "push < ARCHIVE"
     if plan.site.exposure.service:
         fill = "copy --source http://%s:%d" % (NAME, plan.site.node_port)
     return [Section("wait until the registry serves", [kubectl.wait_for_rollout(namespace, "deploy", REGISTRY)]),
-            Section("bring its own image and all others of the payload into it", ["%s %s" % (spooler, fill)]),
-            Section("bring more images into it, as often as need be", [spooler + " push NAME:TAG < ARCHIVE"])]
+            Section("load its own image and all others of the payload", ["%s %s" % (spooler, fill)]),
+            Section("load more images, at any time", [spooler + " push NAME:TAG < ARCHIVE"])]
 
 
 def deletions_of(plan: Plan, has_registry: bool) -> Set[str]:
-    """Return those of DELETIONS that this seed needs: mirror and policies belong to a persistent registry."""
+    """Return the DELETIONS that this seed needs. With a persistent registry, mirror and policies are those of it."""
     names = plan.site.names if not has_registry else ""
     return {OBJECTS, *([WORKLOADS] if plan.site.workload != "pod" or names == MIRROR else []),
             *([POLICIES] if names == BY_POLICY else [])}
 
 
 def brief(found: Mapping[str, str], needed: Iterable[str], has_registry: bool) -> Dict[str, str]:
-    """Return the commands for a summary: of deletions those that this seed needs, and one way to remove it, or two
-    where a persistent registry may stay."""
+    """Return the commands for a summary: only the deletions that this seed needs, and one command to uninstall it, or
+    two if a persistent registry may stay."""
     skipped = {key_of(scope, deletion) for scope in (PRUNE, REMOVE) for deletion in set(DELETIONS) - set(needed)}
     skipped |= {key_of(REMOVE_ALL, deletion) for deletion in DELETIONS}
     if "uninstall" in found and not has_registry:
@@ -143,7 +143,7 @@ def steps(found: Mapping[str, str], tries: int, more: Sequence[Section], lost_na
 
 
 def later(found: Mapping[str, str], lost_namespace: str) -> Iterator[Section]:
-    """Yield what may be needed later; how to remove it comes last."""
+    """Yield the commands for later; those that uninstall come last."""
     by_label = "remove the seed; a persistent registry stays" if "uninstall" in found else "uninstall"
     if "check" in found:
         by_label += ", by label: deleting the folder would delete chunks that other seeds share"

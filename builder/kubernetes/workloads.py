@@ -1,11 +1,11 @@
-"""One build -> what runs the injector, and the Service that leads to it. Pure: the same values give the same objects.
+"""One build -> the workload of the injector and its Service. Pure: the same values give the same objects.
 
-What is immutable has a name that stands for its content: a changed build applies beside the old one and never edits it.
-The objects whose names stay are the DaemonSet, of which two would fight for the port of each node, and the Deployment:
-they are rolled over, which edits nothing immutable of them. `seedpod/seed` ties everything of one build together: the
-Service selects a bare Pod by it, and after a change the old objects are pruned by it. Selectors of the others hold
-`seedpod/workload` too: a DaemonSet adopts every Pod without an owner that its selector matches, a bare one of another
-build among them, and deletes the younger of two on a node.
+Immutable objects are named after their content: a changed build is applied next to the old one and never edits it. Only
+the DaemonSet (two would compete for the port of each node) and the Deployment keep their names: they are rolled over,
+which edits no immutable field. `seedpod/seed` is on every object of one build: the Service of a bare Pod selects by it,
+and pruning finds older objects by it. The selectors of DaemonSets and Deployments contain `seedpod/workload`, too: a
+DaemonSet adopts every Pod without an owner that its selector matches, such as a bare Pod of another build, and deletes
+the younger of two on a node.
 
 API: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 """
@@ -21,9 +21,8 @@ from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import NAME, Site
 
 
-
 class Plan(NamedTuple):
-    """One build, but for the bytes of its chunks."""
+    """One build without the bytes of its chunks."""
     site: Site
     seed: str  # the id that ties its objects together
     specs: Sequence[Object]  # of its Pods
@@ -33,8 +32,8 @@ class Plan(NamedTuple):
 
 def plan_of(site: Site, runners: Sequence[Runner], contents: str, chunk_names: Sequence[str], pyz: bytes,
             seed_bytes: int, payload_bytes: int) -> Plan:
-    """One Pod for each of `runners`. `contents`: contents.json; `chunk_names`: each once; `seed_bytes`: what unpacking
-    takes on disk. InputError if a limit is too low."""
+    """Return the plan of a build, with one Pod for each of `runners`. `contents`: contents.json; `chunk_names`: without
+    duplicates; `seed_bytes`: disk space for unpacking. Raise InputError if a limit is too low."""
     injector = program_object_name("injector", pyz)
     payload = [contents_object_name(contents)] + [chunk_object_name(name) for name in chunk_names]
     digest = "sha256:" + hashlib.sha256(contents.encode()).hexdigest()
@@ -44,8 +43,8 @@ def plan_of(site: Site, runners: Sequence[Runner], contents: str, chunk_names: S
 
 
 def service(plan: Plan) -> Object:
-    """Return the injector's node port. A part of its own, so that all but it can be applied first: it then turns to a
-    Pod that is ready. A Deployment replaces its Pods one by one, once each is ready: all of them serve meanwhile."""
+    """Return the Service of the injector's node port. It is a part of its own, so that an update applies it last, once
+    the new Pod is ready. For a Deployment it selects Pods of every seed: old ones serve until new ones are ready."""
     serving = selector(INJECTOR, "" if plan.site.replicas else plan.seed, plan.site.workload)
     return node_port_service(plan.site, NAME, labels(SERVICE, plan.seed), serving, plan.site.node_port,
                              plan.site.node_port)
@@ -53,15 +52,15 @@ def service(plan: Plan) -> Object:
 
 def node_port_service(site: Site, name: str, own_labels: Mapping[str, str], serving: Mapping[str, str], port: int,
                       node_port: int) -> Object:
-    """Return a Service that leads from `node_port` of every node to the container port `registry` of the Pods labelled
-    `serving`; both address families where the cluster has them. `port`: of the Service itself."""
+    """Return a Service that forwards `node_port` of every node to the container port `registry` of the Pods labelled
+    `serving`, in every address family of the cluster. `port`: of the Service itself."""
     return manifest("Service", site, name, own_labels, spec={
         "type": "NodePort", "ipFamilyPolicy": "PreferDualStack", "selector": dict(serving),
         "ports": [{"name": "registry", "port": port, "targetPort": "registry", "nodePort": node_port}]})
 
 
 def workloads(plan: Plan) -> List[Object]:
-    """What runs the injector: a DaemonSet, a Deployment, or one Pod or more."""
+    """Return the injector's workload: a DaemonSet, a Deployment, or one Pod for each spec."""
     kind = plan.site.workload
     own, every = labels(INJECTOR, plan.seed, kind), selector(INJECTOR, workload=kind)
     if plan.site.exposure.every_node:
@@ -75,8 +74,8 @@ def workloads(plan: Plan) -> List[Object]:
 
 def controller(kind: str, site: Site, name: str, own_labels: Mapping[str, str], chosen: Mapping[str, str],
                pod: Object, **fields: object) -> Object:
-    """A DaemonSet or a Deployment of Pods. Its selector is immutable: either its name changes with it, or it never
-    does."""
+    """Return a DaemonSet or a Deployment. Its selector `chosen` is immutable, so the caller never changes it under the
+    same name."""
     return manifest(kind, site, name, own_labels, spec=dict(
         fields, selector={"matchLabels": dict(chosen)},
         template={"metadata": metadata(site, own_labels), "spec": pod}))

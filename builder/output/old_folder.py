@@ -1,8 +1,8 @@
-"""The folder that is at OUT already: whether it may be replaced.
+"""The folder at OUT, and whether it may be replaced.
 
-It may if it is not there, or empty, or if Seedpod wrote it and all that it holds. That is proven by SHA256SUMS and not
-by names: each file is listed with its digest, and README.txt, which is listed too, begins with the mark of its kind of
-folder. A folder of another program may well have a SHA256SUMS of its own.
+It may if it does not exist, if it is empty, or if Seedpod wrote it and every file in it. SHA256SUMS proves that, not
+file names: each file is listed with its digest, and README.txt, which is listed, too, begins with the mark of its kind
+of folder. The mark is needed because folders of other programs may have a SHA256SUMS.
 """
 import hashlib
 import os
@@ -15,7 +15,7 @@ from builder.reading.errors import InputError
 from builder.reading.progress import Progress
 
 REMEDY = "move it away, or choose another folder"
-MAX_SUMS_BYTES = 64 << 20  # some 400,000 files; Kubernetes could not store what is in them
+MAX_SUMS_BYTES = 64 << 20  # about 400,000 files, more than any cluster can store
 BLOCK_BYTES = 1 << 20
 _SUM_LINE = re.compile(rb"([0-9a-f]{64})  ([^/\n]+)\n")
 
@@ -24,16 +24,15 @@ class OldFolder:
     """The folder at OUT. `mark`: the beginning of the README.txt of its kind of folder."""
 
     def __init__(self, out: str, mark: str, progress: Progress = lambda stage, count, total: None) -> None:
-        self.path = os.path.abspath(out)  # "" is a folder, too, and "link/" is a link
+        self.path = os.path.abspath(out)  # "" becomes the current folder; "link/" becomes "link", to be seen as a link
         self.mark = mark
         self._progress = progress
         self._unchanged: Set[Tuple[Any, ...]] = set()  # files that had the digest that is listed
 
     def check(self) -> None:
-        """InputError unless it may be replaced. A second call reads only files that changed since the first."""
-        if not self.path.isprintable():  # it would be part of the commands to type next
-            raise InputError("%s: has characters in its name that cannot be shown: name another folder with -o"
-                             % self.path)
+        """Raise InputError unless it may be replaced. A second call reads only files that changed since the first."""
+        if not self.path.isprintable():  # it is part of the printed commands
+            raise InputError("%s: contains unprintable characters: name another folder with -o" % self.path)
         if not os.path.lexists(self.path):
             return
         if not os.path.isdir(self.path) or os.path.islink(self.path):
@@ -41,7 +40,7 @@ class OldFolder:
         names = sorted(os.listdir(self.path))
         if names:
             self._check_files(names)
-        if os.path.samefile(self.path, os.curdir):  # it would be moved away, and the shell left in a removed folder
+        if os.path.samefile(self.path, os.curdir):  # moving it would leave the shell in a removed folder
             raise InputError("%s: is the current folder: name another with -o" % self.path)
 
     def _check_files(self, names: List[str]) -> None:
@@ -71,7 +70,7 @@ class OldFolder:
         return digest.hexdigest()
 
     def _listed(self) -> Dict[str, str]:
-        """The files of its SHA256SUMS, each with its digest; none if that is missing or not as Seedpod writes it."""
+        """Return file name -> digest of its SHA256SUMS; none if that is missing or malformed."""
         file = open_regular(os.path.join(self.path, SUMS))
         if not file:
             return {}

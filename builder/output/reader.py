@@ -1,8 +1,8 @@
 """OUT -> what it holds: read as an archive, and verified. The twin of kubernetes/files.py; reads only what that writes.
 
-Nothing is trusted but digests: every file is compared with SHA256SUMS, contents.json with the argument of the Pods,
-each chunk with its name, every blob with what names it. An update holds only some of its chunks, and lists the others:
-they are looked for in the folders that it was built onto.
+Only digests are trusted: every file is compared with SHA256SUMS, contents.json with the argument of the Pods, each
+chunk with its name, every blob with its digest. An update contains only some of its chunks and lists the others, which
+are looked up in the folders that it was built onto.
 """
 import binascii
 import hashlib
@@ -40,7 +40,7 @@ AGAIN = "copy the folder again, or build it again"
 
 
 class Seed(NamedTuple):
-    """A folder that Seedpod wrote, but for its chunks."""
+    """A folder that Seedpod wrote, without its chunks."""
     folder: str
     contents: Contents
     digest: str  # of contents.json
@@ -56,7 +56,7 @@ class Seed(NamedTuple):
 
     @property
     def elsewhere(self) -> List[str]:
-        """The chunks that are not there."""
+        """The chunks that no known folder has."""
         return [name for name in self.contents.chunks if not self.file_of(name)]
 
 
@@ -77,7 +77,8 @@ def open_seed(path: str, bases: Sequence[str] = ()) -> Seed:
         raise InputError("%s: the file of the Pod is missing or damaged: %s" % (path, AGAIN))
     digest, namespace, injector, port = (part.pop() for part in parts)
     if digest_of(text) != digest:
-        raise InputError("%s: contents.json is %s, the Pod wants %s: %s" % (path, digest_of(text), digest, AGAIN))
+        raise InputError("%s: contents.json: digest mismatch: expected %s, got %s: %s"
+                         % (path, digest, digest_of(text), AGAIN))
     contents = parse_contents(text.encode(), "%s: %s" % (path, FILE))
     return Seed(path, contents, digest, namespace, injector, int(port), tuple(bases))
 
@@ -100,24 +101,24 @@ def open_archive(seed: Seed, layers: bool = True, progress: Count = lambda count
     file = tempfile.TemporaryFile()
     try:
         entries: Dict[str, List[Entry]] = {}
-        absent = []
-        place = 0
-        for segment in seed.contents.segments[::-1]:  # the last one, which is always there, first
-            there = layers or not entries
-            if there:
+        undecoded = []
+        offset = 0
+        for number, segment in enumerate(seed.contents.segments[::-1]):
+            is_decoded = layers or number == 0  # the last segment, with manifests and configs, is always in the folder
+            if is_decoded:
                 decode(seed, segment, file, expansion, progress)
             for digest, size in segment.blobs:
                 name = "blobs/" + digest.replace(":", "/")
-                entries[name] = [Entry(REGULAR, place, size, "")]
-                place += size
-                if not there:
-                    absent.append((name, digest))
+                entries[name] = [Entry(REGULAR, offset, size, "")]
+                offset += size
+                if not is_decoded:
+                    undecoded.append((name, digest))
         index = json.dumps(seed.contents.index).encode()
-        file.seek(place)
+        file.seek(offset)
         file.write(index)
-        entries[INDEX] = [Entry(REGULAR, place, len(index), "")]
+        entries[INDEX] = [Entry(REGULAR, offset, len(index), "")]
         archive = open_members(seed.folder, entries, file, expansion, progress)
-        for name, digest in absent:
+        for name, digest in undecoded:
             archive.note_digest(name, digest)
         return archive
     except BaseException:
@@ -126,7 +127,7 @@ def open_archive(seed: Seed, layers: bool = True, progress: Count = lambda count
 
 
 def decode(seed: Seed, segment: Segment, target: IO[bytes], expansion: Expansion, progress: Count) -> None:
-    """Write the blobs of a segment, as many bytes as contents.json lists."""
+    """Write the blobs of a segment. Raise InputError unless they have the sizes that contents.json lists."""
     where = "%s: %s" % (seed.folder, FILE)
     blocks = (chunk_of(seed, name) for name in segment.chunks)
     left = sum(size for _, size in segment.blobs)
@@ -141,10 +142,10 @@ def decode(seed: Seed, segment: Segment, target: IO[bytes], expansion: Expansion
 
 
 def chunk_of(seed: Seed, name: str) -> bytes:
-    """The bytes of a chunk, proven."""
+    """Return the bytes of a chunk, compared with its digest."""
     path = seed.file_of(name)
     if not path:
-        raise InputError("%s: chunk %s: is not there: name the folder that holds it, --onto FOLDER"
+        raise InputError("%s: chunk %s: missing: name the folder that contains it with --onto FOLDER"
                          % (seed.folder, name))
     folder, file = os.path.split(path)
     found, data = chunk_in(content(folder, file))
@@ -154,7 +155,7 @@ def chunk_of(seed: Seed, name: str) -> bytes:
 
 
 def chunk_in(text: bytes) -> Tuple[str, bytes]:
-    """The name and the bytes of the chunk in a file; ("", b"") if there is none."""
+    """Return name and bytes of the chunk in a file; ("", b"") if it contains none."""
     matches = CHUNK_LINE.findall(text)
     if len(matches) != 1:
         return "", b""
@@ -172,14 +173,15 @@ def damage(name: str, data: bytes) -> str:
 
 
 def mounted_files(out: str) -> Dict[str, bytes]:
-    """File name -> bytes, of what the Pod of a whole folder finds under --chunks."""
+    """Return file name -> bytes of the files that the Pod of a full seed has under --chunks."""
     seed = open_seed(out)
     found = {name: chunk_of(seed, name) for name in seed.contents.chunks}
     return dict(found, **{FILE: contents_in(out).encode()})
 
 
 def verify(out: str, bases: Sequence[str] = ()) -> Dict[str, Any]:
-    """-> facts: what it would serve. InputError names what is damaged, missing or foreign."""
+    """Check a folder; return facts on the images that it serves. Raise InputError for a damaged, missing or foreign
+    file."""
     if not os.path.isdir(out) or not is_seed(out):
         raise InputError("%s: is not a folder that Seedpod wrote: name the folder of -o" % out)
     for name in sorted(os.listdir(out)):
@@ -190,13 +192,13 @@ def verify(out: str, bases: Sequence[str] = ()) -> Dict[str, Any]:
         seed = open_seed(out, bases)
         faults = list(wrong_program(seed)) + list(missing_files(seed))
     if faults:
-        more = " (and %d more faults)" % (len(faults) - 1) if len(faults) > 1 else ""
+        more = " (and %d more fault%s)" % (len(faults) - 1, "s" * (len(faults) > 2)) if len(faults) > 1 else ""
         raise InputError("%s: %s%s: %s" % (out, faults[0], more, AGAIN))
     return served(seed)
 
 
 def wrong_files(out: str) -> Iterator[str]:
-    """Whatever is not as SHA256SUMS has it, file for file: also one that it does not list, but for the signature."""
+    """Yield the files that differ from SHA256SUMS or are not listed there, except the signature."""
     there = set(os.listdir(out)) - {SUMS, SIGNATURE}
     sums = {}
     for line in text_of(out, SUMS).splitlines():
@@ -206,7 +208,7 @@ def wrong_files(out: str) -> Iterator[str]:
             return
         sums[match.group(2)] = match.group(1)
     if not sums:
-        yield "%s: is missing or empty, so nothing proves that the folder is whole" % SUMS
+        yield "%s: missing or empty, so the folder cannot be checked" % SUMS
         return
     for name, wanted in sorted(sums.items()):
         if name not in there:
@@ -220,7 +222,7 @@ def wrong_files(out: str) -> Iterator[str]:
 
 
 def wrong_chunks(out: str) -> Iterator[str]:
-    """Files of chunks that hold something else."""
+    """Yield the files of chunks that contain something else."""
     for file in files(out, CHUNK):
         name, data = chunk_in(content(out, file))
         if name_of(data) != name or CHUNK.replace("*", name) != file:
@@ -228,7 +230,7 @@ def wrong_chunks(out: str) -> Iterator[str]:
 
 
 def wrong_program(seed: Seed) -> Iterator[str]:
-    """Programs that are not the Pod's, and a list of chunks that is not that of contents.json."""
+    """Yield a program that is not the Pod's, and a list of chunks that is incomplete."""
     program = content(seed.folder, PYZ)
     if os.path.exists(os.path.join(seed.folder, INJECTOR)):
         code = PYZ_LINE.search(content(seed.folder, INJECTOR))
@@ -249,12 +251,12 @@ def missing_files(seed: Seed) -> Iterator[str]:
 
 
 def listed(out: str, name: str) -> Set[str]:
-    """The ConfigMaps that a list of OUT names."""
+    """Return the ConfigMaps that a list in OUT names."""
     return {line.rpartition("/")[2] for line in text_of(out, name).splitlines()}
 
 
 def served(seed: Seed) -> Dict[str, Any]:
-    """The images, read from the chunks; where some of those are elsewhere, without the layers."""
+    """Return facts on the images, read from the chunks; without layers if some chunks are elsewhere."""
     elsewhere = seed.elsewhere
     with open_archive(seed, layers=not elsewhere) as archive:
         images = read_images(archive)
@@ -267,17 +269,17 @@ def served(seed: Seed) -> Dict[str, Any]:
 
 
 def files(out: str, row: str) -> List[str]:
-    """The files in OUT that are of one row of file_names."""
+    """Return the files in OUT that match one row of file_names."""
     return sorted(name for name in os.listdir(out) if is_one(row, name))
 
 
 def text_of(out: str, name: str) -> str:
-    """"" if there is no such file."""
+    """Return the text of a file; "" if there is none."""
     return content(out, name).decode("utf-8", "replace")
 
 
 def content(out: str, name: str) -> bytes:
-    """b"" if there is no such file."""
+    """Return the bytes of a file; b"" if there is none."""
     path = os.path.join(out, name)
     if not os.path.isfile(path):
         return b""

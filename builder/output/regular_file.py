@@ -1,4 +1,4 @@
-"""Open a file only if it is a regular one: a fifo would block the run, and a link would lead to another file."""
+"""Opening of regular files only: a fifo would block the run, and a link would lead to another file."""
 import os
 import stat
 from typing import IO, Optional

@@ -1,14 +1,14 @@
-"""A hidden folder next to PATH, in which its new content is made and from which it is moved into place.
+"""A hidden folder next to PATH, in which its new content is made, to be moved into place.
 
     .NAME.0123456789abcdef.partial/
-        lock  held as long as the run lives
-        new   what takes the place of PATH
-        old   what PATH was, until it is removed
+        lock  locked as long as the run is alive
+        new   the content that replaces PATH
+        old   the replaced content, until it is removed
         work  other files of the run
 
-A run that is killed leaves its folder, which the next one that writes PATH removes, unless it is locked or holds
-anything else. While both `old` and `new` are there, PATH is still `old`: a run that was killed between the two renames
-is undone. So `new` is always the first to be removed, and `lock`, by which the folder is known, the last.
+A killed run leaves its folder. The next run that writes PATH removes it, unless it is locked or contains other files.
+If both `old` and `new` exist, the run was killed between the two renames: `old` is moved back. So `new` is removed
+first, and `lock`, which identifies the folder, last.
 """
 import contextlib
 import os
@@ -79,27 +79,27 @@ class Scratch:
             os.rename(self.new, self.path)
         except OSError:
             if os.path.lexists(self.path):
-                raise InputError("%s: another run has written it in the meantime: run this one again"
+                raise InputError("%s: written by another run in the meantime: run this one again"
                                  % self.path) from None
             raise
 
 
 def recover(path: str) -> None:
-    """Remove what killed runs left next to `path`, an absolute one; what one of them had moved away is moved back."""
+    """Remove what killed runs left next to `path`, an absolute path. Move back content that one of them moved away."""
     parent, name = os.path.split(path)
     leftover = re.compile(_NAME.replace(".", r"\.") % (re.escape(name), "[0-9a-f]{%d}" % (2 * _RANDOM_BYTES)))
     names = []
     with contextlib.suppress(OSError):
         names = os.listdir(parent)
     for folder in (os.path.join(parent, found) for found in names if leftover.fullmatch(found)):
-        with contextlib.suppress(OSError):  # no reason to stop: it takes room, and no more
+        with contextlib.suppress(OSError):  # a leftover only takes space, so it does not end this run
             _recover_from(folder, path)
 
 
 def _recover_from(folder: str, path: str) -> None:
     """Clear a leftover, unless its run is alive or it may be someone else's."""
     found = os.lstat(folder)
-    user = getattr(os, "geteuid", lambda: found.st_uid)()  # Windows has no numbers of users
+    user = getattr(os, "geteuid", lambda: found.st_uid)()  # Windows has no user IDs
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != user:
         return
     names = set(os.listdir(folder))
@@ -114,7 +114,7 @@ def _recover_from(folder: str, path: str) -> None:
 
 
 def _clear(folder: str, path: str, locked: Optional[IO[bytes]]) -> None:
-    """Undo what was cut short, and remove the folder. Raise OSError, and remove nothing, if it cannot be undone."""
+    """Undo an interrupted swap, then remove the folder. Raise OSError, and remove nothing, if that cannot be undone."""
     new, old, work = (os.path.join(folder, part) for part in (NEW, OLD, WORK))
     if os.path.lexists(old) and os.path.lexists(new) and not os.path.lexists(path):
         os.rename(old, path)

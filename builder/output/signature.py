@@ -1,4 +1,4 @@
-"""A file signed, and its signature checked, by OpenSSH's ssh-keygen: no cryptography of our own.
+"""Signatures of files, made and checked with OpenSSH's ssh-keygen.
 
 In: the file's path; a private key, or a file of allowed signers. Out: the signature next to the file, or the name of
 the signer. All errors are InputErrors. Who signs SHA256SUMS signs all that it lists: reader.py checks every file
@@ -19,13 +19,12 @@ NAMESPACE = "seedpod"  # a signature made for another purpose does not count
 
 
 def check_key(key: str) -> None:
-    """InputError where signing is going to fail: better before hours of compression than after."""
+    """Raise InputError if signing is going to fail, before hours of compression."""
     _need("--sign", key)
 
 
 def sign(path: str, key: str) -> None:
-    """Write the signature. ssh-keygen asks for a passphrase at the terminal, or the agent for a public key's other
-    half."""
+    """Write the signature. ssh-keygen asks for a passphrase at the terminal; for a public key, it asks the agent."""
     _need("--sign", key)
     made = _run(["sign", "-f", key, "-n", NAMESPACE, path])
     if made.returncode:
@@ -39,7 +38,7 @@ def verify(path: str, signers: str) -> str:
     signature = path + SIGNATURE_SUFFIX
     for file in (signature, path):
         if os.path.islink(file) or not os.path.isfile(file):
-            raise InputError("%s: is missing, so this is not signed: do not apply it" % file)
+            raise InputError("%s: missing, so nothing is signed: do not apply this" % file)
     found = _run(["find-principals", "-f", signers, "-s", signature])
     names = found.stdout.decode("utf-8", "surrogateescape").splitlines()
     if found.returncode or not names:
@@ -48,14 +47,14 @@ def verify(path: str, signers: str) -> str:
     with open(path, "rb") as message:
         checked = _run(["verify", "-f", signers, "-I", names[0], "-n", NAMESPACE, "-s", signature], message)
     if checked.returncode:
-        raise InputError("%s: does not fit %s (%s): do not apply this"
+        raise InputError("%s: not a signature of this %s (%s): do not apply this"
                          % (signature, os.path.basename(path), _said(checked)))
     return names[0]
 
 
 def _need(option: str, path: str) -> None:
     if not os.path.isfile(path):
-        raise InputError("%s %s: there is no such file: check the path" % (option, path))
+        raise InputError("%s %s: no such file: check the path" % (option, path))
     if not shutil.which(PROGRAM):
         raise InputError("%s: needs ssh-keygen, which is not installed: install OpenSSH's client" % option)
 

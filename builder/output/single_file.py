@@ -1,4 +1,4 @@
-"""A program -> FILE, which may be a device, a fifo or an open file of this process; a file of another kind is kept."""
+"""A program -> FILE, which may be a device, a fifo or an open file of this process. Other files are not overwritten."""
 import os
 import stat
 import zipfile
@@ -17,9 +17,9 @@ MAX_PROGRAM_BYTES = 4 << 20  # sixteen times the largest program that Seedpod wr
 
 
 def write_file(path: str, data: bytes, mode: int = 0o666, commit: Callable[[], None] = lambda: None) -> None:
-    """Write `data` through a device, a fifo or an open file (`-`: standard output), else aside first, so that a full
-    disk leaves what was there. `mode`: of a new file, but for what the umask takes away. `commit` is called before FILE
-    changes: from then on the run is done, and is not to be interrupted. OSError names `path`."""
+    """Write `data` to a device, a fifo or an open file (`-`: standard output) directly; replace any other file by a
+    rename, so that a full disk leaves the old one. `mode`: of a new file, before the umask. `commit`: called just
+    before FILE changes; from then on the run must not be interrupted. Raises OSError with `path`."""
     try:
         stream = _opened_stream(path)
         if stream:
@@ -43,13 +43,13 @@ def _replace(path: str, data: bytes, mode: int, commit: Callable[[], None]) -> N
 
 
 def _check_replaceable(path: str) -> None:
-    """InputError unless nothing is there, or a program as Seedpod writes them."""
+    """Raise InputError if FILE exists, unless it is a program as Seedpod writes them."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if stat.S_ISLNK(mode):
-        raise InputError("%s: is a symbolic link: name what it leads to, or choose another file" % path)
+        raise InputError("%s: is a symbolic link: name its target, or choose another file" % path)
     if not stat.S_ISREG(mode):
         raise InputError("%s: is not a regular file: choose another" % path)
     if not is_zipapp(path):
@@ -79,10 +79,10 @@ def is_zipapp(path: str) -> bool:
 
 
 def _opened_stream(path: str) -> Optional[IO[bytes]]:
-    """Open what is written through; None for a path that is or may become an ordinary file."""
+    """Open a device, a fifo or an open file; return None for a path that is or may become an ordinary file."""
     number = 1 if path == STDOUT else _number_of_open_file(path)
     if number is not None:
-        return os.fdopen(os.dup(number), "wb")  # opened anew, a file would be written from its start
+        return os.fdopen(os.dup(number), "wb")  # a second open() would write a file from its start
     if not _is_stream(path):
         return None
     descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))

@@ -1,7 +1,7 @@
 """Files -> the folder OUT, one stream, or nothing: where a build goes.
 
-OUT is written aside and moved into place, so that a build that fails leaves what was there. Only what Seedpod wrote is
-replaced (old_folder.py).
+OUT is written next to its place and then renamed, so that a build that fails leaves the old one. Only what Seedpod
+wrote is replaced (old_folder.py).
 """
 import os
 import shutil
@@ -16,7 +16,7 @@ from builder.reading.progress import Progress
 
 class FolderTarget:
     """The folder OUT. `mark`: the beginning of its README.txt; `key`: a private key to sign with, "" for none;
-    `commit`: called when all is ready: from then on the run is done, and is not to be interrupted."""
+    `commit`: called when everything is ready; from then on the run must not be interrupted."""
 
     def __init__(self, out: str, mark: str, progress: Progress, key: str = "",
                  commit: Callable[[], None] = lambda: None) -> None:
@@ -24,7 +24,7 @@ class FolderTarget:
         self._old = OldFolder(out, mark, progress)
 
     def check(self) -> None:
-        """InputError unless OUT may be replaced, and the key can sign."""
+        """Raise InputError unless OUT may be replaced and the key can sign."""
         self._old.check()
         if self._key:
             signature.check_key(self._key)
@@ -34,7 +34,7 @@ class FolderTarget:
         return Workspace(self._out)
 
     def write(self, files: Sequence[File], work: Workspace) -> None:
-        """Add SHA256SUMS, sign it if there is a key, and put all in the place of OUT."""
+        """Add SHA256SUMS, sign it if there is a key, and replace OUT."""
         for file in [*files, sums_of(files)]:
             if file.data is not None:
                 with open(os.path.join(work.new, file.name), "wb") as opened:
@@ -53,7 +53,7 @@ class StreamTarget:
         self._stream, self._commit = stream, commit
 
     def check(self) -> None:
-        """A stream can always be written."""
+        """Do nothing: a stream can always be written."""
 
     def workspace(self) -> Workspace:
         """Return the workspace for its files."""
@@ -73,7 +73,7 @@ class StreamTarget:
 
 
 class DryRun:
-    """Nothing is written; the check is that of the real target."""
+    """A target that writes nothing, with the check of the real one."""
 
     def __init__(self, target: Union[FolderTarget, StreamTarget]) -> None:
         self.check = target.check

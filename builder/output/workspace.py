@@ -1,6 +1,6 @@
-"""The folder in which a run works: scratch files, and OUT in the making; and the archives that it holds open.
+"""The working folder of a run, with scratch files and OUT in the making, and the archives that it keeps open.
 
-It is next to OUT, so that OUT is moved into place, and in TMPDIR where nothing takes a place (a stream, a dry run).
+It is next to OUT, so that a rename moves OUT into place; for a stream or a dry run it is in TMPDIR.
 """
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ Opened = TypeVar("Opened")
 
 
 class File(NamedTuple):
-    """A file of OUT: its bytes, or where the workspace has them."""
+    """A file of OUT: its bytes, or its path in the workspace."""
     name: str
     size: int
     sha256: str
@@ -29,8 +29,8 @@ def file_of(name: str, data: bytes) -> File:
 
 
 class Workspace:
-    """Used in a `with`: in the end it is removed, and OUT is what it was unless `swap` replaced it. `out`: "" for
-    none; `is_dry`: whether files are counted and not kept."""
+    """A context manager: at the end it removes the folder, and OUT is unchanged unless `swap` replaced it. `out`: ""
+    for none; `is_dry`: whether files are only counted, not kept."""
 
     def __init__(self, out: str = "", is_dry: bool = False) -> None:
         self._out = os.path.abspath(out) if out else ""
@@ -72,5 +72,5 @@ class Workspace:
         return File(name, size, digest.hexdigest(), path=path)
 
     def swap(self) -> None:
-        """Put OUT in its place."""
+        """Replace OUT."""
         self._scratch.swap()

@@ -3,11 +3,11 @@
 In:  path -> source, as the modules are stored next to each other: `__main__.py`, `server.py`, `builder/reading/oci.py`.
 Out: one tree: __main__ and the modules that it needs, each after those that it imports.
 
-    parse -> link: every use of a module's own name says whose name it is -> name -> link again, and compare
+    parse -> link: replace each use of a module's name by MODULE:NAME -> choose names -> link again, and compare
 
-An import of one of the modules only names what is in it: `import x` may be used as `x.attr`, `from x import a as b` as
-`b`. It comes first in its module, since the imported module runs first in the bundle. Whatever else a program can do
-with a module (pass it around, set its attributes, import it on a condition, read `__name__`) cannot be followed and is
+An import of one of the modules only refers to names in it: `import x` may be used as `x.attr`, `from x import a as b`
+as `b`. It must come first in its module, since the imported module runs first in the bundle. Any other use of a module
+(passing it around, setting its attributes, importing it on a condition, reading `__name__`) cannot be followed and is
 refused; reflection.py refuses more.
 
 What changes: the body of `if __name__ == "__main__"` runs in __main__ unconditionally and in no other module, and a
@@ -51,7 +51,7 @@ class _Module:
         self.scope: Scope = bindings.scope
         self.groups: Groups = bindings.groups()
         self.imports: Dict[ast.alias, _Target] = {}
-        self.library: Dict[ast.alias, str] = {}  # what the other imports mean
+        self.library: Dict[ast.alias, str] = {}  # other imports -> their origins
         self.needs: List[str] = []  # modules, in the order of their imports
 
     def find_imports(self, modules: Mapping[str, "_Module"]) -> None:
@@ -109,21 +109,21 @@ def _is_import(node: ast.AST) -> bool:
 
 
 def _without_guard(node: ast.stmt, is_main: bool) -> List[ast.stmt]:
-    """Return what runs of a statement, which may be `if __name__ == "__main__"`."""
+    """Return the statements to keep of one that may be `if __name__ == "__main__"`."""
     if isinstance(node, ast.If) and not node.orelse and ast.dump(node.test) == _MAIN_GUARD:
         return node.body if is_main else []
     return [node]
 
 
 def _in_order(modules: Mapping[str, _Module]) -> List[_Module]:
-    """Return __main__ and what it needs, each module after those that it needs. Raises UnfitSource for a circle."""
+    """Return __main__ and the modules that it needs, each after those that it needs. Raises UnfitSource for a cycle."""
     if MAIN not in modules:
         raise UnfitSource((MAIN + ".py", 0), "is missing")
     order: List[_Module] = []
 
     def add(name: str, above: Tuple[str, ...]) -> None:
         if name in above:
-            raise UnfitSource(modules[name].position, "imports itself in a circle: " + " -> ".join(above + (name,)))
+            raise UnfitSource(modules[name].position, "import cycle: " + " -> ".join(above + (name,)))
         if modules[name] not in order:
             for other in modules[name].needs:
                 add(other, above + (name,))
@@ -132,10 +132,10 @@ def _in_order(modules: Mapping[str, _Module]) -> List[_Module]:
     return order
 
 
-# A link is a name that no source can spell: it says whose name it is.
+# A link is a name that no source can contain: "#OWNER:NAME".
 
 def _link(owner: str, name: str) -> str:
-    """Return the link to a name of the module `owner`; to what an import gives if owner begins with _LIBRARY."""
+    """Return the link to a name of the module `owner`, or of the library if `owner` begins with _LIBRARY."""
     return "%s%s:%s" % (_LINK, owner, name)
 
 
@@ -166,7 +166,7 @@ def _linked(module: _Module, modules: Mapping[str, _Module]) -> List[ast.stmt]:
             for place, _ in places:
                 place.put(_resolved(_Target(module.name, name), modules, position))
         elif name in _OF_A_MODULE and module.name != MAIN:
-            raise UnfitSource(position, "%s is that of another module in a bundle" % name)
+            raise UnfitSource(position, "%s would be that of __main__ in a bundle" % name)
     return linker.visit(module.tree).body
 
 
@@ -190,7 +190,7 @@ class _Linker(ast.NodeTransformer):
 
 
 def _target_of(module: _Module, name: str, modules: Mapping[str, _Module]) -> _Target:
-    """Return what an imported name of the program means. Raises UnfitSource if it may mean something else, too."""
+    """Return the meaning of an imported name. Raises UnfitSource if it may have another."""
     places = [place for place, _ in module.groups[module.scope, name]]
     position = position_of(places[0].node)
     targets = {module.imports.get(place.node) for place in places if not is_read(place)}
@@ -206,7 +206,7 @@ def _target_of(module: _Module, name: str, modules: Mapping[str, _Module]) -> _T
 
 
 def _resolved(target: _Target, modules: Mapping[str, _Module], position: Position) -> str:
-    """Return the link to what an import means in the end: modules may pass on what they import."""
+    """Return the link to the origin of a name: modules may import it from each other."""
     module = modules[target.module]
     places = [place for place, _ in module.groups.get((module.scope, target.name), ())]
     if target.name not in module.scope.bound:
@@ -253,7 +253,7 @@ def _kept_names(order: List[_Module], modules: Mapping[str, _Module]) -> Dict[st
 
 
 def _names(linked: ast.Module, kept: Mapping[str, str]) -> Dict[str, str]:
-    """Return link -> name: its own if nothing else has it, else one with its module's."""
+    """Return link -> name: the same name if it is free, else one with its module's name before it."""
     names = dict(kept)
     found = [name for _, name in Bindings(linked).groups()]
     taken = {name for name in found if not name.startswith(_LINK)} | set(kept.values())
@@ -270,7 +270,7 @@ def _names(linked: ast.Module, kept: Mapping[str, str]) -> Dict[str, str]:
 
 
 def _compare(linked: ast.Module, tree: ast.Module, links: Mapping[str, str]) -> None:
-    """Raise WrongResult unless `tree` is the linked one under other names: where each name leads is found again."""
+    """Raise WrongResult unless `tree`, with its names turned back into links, equals `linked`."""
     again = copied(tree)
     bindings = Bindings(again)
     for (scope, name), places in bindings.groups().items():

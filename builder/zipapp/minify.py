@@ -21,7 +21,7 @@ from builder.zipapp.unparse import unparse
 
 
 def minify(tree: ast.Module) -> Dict[str, str]:
-    """Return path -> what is left of each module of a bundle; joined, these are the program. Changes the tree.
+    """Return path -> minified source of each module of a bundle; joined, they are the program. Changes the tree.
 
     Raises UnfitSource, WrongResult, with path and line.
     """
@@ -53,7 +53,7 @@ def _compare(tree: ast.Module, text: str) -> None:
 
 
 def _make_anonymous(groups: Groups) -> None:
-    """Change the tree of these bindings: each has its number for a name."""
+    """Rename each binding to its number, in place."""
     for number, places in enumerate(groups.values()):
         for place, _ in places:
             place.put("#%d" % number)

@@ -35,7 +35,7 @@ def _read_by_annotations(tree: ast.Module) -> Set[ast.AST]:
 
 
 class _Dropper(ast.NodeTransformer):
-    """Drop all that a single node shows. `dropped`: imported names that go, too."""
+    """A pass that drops every node that is needless by itself. `dropped`: imported names to drop, too."""
 
     def __init__(self, dropped: Set[ast.AST]) -> None:
         self.dropped = dropped

@@ -14,11 +14,11 @@ START = b"#!/usr/bin/env python3\n"  # before the zip, which is read from its en
 MAIN = "build.py"
 FOLDERS = ("builder", "stage1")
 SUFFIXES = (".py", ".json")
-LICENSE = "LICENSE"  # goes wherever the program goes
+LICENSE = "LICENSE"  # must be in every copy of the program
 
 
 def pack_program() -> bytes:
-    """The zip, executable once its mode says so."""
+    """Return the zip, which runs once its file mode is executable."""
     files = {name: (TOP / name).read_bytes() for name in (MAIN, LICENSE)}
     for folder in FOLDERS:
         files.update(_files(TOP / folder, folder))
@@ -26,7 +26,7 @@ def pack_program() -> bytes:
 
 
 def _files(folder: Any, name: str) -> Dict[str, bytes]:
-    """Path -> bytes of the sources in a folder and below, in order."""
+    """Return path -> bytes of the sources in a folder and below, in order."""
     found = {}
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         path = posixpath.join(name, entry.name)

@@ -21,7 +21,7 @@ TOP = _BUILDER.parent
 STAGE1 = TOP / "stage1"
 INJECTOR = STAGE1 / "injector"
 SPOOLER = STAGE1 / "spooler"
-READING = TOP / "builder" / "reading"  # what reads archives, so that the cluster reads them by the same code
+READING = TOP / "builder" / "reading"  # readers of archives, which the spooler shares with the builder
 # One ConfigMap each, small enough to be unpacked and read in a moment by anyone who finds it in a cluster.
 BUDGET_BYTES = 7 * 1024
 SPOOLER_BUDGET_BYTES = 36 * 1024
@@ -29,7 +29,7 @@ SPOOLER_BUDGET_BYTES = 36 * 1024
 _MEMBER = "__main__.py"
 _TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 _MODE = 0o100644  # a plain file
-_UNIX = 3  # the system whose modes are meant
+_UNIX = 3  # the system of these modes
 
 
 class SizeRow(NamedTuple):
@@ -51,7 +51,7 @@ def read_spooler() -> Dict[str, str]:
 
 
 def read_mirror() -> str:
-    """Return the program that a manifest carries as text."""
+    """Return the mirror program, which a manifest contains as text."""
     return (STAGE1 / "mirror" / "__main__.py").read_text(encoding="utf-8")
 
 
@@ -89,7 +89,7 @@ def _zip(text: str) -> bytes:
 
 
 def zipped(files: Mapping[str, bytes], start: bytes = b"") -> bytes:
-    """Return a zip of path -> bytes, the same for the same; `start` comes before it."""
+    """Return a zip of path -> bytes, reproducible; `start`: bytes before it."""
     packed = io.BytesIO()
     packed.write(start)
     with zipfile.ZipFile(packed, "w") as archive:

@@ -1,4 +1,4 @@
-"""Refuse a module that may reach names, annotations or other modules by other means than identifiers.
+"""A check that refuses modules which reach names, annotations or other modules by other means than identifiers.
 
 The packer renames variables, joins modules and drops annotations and docstrings. It follows identifiers: a program that
 reads a name from a string, a frame or an attribute of a function would find another one, or none.
@@ -22,7 +22,7 @@ _IMPORTERS = {"import_module", "__import__"}
 
 
 def refuse_reflection(tree: ast.Module, groups: Groups, modules: Collection[str]) -> None:
-    """`modules`: the names of all modules of the program. Raises UnfitSource."""
+    """Raise UnfitSource for a module that cannot be followed. `modules`: the names of all modules of the program."""
     builtins = set()
     for (owner, name), places in groups.items():
         for place, scope in places:
@@ -53,7 +53,7 @@ def refuse_reflection(tree: ast.Module, groups: Groups, modules: Collection[str]
 
 
 def _identifiers(node: ast.AST) -> List[str]:
-    """Return those of a node, or a string that may be the name of a special attribute."""
+    """Return the identifiers in a node, or the string in it if that may be the name of a special attribute."""
     if isinstance(node, ast.Constant):
         return [node.value] if re.fullmatch("__.*__", str(node.value)) else []
     words = [getattr(node, field, None) for field in node._fields]
@@ -61,7 +61,7 @@ def _identifiers(node: ast.AST) -> List[str]:
 
 
 def _is_library(importer: ast.AST, calls: Mapping[Any, ast.Call], modules: Collection[str]) -> bool:
-    """Return whether a call imports modules of the library only, by strings that are written there."""
+    """Return whether a call imports only modules of the library, by literal strings."""
     names = _strings(calls[importer].args[0]) if importer in calls else {""}
     return not any(not name or name.startswith(".") or (module + ".").startswith(name + ".")
                    for name in names for module in modules)

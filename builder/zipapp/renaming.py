@@ -1,10 +1,10 @@
-"""Short names for what only the program can spell.
+"""Short names for identifiers that are used only inside the program.
 
 Everything else keeps its name: attributes, keywords of calls, imports, names in a class body, names of builtins,
 `__names__`. reflection.py refuses programs that read their own names.
 
-One thing is taken for granted: a library calls a plain function that it is given by position, or by keywords that the
-program spells in a call of that library.
+Assumption: a library calls a plain function of the program with positional arguments, or with keywords that the program
+uses in a call of that library.
 """
 import ast
 import builtins
@@ -24,7 +24,7 @@ _CHARACTERS = "erastinodlcpmuhfgbyvkwxjqz" + string.ascii_uppercase
 _RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | {"print", "exec"}
 
 _Keywords = Dict[Optional[ast.AST], Set[str]]
-_ANY = "**"  # the keys of a mapping
+_ANY = "**"  # any keyword: `f(**mapping)`
 
 
 def _keywords(tree: ast.Module, groups: Groups) -> _Keywords:
@@ -45,7 +45,7 @@ def _keywords(tree: ast.Module, groups: Groups) -> _Keywords:
 
 
 def _kept_arguments(scope: Scope, keywords: _Keywords) -> Set[str]:
-    """Return the arguments of a function that a call may name."""
+    """Return the arguments of a function that a call may pass by keyword."""
     node, parent = scope.node, scope.parent
     if not isinstance(node, _FUNCTIONS):
         return set()
@@ -59,7 +59,7 @@ def _kept_arguments(scope: Scope, keywords: _Keywords) -> Set[str]:
 
 
 def renamable(tree: ast.Module, groups: Groups) -> List[Binding]:
-    """Return the bindings of `groups` whose name nothing else can spell."""
+    """Return the bindings of `groups` that may be renamed."""
     keywords = _keywords(tree, groups)
     reads_definitions = any(getattr(node, "attr", getattr(node, "value", "")) in _NAME_OF for node in walk(tree))
     return [
@@ -76,18 +76,18 @@ def renamable(tree: ast.Module, groups: Groups) -> List[Binding]:
 
 
 def rename(tree: ast.Module) -> None:
-    """Give every name that nothing else can spell a short one, in place."""
+    """Give a short name to every binding that may be renamed, in place."""
     groups = Bindings(tree).groups()
-    free = dict.fromkeys(renamable(tree, groups))  # in order, and quick to ask
+    free = dict.fromkeys(renamable(tree, groups))  # an ordered set
     taken: Dict[Scope, Set[str]] = {}
-    seen_in = {}  # where a binding is alive: its name must mean nothing else there
+    seen_in = {}  # binding -> the scopes in which its name must be unique
     for binding, places in groups.items():
         seen_in[binding] = [scope for _, place_scope in places for scope in place_scope.up_to(binding[0])]
         for scope in seen_in[binding]:
             taken.setdefault(scope, set())
             if binding not in free:
                 taken[scope].add(binding[1])
-    # The module's own names last: its functions then begin with the same characters, which saves 20 bytes in all.
+    # The names of the module last: then all functions begin with the same characters, which saves 20 bytes in all.
     for binding in sorted(free, key=lambda binding: binding[0].parent is None):
         new = next(name for name in _short_names() if not any(name in taken[scope] for scope in seen_in[binding]))
         for scope in seen_in[binding]:

@@ -18,7 +18,7 @@ class Place(NamedTuple):
     item: int  # its index; -1: the field itself
 
     def put(self, name: str) -> None:
-        """Change it, where it can be changed."""
+        """Rename it, unless it is the name of an import without `as`."""
         if self.item >= 0:
             getattr(self.node, self.field)[self.item] = name
         elif self.field:
@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 
 def is_read(place: Place) -> bool:
-    """Return whether it takes the value of a binding, and cannot make or delete it."""
+    """Return whether it only reads a binding."""
     return isinstance(getattr(place.node, "ctx", None), ast.Load)
 
 
@@ -44,7 +44,7 @@ class Scope:
         self.nonlocals: Set[str] = set()
 
     def owner(self, name: str) -> "Scope":
-        """Return the scope whose binding `name` means here; the module's for what is bound nowhere (a builtin)."""
+        """Return the scope that binds `name` as it is seen from here; the module's for a builtin."""
         scope = self
         while scope.parent:
             if name in scope.globals:
@@ -96,7 +96,7 @@ class Bindings(ast.NodeVisitor):
             self.visit(inner)
 
     def visit_Constant(self, node: Any) -> None:
-        """Nothing: the inherited method looks for several others."""
+        """Do nothing; the inherited method would look for visitors of older nodes."""
 
     def _visit_all(self, *nodes: Any) -> None:
         for node in nodes:

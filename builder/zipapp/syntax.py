@@ -83,7 +83,7 @@ def compile_text(text: str, path: str) -> None:
 
 
 def _newer_syntax(node: Any) -> str:
-    """Return what Python 3.6 cannot read in a node, or in what some version prints for it; "" if nothing."""
+    """Return the syntax of a node, or of its printed form, that Python 3.6 cannot read; "" if there is none."""
     kind = type(node).__name__
     if node._fields and kind not in _NODES or getattr(node, "is_async", 0):
         return "an f-string: format with %" if kind == "JoinedStr" else kind
@@ -99,7 +99,7 @@ def _newer_syntax(node: Any) -> str:
         return "too many arguments"
     if kind == "Constant":
         return "too large an integer" if type(node.value) is int and node.value.bit_length() > _MOST_BITS else ""
-    # Which letters an identifier may have differs from version to version.
+    # Versions differ in the characters that they allow in identifiers.
     words = [value for value in vars(node).values() if isinstance(value, str)]
     return "" if all(map(str.isascii, words)) else "an identifier that is not ASCII"
 
@@ -112,7 +112,7 @@ def _is_decorator(node: ast.expr) -> bool:
 
 
 def children(node: ast.AST) -> List[Any]:
-    """Return the nodes right under one: ast.iter_child_nodes in a third of the time, without operators."""
+    """Return the direct children of a node, without operators: three times as fast as ast.iter_child_nodes."""
     found: List[Any] = []
     if type(node) in _LEAVES:
         return found

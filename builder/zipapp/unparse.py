@@ -1,8 +1,8 @@
 """Statements -> their source, with no blank that the tokenizer does not need.
 
-`ast.unparse` of one version of Python prints brackets that another leaves out: the same program is the same text on one
-version only. This text uses no blank around operators, one to indent, and puts a simple statement behind the colon
-if it is all of a body.
+`ast.unparse` prints some brackets only in some versions of Python, so a program has the same text only on one version.
+This text has no blank around operators, one blank to indent a level, and a simple statement after the colon if it is
+the whole body.
 """
 import ast
 import io

@@ -46,7 +46,7 @@ Headers = Mapping[str, str]  # of a request: `get` takes a name in lower case
 
 
 class Entity(NamedTuple):
-    """One thing to serve."""
+    """A manifest, a blob or a document to serve."""
     digest: str
     size: int  # bytes
     body: Optional[bytes]  # None: the blob `digest` on the disk
@@ -101,7 +101,7 @@ def names_of(reference: str) -> Names:
 
 
 class IndexEntry(NamedTuple):
-    """An entry of index.json, read."""
+    """A parsed entry of index.json."""
     digest: str
     names: Names
     description: str
@@ -110,7 +110,7 @@ class IndexEntry(NamedTuple):
 
 
 class Registry:
-    """The table.
+    """The table of everything that is served.
 
     `originals`: full name -> Repository, for `?ns=`; `repositories`: full and short names -> Repository, in which a
     full name comes before every short one, and then the first image before those after it; `referrers`: digest ->
@@ -118,7 +118,7 @@ class Registry:
     """
 
     def __init__(self, index: Mapping[str, Any], open_blob: Callable[[str, int], BinaryIO]) -> None:
-        """`index`: parsed index.json; `open_blob(digest, size)` returns a file; OSError if there is none of that size.
+        """Build the table. `index`: parsed index.json; `open_blob(digest, size)` opens a blob, or raises OSError.
 
         Raises OSError if a manifest does not have its digest.
         """
@@ -147,7 +147,7 @@ class Registry:
         return IndexEntry(descriptor["digest"], names, str(annotations.get(DESCRIPTION, "")), found, subject)
 
     def _add_image(self, entry: IndexEntry) -> None:
-        """Add the names that lead to an entry's image to `images`, the one to pull it by first."""
+        """Add an entry's image to `images` with all names that lead to it, the preferred one first."""
         digest, names = entry.digest, entry.names
         for name in filter(is_name, names.short[:1] + [names.full] + names.short[1:]):
             served = self.repositories[name].manifests.get(names.tag or digest)
@@ -251,7 +251,7 @@ class Registry:
 
 
 def add(table: Dict[str, Repository], entry: IndexEntry, names: List[str]) -> None:
-    """Serve an entry under names; one without a name where its subject is, or everywhere if it has none."""
+    """Serve an entry under `names`. One without a name is served with its subject, or under all names without one."""
     if not entry.names.full:
         names = [name for name, other in table.items() if not entry.subject or entry.subject in other.manifests]
     for name in names:
@@ -268,7 +268,7 @@ def document(value: Any, headers: Headers = {}, status: int = 200) -> Answer:
 
 
 def answer_of(text: str, headers: Dict[str, str], status: int = 200) -> Answer:
-    """Return an Answer with a body of its own."""
+    """Return an Answer with this text as its body."""
     body = text.encode("utf-8", "replace")
     return Answer(status, headers, Entity("", len(body), body, ""), 0, len(body))
 

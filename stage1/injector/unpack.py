@@ -9,8 +9,8 @@ Rules for editors:
 - Blobs are written one at a time to a temporary file, which is then renamed; index.json comes last: a seed folder with
   index.json is complete. Run again after a crash, it starts over; run while another runs, it waits for that.
 - Memory does not grow with the payload: a chunk, a block, and the decoder's dictionary (8 MiB at most for xz).
-- Nothing expands without bound: a segment is decoded up to the sizes of its blobs and one byte more. There is no
-  trailing data, neither decoded nor not.
+- Nothing expands without bound: a segment is decoded up to the sizes of its blobs and one byte more. Trailing data is
+  refused, compressed or not.
 
 Format: stage1/README.md; its twin is builder/payload/.
 """
@@ -128,7 +128,7 @@ def extract(chunks: str, text: bytes, seed: str) -> None:
                 what = "blob %r" % digest
                 store(stream, digest, size, seed)
             if stream.read(1) or reader.last:
-                raise OSError("is followed by bytes of no blob")
+                raise OSError("trailing data after the last blob")
         what = "index.json"
         store_document({"imageLayoutVersion": "1.0.0"}, seed, "oci-layout")
         store_document(contents["index"], seed, "index.json")

@@ -124,7 +124,7 @@ def test_every_field_of_the_site_has_an_option():
     ("--demo -oout", "--out: means nothing with --demo: leave out one of them"),
     ("--split a.tar --squeeze", "--squeeze: means nothing with --split: leave out one of them"),
     ("--verify seed --chunk-size 184KiB", "--chunk-size: means nothing with --verify: leave out one of them"),
-    ("--replicas 2 --try 2", "--try: its Pods are to fail"),
+    ("--replicas 2 --try 2", "--try: cannot be combined with --replicas"),
 ])
 def test_wrong_words_are_refused_in_one_line(words, line):
     with pytest.raises(InputError) as refusal:

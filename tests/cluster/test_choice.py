@@ -28,8 +28,8 @@ def refused(asked, *objects, platforms=AMD64):
 # --- without a cluster
 
 def test_without_a_cluster_the_image_must_be_named():
-    assert refused(Site()).startswith("--image: which image runs the injector?")
-    assert refused(Site(tries=3)) == "--try: needs --cluster FILE, to know which images there are"
+    assert refused(Site()).startswith("--image: is required")
+    assert refused(Site(tries=3)) == "--try: requires --cluster FILE, which lists the images"
 
 
 def test_without_a_cluster_everything_is_as_asked_for_or_by_default():
@@ -89,7 +89,7 @@ def test_the_architecture_fits_the_images():
     assert choose(Site(), *objects).runners[0].image == PYTHON
     assert choose(Site(), *objects, platforms=("linux/arm64/v8",)).runners[0].image == SIDECAR
     assert choose(Site(), *objects).warnings == (
-        "n1 (arm64): the images of this seed are for amd64 alone, and cannot run there",)
+        "n1 (arm64): the images of this seed are only for amd64, and cannot run there",)
     assert choose(Site(), *objects, platforms=AMD64 + ("linux/arm64",)).warnings == ()
 
 
@@ -226,7 +226,7 @@ def test_the_image_for_the_nodes_python_may_be_named():
 
 
 def test_without_any_image_the_nodes_python_has_nothing_to_run_in():
-    assert "names no image on n1: name one that is there with --image" in refused(Site(host_python=""), dumps.node())
+    assert "lists no image on n1: name any image of that node with --image" in refused(Site(host_python=""), dumps.node())
 
 
 # --- exposure
@@ -250,7 +250,7 @@ def test_where_node_ports_do_not_answer_at_the_loopback_it_is_on_the_hosts_netwo
     line = refused(Site(expose="nodeport"), ON, dumps.kube_proxy(settings))
     assert line.startswith("--expose nodeport: kube-proxy ") and line.endswith(": use --expose hostnetwork")
     for asked in (Site(tries=2), Site(replicas=2)):
-        assert "which rule out --expose hostnetwork" in refused(asked, ON, dumps.kube_proxy(settings))
+        assert "which cannot be combined with --expose hostnetwork" in refused(asked, ON, dumps.kube_proxy(settings))
 
 
 def test_where_they_do_it_is_by_node_port():

@@ -78,7 +78,7 @@ DECISIONS = [
          "the node's own Python: /usr/libexec/platform-python, which nodes with Rocky Linux 8.10 (Green Obsidian) have",
          "exposed by hostnetwork, as asked for"]),
     ("mixed-architectures", {}, "quay.io/ansible/awx:24.6.1", "/usr/bin/python3", ("amd-1",), "nodeport", [
-        "arm-1 (arm64), arm-2 (arm64): the images of this seed are for amd64 alone, and cannot run there"]),
+        "arm-1 (arm64), arm-2 (arm64): the images of this seed are only for amd64, and cannot run there"]),
     ("ipv6-only", {}, "docker.io/library/python:3.13-alpine", "/usr/local/bin/python3", ("six-1", "six-2"),
      "hostnetwork", [
         "exposed by hostnetwork: the cluster is IPv6 only, where kube-proxy serves no node port at 127.0.0.1"]),

@@ -1,4 +1,4 @@
-"""Labels and selectors: what other tools overwrite is selected by nothing, and no selector finds foreign objects."""
+"""Labels and selectors: no selector uses a label that other tools overwrite, and none finds foreign objects."""
 import copy
 import re
 
@@ -16,7 +16,7 @@ REGISTRY = PersistentRegistry("docker.io/library/registry:2", ["registry"], Stor
 
 
 def every_object(mode):
-    """The objects of a build with a persistent registry and the names of its images, in every way."""
+    """Return all objects of a build with a persistent registry and with every value of --names."""
     site, runners = MODES[mode]
     site = site._replace(limits={})  # of the injector's memory, too low for a registry
     plan = plan_of(site, runners)
@@ -29,7 +29,7 @@ def every_object(mode):
 
 
 def overwritten(item):
-    """The object as kustomize, Argo CD and Helm leave it: every recommended label has another value."""
+    """Return the object with all recommended labels overwritten, as kustomize, Argo CD and Helm do."""
     found = copy.deepcopy(item)
     for metadata in (found["metadata"], found.get("spec", {}).get("template", {}).get("metadata", {})):
         metadata.get("labels", {}).update(dict.fromkeys(RECOMMENDED, "of-another-tool"))
@@ -41,7 +41,7 @@ def pod_labels(item):
 
 
 @pytest.mark.parametrize("mode", sorted(MODES))
-def test_selectors_hold_where_other_tools_overwrite_their_labels(mode):
+def test_selectors_still_match_after_other_tools_overwrite_labels(mode):
     found = list(map(overwritten, every_object(mode)))
     pods = [pod_labels(item) for item in found if item["kind"] in ("Pod", "Deployment", "DaemonSet")]
     for item in found:
@@ -53,13 +53,13 @@ def test_selectors_hold_where_other_tools_overwrite_their_labels(mode):
 
 
 @pytest.mark.parametrize("mode", sorted(MODES))
-def test_every_object_has_a_part_and_what_is_of_one_build_its_seed(mode):
+def test_every_object_has_a_part_and_objects_of_one_build_have_its_seed(mode):
     for item in objects(mode):
         own = item["metadata"]["labels"]
         assert (SEED in own) == (own[PART] not in NO_SEED), own
 
 
-def test_nothing_of_a_persistent_registry_is_of_a_seed():
+def test_objects_of_a_persistent_registry_have_no_seed():
     site = Site(expose="nodeport", names=POLICY)
     plan = plan_of(site, [PYTHON])
     found = [*persistent_registry.objects(plan, PYTHON, REGISTRY, "a:1", b"", "").values(),
@@ -77,7 +77,7 @@ def test_cluster_wide_objects_name_the_namespace_of_their_seed():
         assert item["metadata"]["labels"][labels.NAMESPACE] == "tools" and "namespace" not in item["metadata"]
 
 
-def test_a_selector_that_cannot_change_names_no_seed():
+def test_immutable_selectors_contain_no_seed():
     for mode in MODES:
         for item in every_object(mode):
             if item["kind"] in ("Deployment", "DaemonSet"):
@@ -95,13 +95,13 @@ def test_no_controller_adopts_the_pods_of_another_workload():
         assert [workload for workload, own in pods.items() if chosen.items() <= own.items()] == [site.workload]
 
 
-def test_a_program_is_no_chunk_and_neither_is_of_a_build():
+def test_programs_and_chunks_have_different_parts():
     plan = plan_of(Site(), [PYTHON])
     assert injector_config_map(plan)["metadata"]["labels"][PART] == labels.PROGRAM
     assert chunk_config_map(Site(), "0" * 64)["metadata"]["labels"][PART] == labels.CHUNK
 
 
-@pytest.mark.parametrize("selector", [labels.of_parts(["a", "b"]), labels.except_parts(["a"]), labels.older_than("0")])
+@pytest.mark.parametrize("selector", [labels.of_parts(["a", "b"]), labels.except_parts(["a"]), labels.except_seed("0")])
 def test_a_selector_requires_a_key_of_ours_to_be_there(selector):
     terms = re.split(r",(?![^(]*\))", selector)
     assert any(re.fullmatch(r"seedpod/\w+( in \(.*\))?", term) for term in terms)

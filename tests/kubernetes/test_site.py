@@ -62,12 +62,12 @@ def test_what_the_cluster_would_refuse_is_refused_with_its_option(read, text, op
 
 
 @pytest.mark.parametrize("given, line", [
-    ({"expose": "hostport", "replicas": 2}, "--expose hostport: runs one Pod on every node: leave out --replicas"),
-    ({"expose": "hostnetwork", "tries": 2}, "--expose hostnetwork: runs one Pod on every node: leave out --try"),
-    ({"replicas": 2, "tries": 2}, "--try: .* leave out --replicas"),
-    ({"image": "x", "tries": 2}, "--try: tries the images of --cluster: leave out --image"),
-    ({"host_python": "", "tries": 2}, "--host-python: takes no --try"),
-    ({"host_python": "", "interpreter": "/x"}, "--host-python: takes no --interpreter"),
+    ({"expose": "hostport", "replicas": 2}, "--expose hostport: cannot be combined with --replicas"),
+    ({"expose": "hostnetwork", "tries": 2}, "--expose hostnetwork: cannot be combined with --try"),
+    ({"replicas": 2, "tries": 2}, "--try: cannot be combined with --replicas"),
+    ({"image": "x", "tries": 2}, "--try: cannot be combined with --image"),
+    ({"host_python": "", "tries": 2}, "--host-python: cannot be combined with --try"),
+    ({"host_python": "", "interpreter": "/x"}, "--host-python: cannot be combined with --interpreter"),
     ({"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}, "--requests cpu=2: is more than --limits cpu=1500m"),
 ])
 def test_options_that_contradict_each_other_are_refused(given, line):

@@ -17,7 +17,7 @@ def sums(files):
 
 @pytest.fixture
 def out(tmp_path):
-    """A folder of ours."""
+    """A folder that Seedpod wrote."""
     folder = tmp_path / "out"
     folder.mkdir()
     for name, data in dict(FILES, SHA256SUMS=sums(FILES)).items():
@@ -35,7 +35,7 @@ def refused(folder, line):
     assert str(refusal.value) == "%s: move it away, or choose another folder" % (line % folder)
 
 
-def test_what_is_not_there_and_what_is_empty_may_be_replaced(tmp_path):
+def test_a_missing_or_empty_folder_may_be_replaced(tmp_path):
     check(tmp_path)
     check(tmp_path / "out")
 
@@ -49,7 +49,7 @@ def test_a_signature_of_the_list_is_ours(out):
     check(out)
 
 
-def test_a_file_that_is_listed_and_missing_may_be_missing(out):
+def test_a_listed_file_may_be_missing(out):
     (out / "00-namespace.yaml").unlink()
     check(out)
 
@@ -64,7 +64,7 @@ def test_a_file_that_is_not_listed_is_refused_whatever_its_name(out, name):
 @pytest.mark.parametrize("name", ["70-policy-mine.yaml", "00-namespace.yaml", "SHA256SUMS.sig"])
 @pytest.mark.parametrize("make", [
     lambda path: path.mkdir(), lambda path: path.symlink_to("README.txt"), lambda path: os.mkfifo(path)])
-def test_what_is_no_regular_file_is_refused_even_if_its_name_is_listed(out, name, make):
+def test_anything_but_a_regular_file_is_refused_even_if_listed(out, name, make):
     if (out / name).exists():
         (out / name).unlink()
     make(out / name)
@@ -120,13 +120,13 @@ DIGEST = b"0" * 64
 @pytest.mark.parametrize("line", [
     b"", b"\n", DIGEST + b"  ../README.txt\n", DIGEST + b"  /etc/passwd\n", DIGEST + b"  a/b\n", DIGEST + b" *a\n",
     DIGEST + b"  a", DIGEST.replace(b"0", b"A") + b"  a\n", b"\xff" * 1000, b"x" * 100000, DIGEST + b"  \n"])
-def test_a_list_that_is_not_as_we_write_it_proves_nothing(out, line):
+def test_a_malformed_list_proves_nothing(out, line):
     (out / "SHA256SUMS").write_bytes(sums(FILES) + line if line else b"")
     refused(out, "%s: not a folder that Seedpod wrote (it holds 00-namespace.yaml)")
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"..", b"a" * 300, b"\x1b[2J"])
-def test_a_listed_name_that_no_file_has_does_no_harm(out, name):
+def test_an_odd_name_in_the_list_is_harmless(out, name):
     (out / "SHA256SUMS").write_bytes(sums(FILES) + DIGEST + b"  " + name + b"\n")
     check(out)
 
@@ -200,7 +200,7 @@ def test_the_current_folder_is_refused_however_it_is_named(out, monkeypatch, nam
         check(name)
 
 
-def test_an_empty_name_is_not_the_name_of_whatever_is_here(tmp_path, monkeypatch):
+def test_an_empty_path_means_the_current_folder(tmp_path, monkeypatch):
     (tmp_path / "mine").write_bytes(b"mine")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="not a folder that Seedpod wrote"):

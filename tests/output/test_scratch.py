@@ -13,7 +13,7 @@ LEFT = ".out.0123456789abcdef.partial"
 
 @pytest.fixture
 def out(tmp_path):
-    """A path with content; `leave` makes what a killed run left next to it."""
+    """A path with content."""
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "content").write_text("current")
@@ -21,7 +21,7 @@ def out(tmp_path):
 
 
 def leave(out, *parts, name=LEFT):
-    """A leftover of a run that was killed; `parts`: what is in it."""
+    """Make the leftover of a killed run next to `out`, with these parts."""
     folder = out.parent / name
     folder.mkdir()
     for part in parts:
@@ -38,7 +38,7 @@ def content(out):
 
 
 def make(parent):
-    """New content, in a scratch folder's `new`."""
+    """Make new content in a scratch folder's `new`."""
     os.mkdir(parent.new)
     with open(os.path.join(parent.new, "content"), "w") as file:
         file.write("next")
@@ -96,27 +96,27 @@ def test_a_swap_that_cannot_be_undone_removes_nothing(out, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("parts", [
     (), ("lock",), ("lock", "new"), ("lock", "work", "new"), ("lock", "old"), ("lock", "work", "old")])
-def test_what_a_killed_run_left_is_removed(out, tmp_path, parts):
+def test_leftovers_of_a_killed_run_are_removed(out, tmp_path, parts):
     leave(out, *parts)
     recover(str(out))
     assert content(out) == "current" and os.listdir(tmp_path) == ["out"]
 
 
-def test_what_a_killed_run_had_moved_away_is_moved_back(out, tmp_path):
+def test_content_that_a_killed_run_moved_away_is_moved_back(out, tmp_path):
     out.rename(tmp_path / "elsewhere")
     leave(out, "lock", "new", "old", "work")
     recover(str(out))
     assert content(out) == "old" and sorted(os.listdir(tmp_path)) == ["elsewhere", "out"]
 
 
-def test_what_a_run_had_replaced_is_not_moved_back(out, tmp_path):
+def test_replaced_content_is_not_moved_back(out, tmp_path):
     out.rename(tmp_path / "elsewhere")
     leave(out, "lock", "old")
     recover(str(out))
     assert os.listdir(tmp_path) == ["elsewhere"]
 
 
-def test_what_is_in_place_is_kept_rather_than_what_a_killed_run_had_moved_away(out, tmp_path):
+def test_existing_content_is_not_replaced_by_that_of_a_killed_run(out, tmp_path):
     leave(out, "lock", "new", "old")
     recover(str(out))
     assert content(out) == "current" and os.listdir(tmp_path) == ["out"]
@@ -147,7 +147,7 @@ def test_the_old_content_is_never_moved_back_after_a_removal_that_was_cut_short(
     assert os.listdir(tmp_path) == ["elsewhere"]
 
 
-def test_what_a_live_run_makes_is_left_alone(out, tmp_path):
+def test_the_folder_of_a_live_run_is_kept(out, tmp_path):
     folder = leave(out, "lock", "new", "old")
     with open(folder / "lock", "r+b") as file:
         assert lock(file)
@@ -162,14 +162,14 @@ def test_what_a_live_run_makes_is_left_alone(out, tmp_path):
     ".out.0123456789abcde.partial", ".out.0123456789abcdef0.partial", ".out.0123456789ABCDEF.partial",
     ".out.abcd_1xy.partial", "out.0123456789abcdef.partial", ".out.0123456789abcdef.partial.old",
     ".out2.0123456789abcdef.partial", ".a.out.0123456789abcdef.partial", ".out.0123456789abcdef.partial\n"])
-def test_a_folder_of_another_name_is_left_alone(out, name):
+def test_a_folder_of_another_name_is_kept(out, name):
     folder = leave(out, "lock", "new", "old", name=name)
     recover(str(out))
     assert sorted(os.listdir(folder)) == ["lock", "new", "old"]
 
 
 @pytest.mark.parametrize("parts", [("new",), ("old", "new"), ("mine",), ("lock", "mine"), ("lock", "new", "mine")])
-def test_a_folder_that_holds_anything_else_or_no_lock_is_left_alone(out, parts):
+def test_a_folder_with_other_files_or_without_a_lock_is_kept(out, parts):
     folder = leave(out, *parts)
     recover(str(out))
     assert sorted(os.listdir(folder)) == sorted(parts)
@@ -184,7 +184,7 @@ def test_a_lock_that_is_not_a_regular_file_is_not_ours(out, make_lock):
     assert sorted(os.listdir(folder)) == ["lock", "new"]
 
 
-def test_a_link_or_a_file_with_the_name_of_a_leftover_is_left_alone(out, tmp_path):
+def test_a_link_or_a_file_named_like_a_leftover_is_kept(out, tmp_path):
     leave(out, "lock", "new", name="target")
     (tmp_path / LEFT).symlink_to("target")
     (tmp_path / LEFT.replace("0", "1")).touch()
@@ -192,7 +192,7 @@ def test_a_link_or_a_file_with_the_name_of_a_leftover_is_left_alone(out, tmp_pat
     assert len(os.listdir(tmp_path)) == 4 and sorted(os.listdir(tmp_path / "target")) == ["lock", "new"]
 
 
-def test_a_folder_of_another_user_is_left_alone(out, monkeypatch):
+def test_a_folder_of_another_user_is_kept(out, monkeypatch):
     folder = leave(out, "lock", "new")
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     recover(str(out))
@@ -288,7 +288,7 @@ def test_of_two_runs_at_once_one_wins_and_nothing_is_mixed(out, tmp_path, monkey
             make(folder)
             folder.swap()
     except InputError as failure:
-        assert winner == "other" and "another run has written it in the meantime: run this one again" in str(failure)
+        assert winner == "other" and "written by another run in the meantime: run this one again" in str(failure)
     assert content(out) == winner and os.listdir(tmp_path) == ["out"]
 
 
@@ -316,7 +316,7 @@ def test_a_folder_that_cannot_be_made_leaves_nothing(out, tmp_path, monkeypatch)
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_a_link_that_someone_planted_is_not_followed(out, tmp_path, monkeypatch):
+def test_a_planted_link_is_not_followed(out, tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "new").write_text("mine")
     monkeypatch.setattr(os, "urandom", bytes)  # as if someone had guessed the name

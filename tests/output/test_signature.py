@@ -34,31 +34,31 @@ def refused(folder, signers):
     return str(refusal.value)
 
 
-def test_who_signed_is_named(signed, keys):
+def test_the_signer_is_named(signed, keys):
     assert sorted(os.listdir(signed)) == ["SHA256SUMS", "SHA256SUMS.sig"]
     assert signature.verify(str(signed / "SHA256SUMS"), str(keys / "signers")) == "release@example.com"
 
 
-def test_other_sums_do_not_fit_the_signature(signed, keys):
+def test_a_signature_of_other_sums_is_refused(signed, keys):
     (signed / "SHA256SUMS").write_bytes(b"1" * 64 + b"  40-pod.yaml\n")
-    assert "SHA256SUMS.sig: does not fit SHA256SUMS (" in refused(signed, keys / "signers")
+    assert "SHA256SUMS.sig: not a signature of this SHA256SUMS (" in refused(signed, keys / "signers")
 
 
-def test_a_foreign_key_is_nobody(signed, keys):
+def test_a_key_that_is_not_listed_is_refused(signed, keys):
     (signed / "SHA256SUMS.sig").unlink()
     signature.sign(str(signed / "SHA256SUMS"), str(keys / "foreign"))
     assert "SHA256SUMS.sig: not signed by anyone listed in %s (" % (keys / "signers") in refused(signed, keys / "signers")
 
 
-def test_a_signature_for_another_purpose_does_not_count(signed, keys):
+def test_a_signature_for_another_purpose_is_refused(signed, keys):
     (signed / "SHA256SUMS.sig").unlink()
     subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", str(keys / "ours"), "-n", "file", str(signed / "SHA256SUMS")],
                    check=True, stderr=subprocess.DEVNULL)
-    assert "SHA256SUMS.sig: does not fit SHA256SUMS (" in refused(signed, keys / "signers")
+    assert "SHA256SUMS.sig: not a signature of this SHA256SUMS (" in refused(signed, keys / "signers")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00\xff", b"-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n"])
-def test_what_is_not_a_signature_is_refused(signed, keys, data):
+def test_a_malformed_signature_is_refused(signed, keys, data):
     (signed / "SHA256SUMS.sig").write_bytes(data)
     assert "not signed by anyone listed in" in refused(signed, keys / "signers")
 
@@ -66,19 +66,19 @@ def test_what_is_not_a_signature_is_refused(signed, keys, data):
 @pytest.mark.parametrize("name", ["SHA256SUMS.sig", "SHA256SUMS"])
 def test_an_unsigned_folder_is_refused(signed, keys, name):
     (signed / name).rename(signed / "elsewhere")
-    assert refused(signed, keys / "signers") == "%s: is missing, so this is not signed: do not apply it" % (
+    assert refused(signed, keys / "signers") == "%s: missing, so nothing is signed: do not apply this" % (
         signed / name)
     (signed / name).symlink_to("elsewhere")
-    assert "is missing" in refused(signed, keys / "signers")
+    assert "missing, so nothing" in refused(signed, keys / "signers")
 
 
-def test_a_file_that_allows_nobody_is_nobody(signed, tmp_path):
+def test_an_empty_list_of_signers_refuses_every_key(signed, tmp_path):
     (tmp_path / "signers").write_text("# nobody\n")
     assert "not signed by anyone listed in" in refused(signed, tmp_path / "signers")
-    assert refused(signed, tmp_path / "none") == "--signers %s: there is no such file: check the path" % (tmp_path / "none")
+    assert refused(signed, tmp_path / "none") == "--signers %s: no such file: check the path" % (tmp_path / "none")
 
 
-def test_without_ssh_keygen_there_is_one_line(signed, keys, monkeypatch):
+def test_a_missing_ssh_keygen_is_reported_in_one_line(signed, keys, monkeypatch):
     monkeypatch.setenv("PATH", str(signed))
     assert refused(signed, keys / "signers") == (
         "--signers: needs ssh-keygen, which is not installed: install OpenSSH's client")
@@ -86,12 +86,12 @@ def test_without_ssh_keygen_there_is_one_line(signed, keys, monkeypatch):
         signature.check_key(str(keys / "ours"))
 
 
-def test_a_key_that_cannot_sign_is_one_line(signed, keys, monkeypatch):
+def test_a_key_that_cannot_sign_is_reported_in_one_line(signed, keys, monkeypatch):
     (signed / "SHA256SUMS.sig").unlink()
     monkeypatch.setenv("SSH_ASKPASS", "false")
     monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
     for key in (keys / "locked", keys / "signers"):
         with pytest.raises(InputError, match="--sign %s: ssh-keygen cannot sign with it: [^\n]+: name a private" % key):
             signature.sign(str(signed / "SHA256SUMS"), str(key))
-    with pytest.raises(InputError, match="--sign none: there is no such file: check the path"):
+    with pytest.raises(InputError, match="--sign none: no such file: check the path"):
         signature.check_key("none")

@@ -63,7 +63,7 @@ def damaged():
     yield from (b"PK\6\7" + b"\xff" * 16 + PROGRAM[-22:-16] + b"\xff" * 16, b"PK\6\6" + b"\xff" * 52 + PROGRAM[end:])
 
 
-def test_no_file_makes_the_check_fail(tmp_path):
+def test_the_check_never_raises(tmp_path):
     path = tmp_path / "a.pyz"
     answers = set()
     for data in damaged():
@@ -95,7 +95,7 @@ def test_a_link_to_anything_but_a_device_is_refused(tmp_path, target):
     (tmp_path / "other").write_bytes(b"mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(target)
-    with pytest.raises(InputError, match="link: is a symbolic link: name what it leads to, or choose another file"):
+    with pytest.raises(InputError, match="link: is a symbolic link: name its target, or choose another file"):
         write_file(str(tmp_path / "link"), b"new")
     assert os.readlink(tmp_path / "link") == target and (tmp_path / "program").read_bytes() == PROGRAM
     assert len(os.listdir(tmp_path)) == 4
@@ -179,7 +179,7 @@ def test_an_open_file_of_another_number_is_written_through(tmp_path):
 
 @pytest.mark.parametrize("name", ["/dev/fd/77", "/dev/fd/99999999999999999999", "/dev/fd/\u0661", "/dev/fd/x",
                                   "/dev/full", "no/such/file", "folder/"])
-def test_what_cannot_be_written_is_an_error_of_that_path(name, tmp_path, monkeypatch):
+def test_an_error_of_writing_names_the_path(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OSError) as failure:
         write_file(name, b"new")
@@ -197,7 +197,7 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     assert content(tmp_path) == {"a.pyz": PROGRAM}
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     left = tmp_path / ".a.pyz.0123456789abcdef.partial"
     left.mkdir()
     (left / "lock").touch()

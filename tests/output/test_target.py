@@ -44,7 +44,7 @@ def test_a_new_folder_appears_with_all_its_files(tmp_path):
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_an_older_build_of_ours_is_replaced_as_a_whole(tmp_path):
+def test_an_older_build_is_replaced_as_a_whole(tmp_path):
     write(tmp_path / "out", FILES + [OLD])
     write(tmp_path / "out")
     assert content(tmp_path / "out") == CONTENT
@@ -102,13 +102,13 @@ def test_a_build_that_is_not_signed_does_not_count_as_done(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_folder_that_is_not_kept_vanishes(tmp_path):
+def test_an_unused_workspace_is_removed(tmp_path):
     with target_of(tmp_path / "out").workspace() as work:
         work.write(*OLD)
     assert os.listdir(tmp_path) == []
 
 
-def test_other_files_of_the_build_are_no_part_of_the_folder(tmp_path):
+def test_scratch_files_are_not_in_the_folder(tmp_path):
     target = target_of(tmp_path / "out")
     with target.workspace() as work:
         with open(os.path.join(work.folder, "layer-0.tar"), "wb") as file:

@@ -73,7 +73,7 @@ JOINED = [  # what it shows, the modules, the bundle
 REFUSED = [  # what cannot be followed, the modules, the beginning of the message
     ("no main module", {"a.py": ""}, "__main__.py:0: is missing"),
     ("a circle", {"a.py": "import b", "b.py": "from a import x", MAIN: "import a"},
-     r"a.py:1: imports itself in a circle: __main__ -> a -> b -> a"),
+     r"a.py:1: import cycle: __main__ -> a -> b -> a"),
     ("a module as a value", {"a.py": "", MAIN: "import a\n\nprint(a)"}, "__main__.py:3: module a is used as a value"),
     ("an attribute that is set", {"a.py": "x = 1", MAIN: "import a\na.x = 2"}, "__main__.py:2: module a is used as"),
     ("a module that is rebound", {"a.py": "", MAIN: "import a\na = 1"}, "__main__.py:1: a is imported and bound"),
@@ -95,8 +95,8 @@ REFUSED = [  # what cannot be followed, the modules, the beginning of the messag
      "a.py:1: x is rebound by global"),
     ("a dotted import", {"p/a.py": "", MAIN: "import p.a"}, "__main__.py:1: import p.a cannot be followed: add `as`"),
     ("a relative import", {"p/a.py": "from . import b", "p/b.py": "", MAIN: "import p.a as a"}, "p/a.py:1: a relative"),
-    ("the name of a module", {"a.py": "\nprint(__name__)", MAIN: "import a"}, "a.py:2: __name__ is that of"),
-    ("the file of a module", {"a.py": "print(__file__)", MAIN: "import a"}, "a.py:1: __file__ is that of"),
+    ("the name of a module", {"a.py": "\nprint(__name__)", MAIN: "import a"}, "a.py:2: __name__ would be that of"),
+    ("the file of a module", {"a.py": "print(__file__)", MAIN: "import a"}, "a.py:1: __file__ would be that of"),
     ("two libraries of one name", {"a.py": "import os as x", MAIN: "import a\nimport re as x"},
      "__main__.py:2: x means something else"),
     ("a builtin that another module hides", {"a.py": "def open(): 0", MAIN: "import a\nopen(a.open)"},
@@ -232,7 +232,7 @@ def test_the_bundle_does_what_its_modules_do_on_every_python(tmp_path):
     at_once.each(run, interpreters())
 
 
-def test_every_statement_knows_its_module():
+def test_every_statement_has_the_path_of_its_module():
     assert [node.path for node in bundle(PROGRAM).body if isinstance(node, ast.ClassDef)] == [
         "shapes/area.py", "shapes/square.py"]
 
@@ -240,7 +240,7 @@ def test_every_statement_knows_its_module():
 @pytest.mark.parametrize("link, name", [
     ("#a:f", "g"), ("#a:f", "x"), ("#a:f", "os"), ("#__main__:h", "print"), ("#a:g", "local"),
     ("#__main__:h", "local")])
-def test_a_name_that_would_lead_elsewhere_is_caught(link, name, monkeypatch):
+def test_a_name_that_means_something_else_is_caught(link, name, monkeypatch):
     """Each row gives a name that something else has: a function, another module, a library, a builtin, an argument."""
     modules = {"a.py": "import os\ndef f(): return os\ndef g(): return f", "b.py": "x = 1",
                MAIN: "import a\nfrom b import x\ndef h(local): return a.f(), a.g(), h, x\nprint(h(1))"}
@@ -252,7 +252,7 @@ def test_a_name_that_would_lead_elsewhere_is_caught(link, name, monkeypatch):
 
 
 def without_pass(tree):
-    """Where an import was, `pass` is left: the minifier drops it."""
+    """Drop each `pass` that replaced an import, as the minifier does."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.FunctionDef)):
             node.body = [inner for inner in node.body if not isinstance(inner, ast.Pass)]

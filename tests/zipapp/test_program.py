@@ -23,7 +23,7 @@ def packed(tmp_path_factory):
 
 
 def run(*words, cwd):
-    """Run it from an empty folder, isolated; -> stdout."""
+    """Run a command that prints no error; return its standard output."""
     done = subprocess.run([str(word) for word in words], cwd=str(cwd), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
     return done.stdout.decode()
@@ -47,7 +47,7 @@ def test_it_is_the_same_each_time_and_writes_itself(packed, tmp_path):
 
 @pytest.fixture(scope="module")
 def whole_way(request, packed, tmp_path_factory):
-    """Goes it with several Pythons at once; -> what one of them left in the empty folder."""
+    """Run the program end to end with several Pythons at once; return the files left in the empty folder, by Python."""
     def go(python):
         folder = tmp_path_factory.mktemp("way")
         place = folder / "empty"
@@ -63,7 +63,7 @@ def whole_way(request, packed, tmp_path_factory):
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_it_goes_the_whole_way_from_an_empty_folder(whole_way, python):
+def test_it_runs_end_to_end_from_an_empty_folder(whole_way, python):
     assert whole_way(python) == []
 
 
@@ -86,7 +86,7 @@ def test_what_it_packs_is_what_the_folder_packs(packed, tmp_path):
         option: code() for option, code in made.items()}
 
 
-def test_it_knows_the_images_that_the_folder_knows(packed, tmp_path):
+def test_it_has_the_list_of_known_images(packed, tmp_path):
     dump = ROOT / "tests" / "cluster" / "dumps" / "kubeadm-kube-prometheus-stack.json"
     words = "--cluster", dump, "--explain"
     one, other = at_once.each(lambda program: run(sys.executable, program, *words, cwd=tmp_path),

@@ -77,7 +77,7 @@ def renamed(source):
 
 
 @pytest.mark.parametrize("source, wanted", [row[1:] for row in RENAMED], ids=[row[0] for row in RENAMED])
-def test_what_only_the_module_can_spell_gets_a_short_name(source, wanted):
+def test_names_used_only_inside_the_module_become_short(source, wanted):
     assert renamed(source) == ast.dump(ast.parse(wanted))
 
 

@@ -209,7 +209,7 @@ CASES = {  # name -> what is done, part of the line of the stage
                                        "content is damaged: expected "),
     "a chunk too few": (lambda sent: other_chunks(sent, 0, lambda names: names[:-1]), "is truncated: "),
     "a chunk too many": (lambda sent: other_chunks(sent, 0, lambda names: names + names[:1]),
-                         "is followed by bytes of no blob"),
+                         "trailing data after the last blob"),
     **{"%r behind segment %d, in %s chunk" % (data[:4], number, "another" if alone else "its last"): (
         lambda sent, number=number, data=data, alone=alone: followed_by(sent, number, data, alone), "")
         for number in (0, 1) for data in (b"x", b"junk" * 9999, b"\xfd7zX") for alone in (True, False)},
@@ -227,7 +227,7 @@ CASES = {  # name -> what is done, part of the line of the stage
     "a blob of more bytes than there are in the world": (lambda sent: other_blobs(sent, 0, resized(10 ** 30)), ""),
     "a blob of negative size": (lambda sent: other_blobs(sent, 0, resized(-10 ** 6)), "content is damaged: "),
     "bytes of which no blob is listed": (lambda sent: other_blobs(sent, 3, lambda blobs: blobs[:-1]),
-                                         "is followed by bytes of no blob"),
+                                         "trailing data after the last blob"),
     "another digest": (lambda sent: other_blobs(sent, 2, lambda blobs: [("sha256:" + "0" * 64, blobs[0][1])]),
                        "content is damaged: expected " + "0" * 64),
     **{"a blob named %r" % (name,): (
@@ -374,7 +374,7 @@ def test_memory_stays_flat_whatever_the_payload(large, tmp_path):
     assert max(peaks.values()) <= limit, peaks
 
 
-@pytest.mark.parametrize("wanted, part", [(coding.GZIP, "zipped file"), (coding.XZ, "followed by bytes of no blob")])
+@pytest.mark.parametrize("wanted, part", [(coding.GZIP, "zipped file"), (coding.XZ, "trailing data after the last blob")])
 def test_bytes_behind_a_stream_are_refused_on_every_python(tmp_path, wanted, part):
     sent = sent_of(tmp_path, samples.layout(samples.with_layers([text(LARGE)]), *NAMES, compress=bytes), wanted)
     followed_by(sent, 0, b"junk", alone=False)
