@@ -6,7 +6,7 @@ archives, scratch files and OUT in the making are in the workspace, which closes
 Raises InputError for the user's mistakes and OSError for failures of the machine; neither leaves partial output.
 """
 import os
-from typing import BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Union
 
 from builder.cluster.decision import Decision, decide
 from builder.cluster.objects import Cluster
@@ -50,8 +50,7 @@ class Payload(NamedTuple):
     injector: bytes  # the program
     spooler: bytes = b""  # of a persistent registry
     files: Sequence[File] = ()  # of the chunks that OUT holds
-    chunk_sizes: Sequence[int] = ()  # bytes of each chunk once, those of the base included
-    new_sizes: Sequence[int] = ()  # of the chunks that the base does not hold
+    chunk_sizes: Mapping[str, int] = {}  # bytes of each chunk by its name, those of the base included
 
 
 class Update(NamedTuple):
@@ -152,30 +151,31 @@ def packed(request: Request, images: Images, decision: Decision, work: Workspace
                  request.sources.compression, progress)
     base_chunk_bytes = images.base.facts.chunk_bytes if images.base else 0
     chunk_bytes = request.chunk_bytes or base_chunk_bytes or sizes.chunk_bytes_for(
-        decision.site, [one.size for one in parts])
+        decision.site, [part.size for part in parts])
     draft = Payload(contents_of(images, outline(parts, chunk_bytes)), chunk_bytes, pyz.injector())
     sizes.check_objects(plan_of(decision, draft))
-    in_base = set(images.base.seed.contents.chunks) if images.base else set()
+    in_base = chunks_of_base(images)
     segments: List[Segment] = []
     made: Dict[str, File] = {}
-    new_sizes: Dict[str, int] = {}
-    total = sum(one.size for one in parts)
-    for one in parts:
+    total = sum(part.size for part in parts)
+    for part in parts:
         chunk_names = []
-        for name, data in chunks.cut(one.parts(), chunk_bytes):
+        for name, data in chunks.cut(part.parts(), chunk_bytes):
             progress("writing", len(data), total)
             chunk_names.append(name)
-            if name not in in_base:
-                new_sizes[name] = len(data)
-            if name not in made and (name in new_sizes or one is parts[-1]):
+            if name not in made and (name not in in_base or part is parts[-1]):
                 made[name] = work.write(*files.chunk_file(decision.site, name, data))
-        segments.append(segment_of(one, chunk_names))
+        segments.append(segment_of(part, chunk_names))
     contents = contents_of(images, segments)
-    chunk_sizes = {name: size for one in contents.segments for name, size in zip(one.chunks, chunks.sizes_of(
-        one.size, base_chunk_bytes if one in images.kept else chunk_bytes))}
-    return draft._replace(
-        contents=contents, spooler=pyz.spooler() if images.registry else b"", files=list(made.values()),
-        chunk_sizes=list(chunk_sizes.values()), new_sizes=list(new_sizes.values()))
+    chunk_sizes = {name: size for segment in contents.segments for name, size in zip(segment.chunks, chunks.sizes_of(
+        segment.size, base_chunk_bytes if segment in images.kept else chunk_bytes))}
+    return draft._replace(contents=contents, spooler=pyz.spooler() if images.registry else b"",
+                          files=list(made.values()), chunk_sizes=chunk_sizes)
+
+
+def chunks_of_base(images: Images) -> Set[str]:
+    """Return the names of all chunks of the base; none without a base."""
+    return set(images.base.seed.contents.chunks) if images.base else set()
 
 
 def contents_of(images: Images, new: Sequence[Segment]) -> Contents:
@@ -245,5 +245,7 @@ def update_of(images: Images, payload: Payload, made: Sequence[File]) -> Optiona
     """Return the difference to the base; None without a base."""
     if not images.base:
         return None
-    return Update(images.base.seed.folder, images.replaced, len(payload.new_sizes), sum(payload.new_sizes),
+    in_base = chunks_of_base(images)
+    new_sizes = [size for name, size in payload.chunk_sizes.items() if name not in in_base]
+    return Update(images.base.seed.folder, images.replaced, len(new_sizes), sum(new_sizes),
                   sum(file.size for file in [*made, sums_of(made)]))

@@ -100,7 +100,7 @@ def test_chunks_too_large_for_plain_apply_are_applied_by_the_server(tmp_path):
 
 
 def annotation_bytes(result):
-    return sizes.largest_annotation_bytes(result.plan, max(result.payload.chunk_sizes))
+    return sizes.largest_annotation_bytes(result.plan, max(result.payload.chunk_sizes.values()))
 
 
 @pytest.mark.parametrize("count, size", [(256, chunks.CHUNK_BYTES), (257, chunks.LARGEST_CHUNK_BYTES)])

@@ -24,8 +24,9 @@ def facts(request: Request, result: Result) -> Facts:
     """Return all that the summary shows, under names that stay: `--json` prints it."""
     plan, images, payload = result.plan, result.images, result.payload
     site, contents = plan.site, payload.contents
-    annotation_bytes = sizes.largest_annotation_bytes(plan, max(payload.chunk_sizes))
-    stored_bytes = sizes.stored_bytes(plan, payload.chunk_sizes)
+    annotation_bytes = sizes.largest_annotation_bytes(plan, max(payload.chunk_sizes.values()))
+    stored_bytes = sizes.stored_bytes(plan, payload.chunk_sizes.values())
+    sections = registry_sections(plan, result.decision.runners[0]) if images.registry else []
     return {
         "images": [{
             "reference": reference,
@@ -59,8 +60,7 @@ def facts(request: Request, result: Result) -> Facts:
                   if result.update else {},
         "deletions": sorted(deletions_of(plan, images.registry is not None)),
         "commands": commands(plan, request.out, result.update is not None),
-        "registry": {section.purpose: section.commands[0]
-                     for section in registry_sections(plan, result.decision.runners[0]) if images.registry},
+        "registry": {section.purpose: section.commands[0] for section in sections},
         **decided(result.decision),
     }
 
