@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional, Sequence, Tuple
 
 from builder.cluster import names_preflight, preflight
 from builder.cluster.candidates import Candidate
-from builder.cluster.choice import choose
+from builder.cluster.choice import Choice, choose
 from builder.cluster.objects import Cluster
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.security import profile
@@ -49,15 +49,20 @@ def decide(site: Site, cluster: Optional[Cluster], needs: Needs) -> Decision:
     """Return the decision. InputError for options that cannot be; Refused, with the decision as far as it came, for
     what the cluster would refuse."""
     choice = choose(site, cluster, needs.platforms)
-    errors, warnings, reasons = [choice.refusal], list(choice.warnings), list(choice.reasons)
-    if not choice.refusal:
-        cluster = cluster or Cluster()
-        choice = names_preflight.with_containerd_config(choice, cluster)
-        errors = preflight.errors(choice, cluster, needs.has_registry) + names_preflight.errors(choice, cluster)
-        warnings += preflight.warnings(choice, cluster, needs.has_registry)
-        warnings += names_preflight.warnings(choice, cluster, needs.references)
-        reasons += names_preflight.advice(choice.site, cluster)
-    decision = Decision(choice.site, choice.runners, tuple(reasons), tuple(warnings), choice.candidates, choice.nodes)
+    if choice.refusal:
+        raise Refused([choice.refusal], _decision(choice))
+    cluster = cluster or Cluster()
+    choice = names_preflight.with_containerd_config(choice, cluster)
+    errors = preflight.errors(choice, cluster, needs.has_registry) + names_preflight.errors(choice, cluster)
+    warnings = preflight.warnings(choice, cluster, needs.has_registry)
+    warnings += names_preflight.warnings(choice, cluster, needs.references)
+    decision = _decision(choice, names_preflight.advice(choice.site, cluster), warnings)
     if errors:
         raise Refused(errors, decision)
     return decision
+
+
+def _decision(choice: Choice, reasons: Sequence[str] = (), warnings: Sequence[str] = ()) -> Decision:
+    """Return the decision for a choice, with more reasons and warnings."""
+    return Decision(choice.site, choice.runners, (*choice.reasons, *reasons), (*choice.warnings, *warnings),
+                    choice.candidates, choice.nodes)
