@@ -124,9 +124,9 @@ def brief(found: Mapping[str, str], needed: Iterable[str], has_registry: bool) -
     """Return the commands for a summary: only the deletions that this seed needs, and one command to uninstall it, or
     two if a persistent registry may stay."""
     skipped = {key_of(scope, deletion) for scope in (PRUNE, REMOVE) for deletion in set(DELETIONS) - set(needed)}
-    skipped |= {key_of(REMOVE_ALL, deletion) for deletion in DELETIONS}
+    skipped.update(_keys(REMOVE_ALL))
     if "uninstall" in found and not has_registry:
-        skipped |= set(removals(""))
+        skipped.update(_keys(REMOVE))
     return {key: command for key, command in found.items() if key not in skipped}
 
 
