@@ -21,7 +21,7 @@ from builder.reading.errors import InputError, shown
 from builder.reading.images import as_one, by_digest, check_names, name_images, read_images
 from builder.reading.oci import Image
 from builder.reading.progress import Count, Progress
-from builder.reading.reference import begins_with_host, from_file_name, full_repository, parse, typed
+from builder.reading.reference import from_file_name, parse, takes_foreign_name, typed
 from builder.rewriting import platforms
 from builder.rewriting.squeeze import Squeezer, estimated_bytes
 
@@ -122,7 +122,7 @@ def check_for_registry(images: Sequence[Image]) -> None:
     host with a port is left out, and a registry does not know for which host a mirror asks."""
     for image in images:
         for reference in map(parse, image.references):
-            if not full_repository(reference) and begins_with_host(reference.path):
+            if takes_foreign_name(reference):
                 raise InputError("%s: a registry would serve it as %s, the full name of another image: save it in an "
                                  "archive of its own, and give it another name, NAME=ARCHIVE"
                                  % (reference, reference.path))

@@ -95,9 +95,9 @@ def full_address(reference: Reference) -> str:
                      ":" + reference.tag if reference.tag else "@" + reference.digest)
 
 
-def begins_with_host(path: str) -> bool:
-    """Whether a path has the form of the full name of another host's image."""
-    return bool(_split(path)[0])
+def takes_foreign_name(reference: Reference) -> bool:
+    """Return whether the path, the only name of an image whose host has a port, is a full name below another host."""
+    return not full_repository(reference) and _begins_with_host(reference.path)
 
 
 def short_repositories(reference: Reference) -> Tuple[str, ...]:
@@ -106,7 +106,7 @@ def short_repositories(reference: Reference) -> Tuple[str, ...]:
     None for a path that itself begins with a host: `harbor.local/quay.io/a/b` must not be served as `quay.io/a/b`, the
     full name of another registry's image. A host with a port has no other name, so it keeps that one.
     """
-    if full_repository(reference) and begins_with_host(reference.path):
+    if full_repository(reference) and _begins_with_host(reference.path):
         return ()
     if reference.host == DOCKER_HUB and reference.path.startswith(OFFICIAL_IMAGES):
         official = reference.path[len(OFFICIAL_IMAGES):]
@@ -143,6 +143,11 @@ def from_file_name(path: str) -> Reference:
     if _IMAGE_ID.fullmatch(legal):
         legal = "image-" + legal
     return Reference(DOCKER_HUB, OFFICIAL_IMAGES + legal, DEFAULT_TAG, "")
+
+
+def _begins_with_host(path: str) -> bool:
+    """Return whether a path has the form of a full name."""
+    return bool(_split(path)[0])
 
 
 def _split(name: str) -> Tuple[str, str, Optional[str]]:

@@ -11,7 +11,7 @@ from builder.reading.errors import InputError
 from builder.reading.graph import is_foreign
 from builder.reading.images import check_names, homes_of, name_images
 from builder.reading.oci import INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST, Blob, Image, digest_of
-from builder.reading.reference import Reference, begins_with_host, full_repository, parse, short_repositories
+from builder.reading.reference import Reference, full_repository, parse, short_repositories, takes_foreign_name
 from image_names import Name
 from protocol import Manifest, RegistryError
 from registry_client import RegistryClient
@@ -64,7 +64,7 @@ def named_by_archive(images: List[Image], name: Optional[Name], with_host: bool 
 def _names(reference: Reference, with_host: bool) -> List[Name]:
     """Return the path and, if asked for or if the path would be the full name of another image, the full name."""
     full = full_repository(reference)
-    if not full and begins_with_host(reference.path):
+    if takes_foreign_name(reference):
         raise InputError("%s: would get the name of another host's image: give it a name, %s" % (reference, AS_NAMED))
     if reference.host == NO_HOST or not full:
         return [Name(reference.path, reference.tag)]
