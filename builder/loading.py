@@ -7,10 +7,10 @@ import os
 from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from builder.cluster.decision import Needs
+from builder.kubernetes.facts import Facts
+from builder.kubernetes.manifest import KINDS
 from builder.kubernetes.persistent_registry import PersistentRegistry, Wanted, chosen_registry
-from builder.kubernetes.site import Site
 from builder.output import reader
-from builder.output.facts import Facts, read_facts
 from builder.output.workspace import Workspace
 from builder.payload.addresses import addresses
 from builder.payload.compression import AUTO, XZ
@@ -24,6 +24,7 @@ from builder.reading.progress import Count, Progress
 from builder.reading.reference import from_file_name, parse, takes_foreign_name, typed
 from builder.rewriting import platforms
 from builder.rewriting.squeeze import Squeezer, estimated_bytes
+from builder.verification import checked_seed
 
 STDIN = "-"
 STDIN_NAME = "standard input"  # in messages
@@ -45,6 +46,7 @@ class Base(NamedTuple):
     seed: reader.Seed
     images: List[Image]  # their layers are known by digest and size, and cannot be opened
     facts: Facts
+    sums: str  # sha256 of its SHA256SUMS, in hex
 
 
 class Replaced(NamedTuple):
@@ -91,15 +93,34 @@ class _Reading:
             self.progress("reading", count, self.total)
 
 
-def open_base(onto: Sequence[str], site: Site, work: Workspace) -> Optional[Base]:
-    """Open the first of the folders, if there is one. Raise InputError if its namespace is not the site's."""
-    if not onto:
+def open_base(sources: Sources, work: Workspace, progress: Progress) -> Optional[Base]:
+    """Open the first folder of --onto, if there is one; the others are its own bases, or those of archives that are
+    updates. Raise InputError for a damaged folder, and for one that is no base."""
+    if not sources.onto:
         return None
-    seed, facts = reader.open_seed(onto[0]), read_facts(onto[0])
-    if seed.namespace != site.namespace:
-        raise InputError("--onto %s: is for namespace %s, and Pods mount ConfigMaps of their own namespace only: use "
-                         "--namespace %s" % (seed.folder, seed.namespace, seed.namespace))
-    return Base(seed, read_images(work.open(reader.open_archive(seed, layers=False))), facts)
+    first, *others = sources.onto
+    own, rest = reader.open_chain(first, others)
+    for _, path in sources.archives:
+        if reader.is_seed(path):
+            rest = reader.open_chain(path, rest)[1]
+    if rest:
+        raise InputError("--onto %s: is not a base of %s, or was changed since: pass it as an archive to add its images"
+                         % (rest[0], first))
+    seed = checked_seed(first, [base.folder for base in own.bases], progress)
+    images = read_images(work.open(reader.open_archive(seed, layers=False)))
+    return Base(seed, images, seed.facts, reader.sums_digest(first))
+
+
+def kinds_before(out: str, base: Optional[Base]) -> Tuple[str, ...]:
+    """Return the kinds that the base lists, and those of the seed at OUT, which is replaced: every kind if it cannot be
+    read, as those of Seedpod 0.2."""
+    found = base.facts.kinds if base else ()
+    if not reader.is_seed(out):
+        return found
+    try:
+        return found + reader.open_seed(out).facts.kinds
+    except InputError:
+        return tuple(kind.name for kind in KINDS.values() if kind.deletion)
 
 
 def load(sources: Sources, base: Optional[Base], work: Workspace, progress: Progress) -> Images:
@@ -111,10 +132,19 @@ def load(sources: Sources, base: Optional[Base], work: Workspace, progress: Prog
         images, replaced = merged(base.images, images)
         kept = kept_segments(base.seed.contents, images)
     served, clashes = addresses(images)
-    if sources.registry:
+    wanted = registry_of(sources.registry, base)
+    if wanted:
         check_for_registry(images)
-    return Images(images, served, notes + clashes, chosen_registry(sources.registry, images), base, kept, replaced,
-                  other_bytes)
+    return Images(images, served, notes + clashes, chosen_registry(wanted, images), base, kept, replaced, other_bytes)
+
+
+def registry_of(wanted: Optional[Wanted], base: Optional[Base]) -> Optional[Wanted]:
+    """Return the options for the persistent registry; those that were not given are those of the base."""
+    kept = base.facts.registry if base else None
+    if not kept:
+        return wanted
+    wanted = wanted or Wanted()
+    return Wanted(wanted.image or kept.reference, wanted.storage or kept.storage)
 
 
 def check_for_registry(images: Sequence[Image]) -> None:
@@ -181,8 +211,7 @@ def read_archives(sources: Sources, work: Workspace, progress: Progress) -> Tupl
 def _opened(sources: Sources, path: str, progress: Count) -> Archive:
     """Open an archive: a seed folder, a file or folder, or standard input."""
     if reader.is_seed(path):
-        seed = reader.open_seed(path, list(filter(reader.is_seed, sources.onto)))
-        return reader.open_archive(seed, progress=progress)
+        return reader.open_archive(reader.open_chain(path, sources.onto)[0], progress=progress)
     if path != STDIN:
         return open_archive(path, progress)
     if sources.stdin is None or sources.stdin.isatty():

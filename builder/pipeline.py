@@ -5,19 +5,25 @@ archives, scratch files and OUT in the making are in the workspace, which closes
 
 Raises InputError for the user's mistakes and OSError for failures of the machine; neither leaves partial output.
 """
+import hashlib
 import os
-from typing import BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Union
+from typing import AbstractSet, BinaryIO, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set
+from typing import Union
 
 from builder.cluster.decision import Decision, decide
 from builder.cluster.objects import Cluster
-from builder.kubernetes.steps import STDOUT, commands, registry_sections, steps
 from builder.finding.missing_images import check_named_images
 from builder.finding.named_images import NamedImages
-from builder.kubernetes import file_names, files, names, persistent_registry, sizes, workloads
+from builder.kubernetes import file_names, files, names, ports, sizes, steps
+from builder.kubernetes.config_maps import program_object_name
 from builder.kubernetes.exposure import pull_name
-from builder.kubernetes.site import SERVED, Site
-from builder.loading import Images, Replaced, Sources, load, open_base
-from builder.output.facts import Facts, to_json
+from builder.kubernetes.facts import INJECTOR, MIRROR as MIRROR_PROGRAM, SPOOLER, Facts, to_json
+from builder.kubernetes.manifest import KINDS
+from builder.kubernetes.runner import Runner
+from builder.kubernetes.site import MIRROR, RUNNER_OPTIONS, Site, checked, updated
+from builder.kubernetes.steps import STDOUT
+from builder.kubernetes.workloads import Plan
+from builder.loading import Base, Images, Replaced, Sources, kinds_before, load, open_base
 from builder.output.target import DryRun, FolderTarget, StreamTarget, Target, sums_of
 from builder.output.workspace import File, Workspace, file_of
 from builder.payload import chunks
@@ -35,6 +41,7 @@ class Request(NamedTuple):
     sources: Sources
     site: Site
     out: str  # folder, or STDOUT
+    given: AbstractSet[str] = frozenset()  # fields of `site` that an update does not take from its base
     chunk_bytes: int = 0  # of each chunk; 0: chosen
     cluster: Optional[Cluster] = None  # to choose from, and to check the choice against
     manifests: Optional[NamedImages] = None  # images that must be in the seed
@@ -47,8 +54,7 @@ class Payload(NamedTuple):
     """The bytes that are carried into the cluster."""
     contents: Contents
     chunk_bytes: int  # of all but the last chunk of each segment
-    injector: bytes  # the program
-    spooler: bytes = b""  # of a persistent registry
+    programs: files.Programs
     files: Sequence[File] = ()  # of the chunks that OUT holds
     chunk_sizes: Mapping[str, int] = {}  # bytes of each chunk by its name, those of the base included
 
@@ -67,13 +73,14 @@ class Result(NamedTuple):
     images: Images
     decision: Decision
     payload: Payload
+    facts: Facts
     notes: Sequence[str]
     update: Optional[Update] = None
 
     @property
-    def plan(self) -> workloads.Plan:
-        """The objects, without the chunks."""
-        return plan_of(self.decision, self.payload)
+    def plan(self) -> Plan:
+        """The workload."""
+        return files.plan_of(self.facts, self.payload.contents)
 
 
 def build(request: Request, stdout: BinaryIO, progress: Progress, commit: Callable[[], None] = lambda: None) -> Result:
@@ -82,14 +89,15 @@ def build(request: Request, stdout: BinaryIO, progress: Progress, commit: Callab
     check(request)
     target.check()
     with target.workspace() as work:
-        base = open_base(request.sources.onto, request.site, work)
+        base = open_base(request.sources, work, progress)
         images = load(request.sources, base, work, progress)
-        decision = decide(request.site, request.cluster, images.needs)
+        decision = decide(site_of(request, images), request.cluster, images.needs, kept_runners(request, base))
         notes = [*images.notes, *check_manifests(request, images, decision), *names.notes(decision.site)]
         payload = packed(request, images, decision, work, progress)
-        made = files_of(images, decision, payload)
+        facts = facts_of(images, decision, payload, kinds_before(request.out, base))
+        made = files_of(images, payload, facts)
         target.write(made, work)
-    return Result(images, decision, payload, notes, update_of(images, payload, made))
+    return Result(images, decision, payload, facts, notes, update_of(images, payload, made))
 
 
 def target_of(request: Request, stdout: BinaryIO, progress: Progress, commit: Callable[[], None]) -> Target:
@@ -126,6 +134,39 @@ def check_onto(onto: Sequence[str], out: str) -> None:
             raise InputError("--onto %s: cannot be the output folder as well: name another folder with -o" % folder)
 
 
+def site_of(request: Request, images: Images) -> Site:
+    """Return the site: options that were not given are those of the base. The injector leaves the usual node port to a
+    persistent registry. Raise InputError for options that cannot be combined."""
+    site = request.site
+    if images.base:
+        anew = RUNNER_OPTIONS if is_chosen_anew(request) else ()
+        site = updated(images.base.facts.site, site, request.given | set(anew))
+        if site.namespace != images.base.facts.site.namespace:
+            raise InputError("--onto %s: is for namespace %s, and Pods mount ConfigMaps of their own namespace only: "
+                             "leave out --namespace" % (images.base.seed.folder, images.base.facts.site.namespace))
+    if images.registry and site.node_port == ports.IMAGES:
+        if "node_port" in request.given:
+            raise InputError("--node-port %d: is the port of the registry that --with-registry writes: leave it out "
+                             "(the injector then takes %d), or choose another" % (ports.IMAGES, ports.SEED))
+        site = site._replace(node_port=ports.SEED)
+    if images.registry and images.base:
+        before = images.base.facts.site
+        if before.exposure.service and before.node_port == ports.IMAGES and not site.exposure.service:
+            raise InputError("--expose %s: cannot be combined with --with-registry in this update: the Service of its "
+                             "base keeps port %d until it is pruned: build in full" % (site.expose, ports.IMAGES))
+    return checked(site)
+
+
+def is_chosen_anew(request: Request) -> bool:
+    """Return whether the runners of an update are not those of its base."""
+    return request.cluster is not None or bool(request.given & set(RUNNER_OPTIONS))
+
+
+def kept_runners(request: Request, base: Optional[Base]) -> Sequence[Runner]:
+    """Return the runners of the base, if they are kept."""
+    return base.facts.runners if base and not is_chosen_anew(request) else ()
+
+
 def check_manifests(request: Request, images: Images, decision: Decision) -> List[str]:
     """Return notes on the images that Kubernetes manifests name. Raise MissingImages if the seed lacks some."""
     if not request.manifests:
@@ -152,8 +193,10 @@ def packed(request: Request, images: Images, decision: Decision, work: Workspace
     base_chunk_bytes = images.base.facts.chunk_bytes if images.base else 0
     chunk_bytes = request.chunk_bytes or base_chunk_bytes or sizes.chunk_bytes_for(
         decision.site, [part.size for part in parts])
-    draft = Payload(contents_of(images, outline(parts, chunk_bytes)), chunk_bytes, pyz.injector())
-    sizes.check_objects(plan_of(decision, draft))
+    programs = files.Programs(pyz.injector(), pyz.spooler() if images.registry else b"",
+                              pyz.read_mirror() if decision.site.names == MIRROR else "")
+    draft = Payload(contents_of(images, outline(parts, chunk_bytes)), chunk_bytes, programs)
+    sizes.check_objects(files.plan_of(facts_of(images, decision, draft), draft.contents))
     in_base = chunks_of_base(images)
     segments: List[Segment] = []
     made: Dict[str, File] = {}
@@ -169,8 +212,7 @@ def packed(request: Request, images: Images, decision: Decision, work: Workspace
     contents = contents_of(images, segments)
     chunk_sizes = {name: size for segment in contents.segments for name, size in zip(segment.chunks, chunks.sizes_of(
         segment.size, base_chunk_bytes if segment in images.kept else chunk_bytes))}
-    return draft._replace(contents=contents, spooler=pyz.spooler() if images.registry else b"",
-                          files=list(made.values()), chunk_sizes=chunk_sizes)
+    return draft._replace(contents=contents, files=list(made.values()), chunk_sizes=chunk_sizes)
 
 
 def chunks_of_base(images: Images) -> Set[str]:
@@ -183,62 +225,32 @@ def contents_of(images: Images, new: Sequence[Segment]) -> Contents:
     return Contents(index_of(images.images), (*images.kept, *new))
 
 
-def plan_of(decision: Decision, payload: Payload) -> workloads.Plan:
-    """Return the objects of a build, without the chunks."""
-    contents, text = payload.contents, to_text(payload.contents)
-    blobs = contents.blob_sizes.values()
-    return workloads.plan_of(decision.site, decision.runners, text, contents.chunks, payload.injector,
-                             sum(blobs) + max(blobs), contents.size + len(text))
-
-
-def files_of(images: Images, decision: Decision, payload: Payload) -> List[File]:
-    """Return every file of OUT except SHA256SUMS and its signature."""
-    plan = plan_of(decision, payload)
-    in_base = images.base is not None and images.base.seed.injector == plan.injector
-    found = [*payload.files, *_made(files.documents(plan, decision.profile, b"" if in_base else payload.injector))]
-    found += _made(_registry_files(images, decision, payload, plan))
-    found += _made(_names_files(images, decision, plan))
-    needed = file_names.shared(plan.injector, payload.contents.chunks)
-    names_there = {file.name for file in found}
-    elsewhere = [name for name, file in needed.items() if file not in names_there]
-    found.append(file_of(file_names.FACTS, to_json(Facts(payload.chunk_bytes))))
-    return found + _made(files.companions(
-        payload.injector, needed, elsewhere, steps_of(images, decision, plan), decision.site, images.addresses))
-
-
-def steps_of(images: Images, decision: Decision, plan: workloads.Plan) -> List[str]:
-    """Return every command for OUT's README.txt."""
-    site, is_update = decision.site, images.base is not None
-    more = registry_sections(plan, decision.runners[0]) if images.registry else []
-    return steps(commands(plan, "THIS_FOLDER", is_update), site.tries, more,
-                 site.namespace if site.emits_namespace and not is_update else "")
-
-
-def _registry_files(images: Images, decision: Decision, payload: Payload, plan: workloads.Plan) -> files.Files:
-    """Return the objects of the persistent registry, if there is one."""
-    if not images.registry:
-        return iter(())
-    image = pull_name(decision.site.node_port, images.addresses[images.registry.reference])
-    return files.with_code(persistent_registry.objects(plan, decision.runners[0], images.registry, image,
-                                                       payload.spooler, files.DATA), payload.spooler)
-
-
-def _names_files(images: Images, decision: Decision, plan: workloads.Plan) -> files.Files:
-    """Return the objects of --names, which redirect the original names of the images to the seed, or to the persistent
-    registry if there is one."""
-    site = decision.site
-    if site.names == SERVED or not images.for_nodes:
-        return iter(())
-    owner = persistent_registry.names_owner(site) if images.registry else names.owner(site, plan.seed)
-    references = [reference for image in images.for_nodes for reference in image.references]
+def facts_of(images: Images, decision: Decision, payload: Payload, kinds: Iterable[str] = ()) -> Facts:
+    """Return the decisions of a build. `kinds`: of objects that earlier seeds have."""
+    site, base = decision.site, images.base
+    programs = {name: hashlib.sha256(data).hexdigest() for name, data in (
+        (INJECTOR, payload.programs.injector), (SPOOLER, payload.programs.spooler),
+        (MIRROR_PROGRAM, payload.programs.mirror.encode())) if data}
+    injector = program_object_name(INJECTOR, programs[INJECTOR])
+    held = {file.name for file in payload.files}
+    if not base or base.seed.injector != injector:
+        held.add(file_names.INJECTOR)
     digests = {reference: image.root.digest for image in images.for_nodes if not image.rebuilt
                for reference in image.references}
-    found = names.objects(site, owner, decision.runners[0], references, digests, pyz.read_mirror())
-    return files.with_code(found, b"")
+    own_kinds = steps.kinds_of_seed(site, images.registry is not None)
+    return Facts(
+        site, decision.runners, to_text(payload.contents), payload.chunk_bytes, programs, images.registry,
+        elsewhere=tuple(name for name, file in file_names.shared(injector, payload.contents.chunks).items()
+                        if file not in held) if base else (),
+        digests=digests, kinds=tuple(kind for kind in KINDS if kind in {*own_kinds, *kinds}),
+        base=base.sums if base else "")
 
 
-def _made(found: files.Files) -> List[File]:
-    return [file_of(name, b"".join(parts)) for name, parts in found]
+def files_of(images: Images, payload: Payload, facts: Facts) -> List[File]:
+    """Return every file of OUT except SHA256SUMS and its signature."""
+    return [*payload.files, file_of(file_names.FACTS, to_json(facts)), *(
+        file_of(name, b"".join(parts))
+        for name, parts in files.files_of(facts, payload.contents, images.images, payload.programs))]
 
 
 def update_of(images: Images, payload: Payload, made: Sequence[File]) -> Optional[Update]:

@@ -46,6 +46,7 @@ class Build(NamedTuple):
     storage: str = ""  # of the persistent registry; "": none
     images: Tuple[int, ...] = (1,)  # positions in IMAGES
     base: str = ""  # a folder; "": a full build
+    node_port: int = Site().node_port
 
 
 class Built(NamedTuple):
@@ -70,7 +71,7 @@ def make(tmp_path_factory):
 
     def built(build):
         site = Site(builds.IMAGE, namespace=build.namespace, expose=build.expose, replicas=build.replicas,
-                    names=build.names)
+                    names=build.names, node_port=build.node_port)
         wanted = Wanted("library/registry", Storage(build.storage)) if build.storage else None
         request = builds.request(folder, str(len(made)), site, [paths[number] for number in build.images],
                                  registry=wanted, onto=[build.base] if build.base else [])
@@ -78,7 +79,7 @@ def make(tmp_path_factory):
         found = facts(request, result)
         objects = {key[1:]: item.labels for key, item, _ in documents(request.out) if key[1] != "namespace"}
         return Built(
-            request.out, build, found["commands"], brief(found["commands"], found["deletions"], bool(wanted)),
+            request.out, build, found["commands"], brief(found["commands"], found["kinds"], bool(wanted)),
             result.plan.seed, frozenset(name for name, own in objects.items() if SEED in own),
             frozenset(tuple(line.split("/")) for line in (folder / request.out / "CHUNKS").read_text().split()),
             frozenset(name for name, own in objects.items() if SEED not in own and own[PART] not in SHARED))
@@ -108,7 +109,7 @@ class Chain:
         for (namespace, *name), own in FOREIGN.items():
             key = (self.namespace if namespace == "*" else namespace, *name)
             self.cluster.objects[key] = Item(own, {}, (), "", "create")
-        neighbour = make(Build("other", SERVED if self.cluster.unknown else POLICY))
+        neighbour = make(Build("other", SERVED if self.cluster.unknown else POLICY, node_port=30999))
         self.run(neighbour.commands["apply"])
         self.foreign = {key: item for key, item in self.cluster.objects.items() if key[1] != "namespace"}
 
@@ -153,10 +154,16 @@ class Chain:
     def build(self, base=""):
         dice = self.dice
         expose = dice.choice(["nodeport", "nodeport", "hostnetwork"])
-        found = self.make(Build(
+        found = Build(
             self.namespace, dice.choice([SERVED, MIRROR] + ([] if self.cluster.unknown else [POLICY])), expose,
             dice.choice([0, 2]) if expose == "nodeport" else 0, dice.choice(["", "", EMPTY_DIR, NEW_CLAIM]),
-            (0, dice.choice([1, 2, 3])), base))
+            (0, dice.choice([1, 2, 3])), base)
+        if not (base or found.storage) and ("service", "seedpod-registry") in self.registry:
+            found = found._replace(node_port=31998)  # the usual one is the registry's
+        seed_service = self.cluster.objects.get((self.namespace, "service", "seedpod"))
+        if found.storage and seed_service and seed_service.node_port == "31999":
+            found = found._replace(expose="nodeport")  # a Service that stays would keep the registry's port
+        found = self.make(found)
         was_served = self.is_served()
         assert not base or self.run(found.commands["check"]) == ""
         for key in ("apply", "apply_rest", "wait", "turn"):

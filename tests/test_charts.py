@@ -9,11 +9,11 @@ from builder.cli import main as cli
 from builder.finding.missing_images import MissingImages
 from builder.finding.named_images import find_images
 from builder.kubernetes.site import MIRROR, POLICY, Site
-from builder.output import reader
 from builder.pipeline import build
 from builder.reading import oci
 from builder.reading.errors import InputError
 from builder.cli.summary import facts, pull_line, summary
+from builder.verification import verify
 from tests.support import builds, samples
 from tests.support.reading import read
 
@@ -49,7 +49,7 @@ def test_a_seed_of_charts_alone_is_built_and_verified(chart, tmp_path):
     assert (told["is_chart"], told["digest"], told["platforms"]) == (True, digest_of_chart(chart), [])
     assert told["pull"] == "127.0.0.1:31999/" + ADDRESS and pull_line(told) == PULL
     assert "platforms  none: it is a Helm chart\n" in summary(found) and "pull       " + PULL in summary(found)
-    (checked,) = reader.verify(wanted.out)["images"]
+    (checked,) = verify(wanted.out)["images"]
     assert checked == {key: told[key] for key in checked}
 
 
@@ -77,7 +77,7 @@ def test_a_chart_is_added_to_a_seed_and_only_it_is_carried(chart, tmp_path):
     built(tmp_path, builds.archive(tmp_path), out="first")
     result = built(tmp_path, chart, out="update", onto=[str(tmp_path / "first")])
     assert len(result.images.images) == 2 and not result.update.replaced
-    found = reader.verify(str(tmp_path / "update"), [str(tmp_path / "first")])
+    found = verify(str(tmp_path / "update"), [str(tmp_path / "first")])
     assert [image["is_chart"] for image in found["images"]] == [False, True]
 
 
@@ -126,7 +126,7 @@ def test_the_provenance_beside_a_chart_comes_along(chart, tmp_path):
     (tmp_path / "chart.tgz.prov").write_text("files:\n  demo.tgz: %s\n" % oci.digest_of(samples.chart()))
     (image,) = built(tmp_path, chart).images.images
     assert len(image.layers) == 2 and image.root.digest != digest
-    assert len(reader.verify(str(tmp_path / "out"))["images"]) == 1
+    assert len(verify(str(tmp_path / "out"))["images"]) == 1
 
 
 @pytest.mark.parametrize("provenance, what", ((b"files:\n", "does not name sha256:"),

@@ -6,19 +6,22 @@ import subprocess
 import pytest
 
 from builder import loading, pipeline
-from builder.kubernetes import steps as commands
-from builder.kubernetes.site import POLICY, Site
+from builder.kubernetes import facts as facts_of_builds, steps as commands
+from builder.kubernetes.manifest import KINDS
+from builder.kubernetes.persistent_registry import Storage, Wanted
+from builder.kubernetes.site import MIRROR, POLICY, Site
 from builder.output import reader
 from builder.payload.chunks import CHUNK_BYTES, LARGEST_CHUNK_BYTES
 from builder.payload.compression import AUTO
-from builder.payload.contents import FILE
+from builder.payload.contents import FILE, digest_of
 from builder.reading.archive import open_archive
 from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from builder.reading.oci import Image
 from builder.cli.summary import facts, summary
+from builder.verification import verify
 from builder.zipapp import pyz
-from tests.support import builds, forked, injector, samples
+from tests.support import builds, dumps, forked, injector, samples
 from tests.support.model_cluster import Cluster
 
 LAYERS = [samples.tar_of([("layer", samples.noise(CHUNK_BYTES + 1000 * number, number))]) for number in range(15)]
@@ -71,13 +74,13 @@ def test_an_update_of_one_layer_carries_that_layer_and_what_changes_with_every_i
 
 
 def test_the_base_and_the_update_together_serve_both_images(release, tmp_path):
-    seed = reader.open_seed(str(tmp_path / "update"), [str(tmp_path / "seed")])
+    seed, _ = reader.open_chain(str(tmp_path / "update"), [str(tmp_path / "seed")])
     (tmp_path / "chunks").mkdir()
     for name in seed.contents.chunks:
         (tmp_path / "chunks" / name).write_bytes(reader.chunk_of(seed, name))
     (tmp_path / "chunks" / FILE).write_text(release[1].plan.contents)
     command = injector.command("unpack", "--chunks", tmp_path / "chunks", "--contents", tmp_path / "chunks" / FILE,
-                               "--digest", seed.digest, "--seed", tmp_path / "served")
+                               "--digest", digest_of(seed.facts.contents), "--seed", tmp_path / "served")
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with open_archive(str(tmp_path / "served")) as served:
         assert {name: image.configs[0].digest for image in read_images(served) for name in image.references} == {
@@ -94,14 +97,15 @@ def test_the_list_of_chunks_is_that_of_all_and_the_program(release, tmp_path):
 
 def test_a_changed_program_is_carried(release, tmp_path, monkeypatch):
     monkeypatch.setattr(pyz, "injector", lambda: b"another program")
+    monkeypatch.setattr(facts_of_builds, "VERSION", "0.4.0")
     build(tmp_path, "other", archive(tmp_path, "next", NEXT, "docker.io/library/app:2"), bases=["seed"])
     assert "20-injector.yaml" in files(tmp_path / "other")
 
 
 def test_an_update_is_verified_with_its_base_and_alone_as_far_as_it_goes(release, tmp_path):
     update = str(tmp_path / "update")
-    whole = reader.verify(update, [str(tmp_path / "seed")])
-    alone = reader.verify(update)
+    whole = verify(update, [str(tmp_path / "seed")])
+    alone = verify(update)
     count = len(release[1].payload.contents.chunks)
     assert whole["chunks"] == {"count": count, "elsewhere": 0}
     assert alone == dict(whole, chunks={"count": count, "elsewhere": count - release[1].update.new_chunks})
@@ -112,19 +116,18 @@ def test_an_update_is_verified_with_its_base_and_alone_as_far_as_it_goes(release
 def test_an_update_that_lost_a_chunk_of_its_own_is_not_whole_even_where_the_sums_agree(release, tmp_path, bases):
     update = tmp_path / "update"
     own = "10-chunk-%s.yaml" % release[1].payload.contents.segments[-2].chunks[0]
-    (update / own).rename(tmp_path / "seed" / own if bases else tmp_path / own)
+    (update / own).unlink()
     sums = (update / "SHA256SUMS").read_text().splitlines(True)
     (update / "SHA256SUMS").write_text("".join(line for line in sums if own not in line))
-    with pytest.raises(InputError, match="update: %s: is missing, and ELSEWHERE does not list it" % own):
-        reader.verify(str(update), [str(tmp_path / base) for base in bases])
+    with pytest.raises(InputError, match="update: %s: is missing, and FACTS does not list it" % own):
+        verify(str(update), [str(tmp_path / base) for base in bases])
 
 
 def test_what_an_update_lists_as_elsewhere_is_what_it_needs_and_does_not_hold(release, tmp_path):
-    def listed(name):
-        return set((tmp_path / "update" / name).read_text().split())
-    assert listed("ELSEWHERE") == listed("CHUNKS") - {
-        "configmap/seedpod-" + name for name in chunk_names(tmp_path / "update")}
-    assert not (tmp_path / "seed" / "ELSEWHERE").exists()
+    needed = (tmp_path / "update" / "CHUNKS").read_text().replace("configmap/", "").split()
+    assert set(reader.open_seed(str(tmp_path / "update")).facts.elsewhere) == set(needed) - {
+        "seedpod-" + name for name in chunk_names(tmp_path / "update")}
+    assert reader.open_seed(str(tmp_path / "seed")).facts.elsewhere == ()
 
 
 def test_a_damaged_chunk_of_the_base_is_found(release, tmp_path):
@@ -132,12 +135,12 @@ def test_a_damaged_chunk_of_the_base_is_found(release, tmp_path):
     path = tmp_path / "seed" / ("10-chunk-%s.yaml" % name)
     path.write_bytes(path.read_bytes().replace(b'": "A', b'": "B').replace(b'": "c', b'": "d')[:-9] + b'AAAAAAA"\n')
     with pytest.raises(InputError, match="seed: 10-chunk-%s.yaml: " % name):
-        reader.verify(str(tmp_path / "update"), [str(tmp_path / "seed")])
+        verify(str(tmp_path / "update"), [str(tmp_path / "seed")])
 
 
 def test_a_seed_is_an_archive_like_any_other(release, tmp_path):
     result = build(tmp_path, "both", str(tmp_path / "seed"), archive(tmp_path, "next", NEXT, "docker.io/library/app:2"))
-    assert result.update is None and reader.verify(str(tmp_path / "both"))["chunks"]["elsewhere"] == 0
+    assert result.update is None and verify(str(tmp_path / "both"))["chunks"]["elsewhere"] == 0
     assert set(release[0].payload.contents.segments[:-1]) < set(result.payload.contents.segments)
     assert {image.root.digest for image in result.images.images} == {image.root.digest for image in release[1].images.images}
 
@@ -156,7 +159,7 @@ def test_an_update_of_an_update_needs_the_newest_folder_alone(release, tmp_path)
     third = build(tmp_path, "third", more, bases=["update"])
     assert len(third.images.images) == 3 and set(release[1].payload.contents.segments[:-1]) < set(third.payload.contents.segments)
     folders = [str(tmp_path / name) for name in ("update", "far away")]
-    assert reader.verify(str(tmp_path / "third"), folders)["chunks"]["elsewhere"] == 0
+    assert verify(str(tmp_path / "third"), folders)["chunks"]["elsewhere"] == 0
 
 
 def test_nothing_new_carries_the_last_segment_and_what_names_it(release, tmp_path):
@@ -188,7 +191,7 @@ def test_layers_are_squeezed_first_and_then_compared(tmp_path):
 
 
 @pytest.mark.parametrize("change, words", [
-    (dict(site=SITE._replace(namespace="other")), "--onto .*seed: is for namespace seedpod, .*: use --namespace seed"),
+    (dict(site=SITE._replace(namespace="other")), "--onto .*seed: is for namespace seedpod, .*: leave out --namespace"),
     (dict(out="seed"), "--onto .*seed: cannot be the output folder as well: name another folder with -o"),
     (dict(bases=["nowhere"]), "nowhere: is not a folder that Seedpod wrote"),
     (dict(bases=["."]), "is not a folder that Seedpod wrote")])
@@ -203,6 +206,106 @@ def test_a_stream_cannot_be_an_update(release, tmp_path):
     asked = order(tmp_path, "x", str(tmp_path / "next.tar"), bases=["seed"])._replace(out=commands.STDOUT)
     with pytest.raises(InputError, match="--onto: an update is applied in several steps: name a folder with -o"):
         pipeline.build(asked, None, lambda *step: None)
+
+
+# --- options
+
+REGISTRY = samples.with_layers([b"registry" * 100], command=["registry", "serve"])
+FULL = Site("example.com/python@sha256:" + "0" * 64, "/usr/bin/python3.12", namespace="tools", create_namespace=True, replicas=2,
+            expose="nodeport", names=MIRROR, containerd_config="/etc/k0s", labels={"team": "core"}, no_user=True,
+            tolerations=({"key": "a", "operator": "Exists"},), limits={"memory": "1Gi"}, pull_secrets=("pull",))
+
+
+def updated(tmp_path, base, *archives, given=(), more=(), **options):
+    """Build a seed of the site `base`, then an update with the options `given` only; -> FACTS of both."""
+    build(tmp_path, "seed", archive(tmp_path, "first", FIRST, "docker.io/library/app:1"), *archives, site=base, **options)
+    asked = order(tmp_path, "update", archive(tmp_path, "next", NEXT, "docker.io/library/app:2"), bases=["seed"],
+                  site=Site(**dict(given)), **dict(more))
+    pipeline.build(asked, None, lambda *step: None)
+    return [reader.open_seed(str(tmp_path / name)).facts for name in ("seed", "update")]
+
+
+@pytest.mark.parametrize("base", [SITE, FULL, SITE._replace(replicas=0, node_port=30123), Site(
+    builds.IMAGE, host_python="", expose="hostnetwork", names=POLICY)])
+def test_options_that_are_not_given_are_those_of_the_base(tmp_path, base):
+    before, after = updated(tmp_path, base)
+    assert (after.site, after.runners) == (before.site, before.runners)
+    assert verify(str(tmp_path / "update"), [str(tmp_path / "seed")])
+
+
+@pytest.mark.parametrize("base, given, changed", [
+    (FULL, {"names": POLICY}, {"names": POLICY, "containerd_config": ""}),
+    (FULL, {"expose": "hostnetwork"}, {"expose": "hostnetwork", "replicas": 0}),
+    (SITE._replace(expose="hostport"), {"replicas": 3}, {"expose": "nodeport", "replicas": 3}),
+    (SITE, {"node_port": 30001}, {"node_port": 30001}), (FULL, {"image": "b:2"}, {"image": "b:2", "interpreter": ""})])
+def test_an_option_that_is_given_wins(tmp_path, base, given, changed):
+    before, after = updated(tmp_path, base, given=given)
+    assert after.site == before.site._replace(**changed)
+
+
+def registry_archive(folder):
+    return archive(folder, "registry", REGISTRY, "docker.io/library/registry:2")
+
+
+def test_the_persistent_registry_of_the_base_is_kept_with_its_storage_and_port(tmp_path):
+    wanted = Wanted(storage=Storage("new", size="5Gi"))
+    before, after = updated(tmp_path, SITE, registry_archive(tmp_path), registry=wanted)
+    assert after.registry == before.registry and after.site.node_port == before.site.node_port == 31998
+    assert {"50-registryclaim.yaml", "52-registryservice.yaml", "60-registry.yaml"} <= set(files(tmp_path / "update"))
+
+
+def test_an_update_that_adds_a_registry_leaves_it_the_usual_port_and_takes_another(tmp_path):
+    path = registry_archive(tmp_path)
+    before, after = updated(tmp_path, SITE, path, more={"registry": Wanted()})
+    assert (before.site.node_port, after.site.node_port) == (31999, 31998) and after.registry.storage == Storage()
+
+
+@pytest.mark.parametrize("given, words", [
+    ({"node_port": 31999}, "--node-port 31999: is the port of the registry that --with-registry writes: leave it out"),
+    ({"expose": "hostport"}, "--expose hostport: cannot be combined with --with-registry in this update")])
+def test_a_port_that_the_registry_needs_is_refused(tmp_path, given, words):
+    path = registry_archive(tmp_path)
+    build(tmp_path, "seed", path)
+    site = Site(**given)
+    with pytest.raises(InputError, match=words):
+        build(tmp_path, "update", path, bases=["seed"], site=site, registry=Wanted(), given=set(given))
+
+
+def test_the_node_port_of_the_registry_is_refused_without_a_base_as_well(tmp_path):
+    with pytest.raises(InputError, match="--node-port 31999: is the port of the registry"):
+        build(tmp_path, "seed", registry_archive(tmp_path), registry=Wanted(), given={"node_port"})
+
+
+def test_with_a_dump_the_node_image_is_chosen_again(tmp_path):
+    build(tmp_path, "seed", archive(tmp_path, "first", FIRST, "docker.io/library/app:1"))
+    cluster = dumps.cluster(dumps.node("a", images=["python:3.12"]))
+    build(tmp_path, "update", str(tmp_path / "first.tar"), bases=["seed"], site=Site(), cluster=cluster)
+    (runner,) = reader.open_seed(str(tmp_path / "update")).facts.runners
+    assert runner.image.endswith("python:3.12")
+
+
+def test_prune_lists_the_kinds_of_the_base_and_of_what_was_replaced(tmp_path):
+    path = archive(tmp_path, "first", FIRST, "docker.io/library/app:1")
+    build(tmp_path, "seed", path, site=FULL._replace(names=POLICY, containerd_config=""))
+    build(tmp_path, "replaced", path, site=SITE._replace(expose="hostport"))
+    update = build(tmp_path, "update", path, bases=["seed"], site=Site(names="served", expose="nodeport"), given={"names"})
+    again = build(tmp_path, "replaced", path)
+    assert set(update.facts.kinds) == {"ConfigMap", "Deployment", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding",
+                                       "Service"}
+    assert set(again.facts.kinds) == {"ConfigMap", "DaemonSet", "Pod", "Service"}
+    (tmp_path / "replaced" / "FACTS").write_text("{}")
+    assert loading.kinds_before(str(tmp_path / "replaced"), None) == tuple(
+        kind.name for kind in KINDS.values() if kind.name not in ("Namespace", "PersistentVolumeClaim"))
+
+
+def test_a_second_folder_that_is_no_base_is_refused_by_name(release, tmp_path):
+    more = archive(tmp_path, "c", samples.sample("c"), "docker.io/library/c:1")
+    build(tmp_path, "other", more)
+    with pytest.raises(InputError, match="--onto .*other: is not a base of .*seed, .*: pass it as an archive to add its images"):
+        build(tmp_path, "third", more, bases=["seed", "other"])
+    both = build(tmp_path, "third", str(tmp_path / "other"), bases=["update", "seed"])
+    assert len(both.images.images) == 3
+    assert verify(str(tmp_path / "third"), [str(tmp_path / name) for name in ("seed", "update")])["chunks"]["elsewhere"] == 0
 
 
 # --- merging, in values
@@ -298,8 +401,7 @@ def test_the_last_step_applies_what_leads_nodes_to_it_and_not_the_folder_again(r
     for folder in ("seed", "again"):
         cluster.run("kubectl apply --server-side -f %s" % (tmp_path / folder))
     whole = set(cluster.objects)
-    cluster.objects.clear()
-    cluster.objects["", "namespace", "seedpod"] = None
+    cluster.objects = {key: item for key, item in cluster.objects.items() if key[1] == "namespace"}
     cluster.run(found["turn"])
     last = {key[1] for key in cluster.objects if key[1] != "namespace"}
     assert last == {"service", "mutatingadmissionpolicy", "mutatingadmissionpolicybinding"}
@@ -348,7 +450,7 @@ def test_of_the_base_only_the_last_segment_is_read(release, tmp_path, monkeypatc
     chunk_of = reader.chunk_of
     monkeypatch.setattr(reader, "chunk_of", lambda seed, name: opened.append(name) or chunk_of(seed, name))
     build(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
-    assert opened == list(release[0].payload.contents.segments[-1].chunks)
+    assert set(opened) == set(release[0].payload.contents.segments[-1].chunks)
 
 
 def test_the_command_line_builds_and_verifies_updates(release, tmp_path):

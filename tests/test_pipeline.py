@@ -17,6 +17,7 @@ from builder.payload.contents import Contents, digest_of as contents_digest, to_
 from builder.payload.packing import Packed, outline
 from builder.reading.errors import InputError
 from builder.reading.oci import OCI_MANIFEST, blob_of, digest_of
+from builder.verification import verify
 from tests.support import builds, dumps, samples
 
 
@@ -112,7 +113,7 @@ def test_contents_and_pod_of_2500_chunks_stay_under_the_limit_of_plain_apply(tmp
     site = builds.Site(builds.IMAGE, expose="nodeport")
     packed = [Packed("", (blob_of(b"%d" % number),), 25 * chunks.CHUNK_BYTES, None) for number in range(100)]
     contents = Contents({"manifests": []}, tuple(outline(packed, chunks.CHUNK_BYTES)))
-    plan = workloads.plan_of(site, [Runner(site.image)], to_text(contents), contents.chunks, b"", 1, contents.size)
+    plan = workloads.plan_of(site, [Runner(site.image)], to_text(contents), contents.chunks, "", 1, contents.size)
     assert len(contents.chunks) == 2500
     assert sizes.largest_annotation_bytes(plan, chunks.CHUNK_BYTES) < chunks.ANNOTATION_LIMIT_BYTES
 
@@ -244,7 +245,7 @@ def test_two_images_without_a_name_are_one_of_two_platforms_if_the_user_names_th
     result = build_of(tmp_path, ("quay.io/a:1", nginx_and_redis(tmp_path / "both")))
     (image,) = result.images.images
     assert (image.references, image.platforms) == (("quay.io/a:1",), ("linux/amd64", "linux/arm64"))
-    assert reader.verify(str(tmp_path / "out"))["images"][0]["digest"] == image.root.digest
+    assert verify(str(tmp_path / "out"))["images"][0]["digest"] == image.root.digest
 
 
 def test_two_images_for_one_platform_cannot_be_named_together(tmp_path):
@@ -261,7 +262,7 @@ def test_each_of_two_images_of_one_name_below_two_hosts_is_given_out_under_its_o
     result = build_of(tmp_path, *archives[::order], site=Site(builds.IMAGE, names=POLICY))
     assert result.images.addresses == {"harbor.local/quay.io/prom/exporter:v1": "harbor.local/quay.io/prom/exporter:v1",
                                 "quay.io/prom/exporter:v1": "prom/exporter:v1"}
-    told = {image["reference"]: image for image in reader.verify(str(tmp_path / "out"))["images"]}
+    told = {image["reference"]: image for image in verify(str(tmp_path / "out"))["images"]}
     for image in result.images.images:
         (name,) = image.references
         assert (told[name]["pull"], told[name]["digest"]) == (

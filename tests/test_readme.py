@@ -200,7 +200,7 @@ def test_the_readme_removes_a_seed_by_the_commands_that_are_printed():
 
 
 def test_the_readmes_show_the_steps_of_an_update_as_they_are_printed():
-    plan = workloads.plan_of(builds.Site(builds.IMAGE, expose="nodeport"), [Runner(builds.IMAGE)], "{}", [], b"", 0, 0)
+    plan = workloads.plan_of(builds.Site(builds.IMAGE, expose="nodeport"), [Runner(builds.IMAGE)], "{}", [], "", 0, 0)
     printed = commands.commands(plan, "update", is_update=True)
     for key in ("apply_rest", "turn"):
         assert "\n%s\n" % printed[key] in TEXTS["builder/README.md"]

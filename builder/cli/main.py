@@ -26,12 +26,12 @@ from builder.finding.named_images import NamedImages, combined, find_images, not
 from builder.kubernetes.file_names import SUMS
 from builder.loading import STDIN, STDIN_NAME
 from builder.output import signature
-from builder.output.reader import verify
 from builder.output.single_file import write_file
 from builder.pipeline import build
 from builder.reading.errors import InputError, shown
 from builder.reading.progress import Progress
 from builder.rewriting.platforms import checked_platform
+from builder.verification import verify
 from builder.cli.meter import Meter
 from builder.cli.summary import decided, explained, explanation, facts, reasons, summary, verified
 from builder.zipapp import pyz

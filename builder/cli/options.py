@@ -31,6 +31,8 @@ SIZE = re.compile(r"([0-9]{1,18})(KiB|MiB|)", re.IGNORECASE)
 UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20}
 HELP = "see --help"
 PROGRAM = "python3 build.py"  # as people start it, where nothing else is known
+FIELDS = {"--label": "labels", "--annotation": "annotations", "--pull-secret": "pull_secrets", "--try": "tries",
+          "--tolerate": "tolerations", "--tolerate-all": "tolerations", "--no-create-namespace": "create_namespace"}
 OUTS = {"--split": "seedpod-images"}  # where a mode writes by default, if not to that of a build
 
 
@@ -224,8 +226,7 @@ def add_registry_options(group: argparse._ArgumentGroup) -> None:
         % (ports.IMAGES, ports.SEED)))
     group.add_argument("--registry-image", default="", metavar="REF",
                        help="which of the images it is (default: the only one with such a name)")
-    group.add_argument("--registry-storage", type=persistent_registry.storage, default=persistent_registry.Storage(),
-                       metavar="STORAGE",
+    group.add_argument("--registry-storage", type=persistent_registry.storage, metavar="STORAGE",
                        help="emptydir[:SIZE] (default, %s), claim:NAME or new:SIZE[:CLASS]"
                             % persistent_registry.DATA_SIZE)
 
@@ -234,9 +235,6 @@ def registry_of(options: argparse.Namespace) -> Optional[persistent_registry.Wan
     """What is wanted of the persistent registry. Raises InputError."""
     if not options.with_registry:
         return None
-    if options.node_port == ports.IMAGES:
-        raise InputError("--node-port %d: is the port of the registry that --with-registry writes: leave it out (the "
-                         "injector then takes %d), or choose another" % (ports.IMAGES, ports.SEED))
     return persistent_registry.Wanted(options.registry_image, options.registry_storage)
 
 
@@ -322,15 +320,19 @@ def request_of(options: argparse.Namespace, stdin: Optional[BinaryIO], cluster: 
     """Return the request. Raises InputError."""
     if options.sign and options.out == STDOUT:
         raise InputError("--sign: a stream has no SHA256SUMS to sign: name a folder with -o")
-    return Request(sources_of(options, stdin), site_of(options), options.out, options.chunk_size, cluster, manifests,
-                   options.not_image, options.sign, options.dry_run)
+    return Request(sources_of(options, stdin), site_of(options), options.out, given_fields(options),
+                   options.chunk_size, cluster, manifests, options.not_image, options.sign, options.dry_run)
+
+
+def given_fields(options: argparse.Namespace) -> AbstractSet[str]:
+    """Return the fields of Site whose options were typed."""
+    fields = {flag: flag[len("--"):].replace("-", "_") for flag in options.given if flag.startswith("--")}
+    return {FIELDS.get(flag, name) for flag, name in fields.items()} & set(site.Site._fields)
 
 
 def site_of(options: argparse.Namespace) -> site.Site:
     """Every option of the site. Those that may be repeated come as lists of pairs or of values."""
     given = {name: getattr(options, name) for name in site.Site._fields if getattr(options, name, None) is not None}
-    if options.with_registry:
-        given.setdefault("node_port", ports.SEED)
     for name, option in (("node_selector", "node_selector"), ("labels", "label"), ("annotations", "annotation")):
         given[name] = dict(getattr(options, option))
     return site.checked(site.Site(**dict(

@@ -3,7 +3,7 @@ import collections
 from typing import Any, Counter, Dict, List, Sequence
 
 from builder.cluster.decision import Decision
-from builder.kubernetes.steps import STDOUT, Section, brief, commands, deletions_of, registry_sections, steps
+from builder.kubernetes.steps import STDOUT, Section, brief, commands, registry_sections, steps
 from builder.kubernetes import kubectl, sizes
 from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED, pull_name
 from builder.kubernetes.workloads import workloads
@@ -33,6 +33,7 @@ def facts(request: Request, result: Result) -> Facts:
             "pull": pull_name(site.node_port, images.addresses[reference]),
             "is_chart": image.is_chart,
             "digest": image.root.digest,
+            "ids": [config.digest for config in image.configs],
             "media_type": image.root.media_type,
             "platforms": list(image.platforms),
             "bytes": bytes_of(image),
@@ -44,7 +45,7 @@ def facts(request: Request, result: Result) -> Facts:
         "chunks": {"count": len(contents.chunks), "bytes": payload.chunk_bytes},
         "squeeze": {"done": request.sources.squeeze, "other_bytes_estimated": images.other_bytes,
                     "other_chunks_estimated": count_of(images.other_bytes, payload.chunk_bytes)},
-        "injector": {"bytes": len(payload.injector), "budget_bytes": BUDGET_BYTES},
+        "injector": {"bytes": len(payload.programs.injector), "budget_bytes": BUDGET_BYTES},
         "annotation": {"bytes": annotation_bytes, "limit_bytes": ANNOTATION_LIMIT_BYTES},
         "plain_apply": annotation_bytes <= ANNOTATION_LIMIT_BYTES,
         "etcd": {"server_side_bytes": stored_bytes.server_side, "plain_bytes": stored_bytes.plain},
@@ -58,7 +59,7 @@ def facts(request: Request, result: Result) -> Facts:
         "notes": list(result.notes),
         "update": dict(result.update._asdict(), replaced=[one._asdict() for one in result.update.replaced])
                   if result.update else {},
-        "deletions": sorted(deletions_of(plan, images.registry is not None)),
+        "kinds": list(result.facts.kinds),
         "commands": commands(plan, request.out, result.update is not None),
         "registry": {section.purpose: section.commands[0] for section in sections},
         **decided(result.decision),
@@ -200,7 +201,7 @@ def next_steps(found: Facts) -> List[str]:
     """What to type next, and later."""
     lost = found["creates_namespace"] and found["out"] != STDOUT and not found["update"]
     more = [Section(purpose, [command]) for purpose, command in found["registry"].items()]
-    return steps(brief(found["commands"], found["deletions"], bool(more)), found["tries"], more,
+    return steps(brief(found["commands"], found["kinds"], bool(more)), found["tries"], more,
                  found["namespace"] if lost else "")
 
 
@@ -234,14 +235,26 @@ def percent(part: int, whole: int) -> str:
 
 
 def verified(found: Facts) -> str:
-    """What `--verify` found, for people."""
-    lines = ["%s\n  digest     %s\n  pull       %s" % (image["reference"], image["digest"], pull_line(image))
-             for image in found["images"]]
+    """A report of `verify`, for people."""
+    lines = ["%s\n  image ID   %s\n  digest     %s\n  pull       %s" % (
+        image["reference"], ", ".join(short_id(name) for name in image["ids"]) or "none", image["digest"],
+        pull_line(image)) for image in found["images"]]
+    runs = ["runs      %s in %s, namespace %s" % (shown(runner["interpreter"]), shown(runner["image"]),
+                                                  found["namespace"]) for runner in found["runners"]]
+    runs += ["cluster   %s: cluster-wide" % name for name in found["cluster_wide"]]
     chunks, payload, out = found["chunks"], found["payload"], shown(found["out"])
     size = "%d chunks, %s, %s" % (chunks["count"], human(payload["bytes"]), payload["digest"])
     whole = "%s: whole: %s" % (out, size)
     if chunks["elsewhere"]:
-        whole = "%s: an update, whole as far as it goes: %d of %s are elsewhere: --onto FOLDER checks them, too" % (
+        whole = "%s: update is intact; %d of its %s are in other folders: add --onto FOLDER" % (
             out, chunks["elsewhere"], size)
-    return "\n".join(lines + ["", whole, "signed by %s" % shown(found["signer"]) if found["signer"] else
-                              "this proves integrity, not origin: --signers FILE checks who signed it"])
+    if not found["manifests_compared"]:
+        runs.append("warning   manifests not compared: written by Seedpod %s" % shown(found["seedpod"]))
+    return "\n".join(lines + [""] + runs + [
+        whole, "signed by %s" % shown(found["signer"]) if found["signer"] else
+        "this proves integrity, not origin: --signers FILE checks who signed it"])
+
+
+def short_id(digest: str) -> str:
+    """Return the 12 digits by which `docker images` shows a digest."""
+    return digest.partition(":")[2][:12]

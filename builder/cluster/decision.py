@@ -45,10 +45,11 @@ class Refused(InputError):
         self.errors, self.decision = errors, decision
 
 
-def decide(site: Site, cluster: Optional[Cluster], needs: Needs) -> Decision:
-    """Return the decision. InputError for options that cannot be; Refused, with the decision as far as it came, for
-    what the cluster would refuse."""
-    choice = choose(site, cluster, needs.platforms)
+def decide(site: Site, cluster: Optional[Cluster], needs: Needs, kept: Sequence[Runner] = ()) -> Decision:
+    """Return the decision. `kept`: runners that are not chosen again, those of an update's base. InputError for options
+    that cannot be; Refused, with the decision as far as it came, for what the cluster would refuse."""
+    choice = choose(site, cluster, needs.platforms) if not kept else Choice(
+        site._replace(expose=site.exposure.name), tuple(kept))
     if choice.refusal:
         raise Refused([choice.refusal], _decision(choice))
     cluster = cluster or Cluster()

@@ -8,7 +8,7 @@ https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-immutable
 from typing import Mapping
 
 from builder.kubernetes.labels import CHUNK, CONTENTS, PROGRAM, labels
-from builder.kubernetes.manifest import Object, manifest, short_hash
+from builder.kubernetes.manifest import SHORT_HASH_DIGITS, Object, manifest, short_hash
 from builder.kubernetes.site import NAME, Site
 
 CONTENTS_FILE, INJECTOR_FILE = "contents.json", "injector.pyz"
@@ -39,9 +39,9 @@ def injector_config_map(site: Site, name: str, data: str) -> Object:
     return file_config_map(site, name, labels(PROGRAM), INJECTOR_FILE, data)
 
 
-def program_object_name(program: str, code: bytes) -> str:
-    """Return the name of the ConfigMap that contains `code`."""
-    return "%s-%s-%s" % (NAME, program, short_hash(code))
+def program_object_name(program: str, sha256: str) -> str:
+    """Return the name of the ConfigMap of a program. `sha256`: of its bytes, in hex."""
+    return "%s-%s-%s" % (NAME, program, sha256[:SHORT_HASH_DIGITS])
 
 
 def file_config_map(site: Site, name: str, own_labels: Mapping[str, str], key: str, data: str) -> Object:

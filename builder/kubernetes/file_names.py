@@ -29,12 +29,11 @@ APPLIED = (NAMESPACE, CHUNK, CONTENTS, INJECTOR, SERVICE, WORKLOAD, REGISTRY_CLA
 README = "README.txt"  # begins with the mark by which a folder of ours is known
 PYZ = INJECTOR_FILE  # to look at, or to run by hand
 CHUNKS = "CHUNKS"  # the objects of all chunks that the Pod needs, as `kubectl get -o name` prints them, one a line
-ELSEWHERE = "ELSEWHERE"  # only in an update: those of CHUNKS whose files are in the folders that it was built onto
 FACTS = "FACTS"  # what the build decided and no other file holds; JSON
 SUMS = "SHA256SUMS"  # last, of all the others
 SIGNATURE_SUFFIX = ".sig"  # which ssh-keygen appends
 SIGNATURE = SUMS + SIGNATURE_SUFFIX  # only if the build is signed
-BESIDE = (README, PYZ, CHUNKS, ELSEWHERE, FACTS, SUMS, SIGNATURE)
+BESIDE = (README, PYZ, CHUNKS, FACTS, SUMS, SIGNATURE)
 
 _PARTS = "[a-z0-9]+(-[a-z0-9]+)*"  # for "*"
 

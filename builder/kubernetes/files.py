@@ -1,19 +1,25 @@
-"""Objects -> the files of OUT, each a name and its bytes in parts. Pure.
+"""The decisions of a build, its images and programs -> the files of OUT, each a name and its bytes in parts. Pure.
 
-File names sort in the order of applying.
+File names sort in the order of applying. Chunks are made one at a time, with chunk_file; FACTS and SHA256SUMS are added
+where files are written.
 """
 import binascii
-from typing import Iterable, Iterator, Mapping, Tuple
+from typing import Dict, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
-from builder.kubernetes import config_maps, file_names, kubectl, security, workloads
+from builder.kubernetes import config_maps, file_names, kubectl, names, persistent_registry, security, steps, workloads
 from builder.kubernetes.exposure import pull_name
-from builder.kubernetes.file_names import CHUNKS, ELSEWHERE, PYZ, README, SUMS
+from builder.kubernetes.facts import INJECTOR, SPOOLER, Facts
+from builder.kubernetes.file_names import CHUNKS, PYZ, README, SUMS
 from builder.kubernetes.labels import SEED, terms
 from builder.kubernetes.manifest import Object
-from builder.kubernetes.site import Site
+from builder.kubernetes.security import profile
+from builder.kubernetes.site import SERVED, Site
 from builder.kubernetes.to_yaml import to_yaml
 from builder.kubernetes.workloads import Plan
+from builder.payload.addresses import addresses
+from builder.payload.contents import Contents
 from builder.reading.errors import shown
+from builder.reading.oci import Image
 
 MARK = "Written by Seedpod."
 
@@ -21,7 +27,7 @@ PART_BYTES = 48 << 10  # encoded at once: a multiple of 3, so without padding, a
 DATA = "="  # placeholder for a chunk's data while YAML is made, so that to_yaml need not scan the data
 
 Parts = Iterable[bytes]  # of a file, one after the other
-Files = Iterable[Tuple[str, Parts]]  # name, bytes
+File = Tuple[str, Parts]  # name, bytes
 
 COMMENT = """\
 The injector: it reassembles the images from the chunk ConfigMaps and serves them, read-only, at
@@ -47,18 +53,70 @@ FOLDER_TEXT = """\
 Every node can then pull:
 {images}
 Apply the YAML files in the order of their names. {pyz} is the program in them, for you to inspect (unzip it) or to run
-by hand. {chunks} lists the ConfigMaps that the Pod needs; {elsewhere}, only in an update, lists those of them that are
-in other folders. To check that the folder was copied completely: sha256sum -c {sums}, or Seedpod with --verify
-THIS_FOLDER. kubectl ignores these files.
+by hand. {chunks} lists the ConfigMaps that the Pod needs. To check that the folder was copied completely:
+sha256sum -c {sums}, or Seedpod with --verify THIS_FOLDER. kubectl ignores these files.
 """
 
 
-def chunk_file(site: Site, name: str, data: bytes) -> Tuple[str, Parts]:
-    """Return file name and YAML of a chunk: the same in every build with this namespace, labels and annotations."""
+class Programs(NamedTuple):
+    """The programs that run in the cluster."""
+    injector: bytes
+    spooler: bytes = b""  # with a persistent registry
+    mirror: str = ""  # with --names mirror; the source, which a manifest contains as text
+
+
+def plan_of(facts: Facts, contents: Contents) -> Plan:
+    """Return the workload of a build. Raise InputError if a limit is too low. `contents`: as `facts` have its text."""
+    blobs = contents.blob_sizes.values()
+    return workloads.plan_of(facts.site, facts.runners, facts.contents, contents.chunks, facts.programs[INJECTOR],
+                             sum(blobs) + max(blobs), contents.size + len(facts.contents))
+
+
+def files_of(facts: Facts, contents: Contents, images: Sequence[Image], programs: Programs) -> Iterator[File]:
+    """Yield the files of OUT, except chunks, FACTS and SHA256SUMS."""
+    plan = plan_of(facts, contents)
+    yield from documents(plan, profile(facts.site, facts.runners),
+                         b"" if plan.injector in facts.elsewhere else programs.injector)
+    found, _ = addresses(images)
+    if facts.registry:
+        image = pull_name(facts.site.node_port, found[facts.registry.reference])
+        yield from with_code(persistent_registry.objects(plan, facts.runners[0], facts.registry, image,
+                                                         facts.programs[SPOOLER], DATA), programs.spooler)
+    yield from with_code(names_objects(facts, plan, images, programs.mirror), b"")
+    yield PYZ, [programs.injector]
+    needed = file_names.shared(plan.injector, contents.chunks)
+    yield CHUNKS, ["".join("configmap/%s\n" % name for name in needed).encode()]
+    yield README, [readme(facts, plan, found).encode()]
+
+
+def names_objects(facts: Facts, plan: Plan, images: Sequence[Image], mirror: str) -> Dict[str, Object]:
+    """Return file name -> object of --names, which redirect the original names of the images to the seed, or to the
+    persistent registry if there is one. `mirror`: the source of the program."""
+    site = facts.site
+    references = [reference for image in images if not image.is_chart for reference in image.references]
+    if site.names == SERVED or not references:
+        return {}
+    owner = persistent_registry.names_owner(site) if facts.registry else names.owner(site, plan.seed)
+    return names.objects(site, owner, facts.runners[0], references, facts.digests, mirror)
+
+
+def readme(facts: Facts, plan: Plan, found: Mapping[str, str]) -> str:
+    """Return README.txt. `found`: reference -> address."""
+    site, is_update = facts.site, bool(facts.base)
+    more = steps.registry_sections(plan, facts.runners[0]) if facts.registry else []
+    lines = steps.steps(steps.commands(plan, "THIS_FOLDER", is_update), site.tries, more,
+                        site.namespace if site.emits_namespace and not is_update else "")
+    images = "".join("  %s\n      %s\n" % (pull_name(site.node_port, address), reference)
+                     for reference, address in found.items())
+    return FOLDER_TEXT.format(mark=MARK, steps="\n".join(lines), images=images, pyz=PYZ, chunks=CHUNKS, sums=SUMS)
+
+
+def chunk_file(site: Site, name: str, data: bytes) -> File:
+    """Return the file of a chunk: the same in every build with this namespace, labels and annotations."""
     return file_names.CHUNK.replace("*", name), with_data(to_yaml(config_maps.chunk_config_map(site, name, DATA)), data)
 
 
-def documents(plan: Plan, enforce: str, pyz: bytes) -> Files:
+def documents(plan: Plan, enforce: str, pyz: bytes) -> Iterator[File]:
     """Yield file name and YAML of every object except the chunks, in the order of applying. An empty `pyz` leaves out
     the program."""
     if plan.site.emits_namespace:
@@ -76,7 +134,7 @@ def documents(plan: Plan, enforce: str, pyz: bytes) -> Files:
         yield file_names.WORKLOAD.replace("*", name), [to_yaml(manifest, comment_of(plan, manifest)).encode()]
 
 
-def with_code(objects: Mapping[str, Object], code: bytes) -> Files:
+def with_code(objects: Mapping[str, Object], code: bytes) -> Iterator[File]:
     """Yield file name and YAML of each object; `code` is the data of a ConfigMap."""
     for name, manifest in objects.items():
         text = to_yaml(manifest)
@@ -92,19 +150,6 @@ def comment_of(plan: Plan, manifest: Object) -> str:
     return COMMENT.format(port=plan.site.node_port, watch=kubectl.list_pods(namespace), heal=heal,
                           logs=kubectl.logs(namespace, terms({SEED: plan.seed})),
                           image=shown(spec["containers"][0]["image"]) + ", which is on the nodes already" + python)
-
-
-def companions(pyz: bytes, needed: Iterable[str], elsewhere: Iterable[str], steps: Iterable[str], site: Site,
-               addresses: Mapping[str, str]) -> Files:
-    """Return the files of OUT that kubectl ignores: the program, lists of the ConfigMaps `needed` and `elsewhere`, and
-    README.txt with the `steps`."""
-    images = "".join("  %s\n      %s\n" % (pull_name(site.node_port, address), reference)
-                     for reference, address in addresses.items())
-    text = FOLDER_TEXT.format(mark=MARK, steps="\n".join(steps), images=images, pyz=PYZ, chunks=CHUNKS,
-                              elsewhere=ELSEWHERE, sums=SUMS)
-    lists = [(file, "".join("configmap/%s\n" % name for name in names).encode())
-             for file, names in ((CHUNKS, needed), (ELSEWHERE, elsewhere))]
-    return [(PYZ, [pyz]), (README, [text.encode()])] + [(file, [names]) for file, names in lists if names]
 
 
 def with_data(text: str, data: bytes) -> Iterator[bytes]:

@@ -27,7 +27,7 @@ NAMESPACE_PART = "namespace"
 CHUNK, PROGRAM, CONTENTS = "chunk", "program", "contents"
 INJECTOR, SERVICE = "injector", "service"
 POLICY, MIRROR = "policy", "mirror"
-REGISTRY, SPOOLER = "registry", "spooler"
+REGISTRY, REGISTRY_SERVICE, SPOOLER = "registry", "registry-service", "spooler"
 SHARED = (CHUNK, PROGRAM)  # pruned by the list of what the newest seed needs
 
 

@@ -17,7 +17,7 @@ Rules for editors:
 https://distribution.github.io/distribution/about/configuration/ (its options as variables)
 """
 import re
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from builder.kubernetes import file_names, ports
 from builder.kubernetes.config_maps import file_config_map, program_object_name
@@ -79,7 +79,7 @@ class Storage(NamedTuple):
 class Wanted(NamedTuple):
     """The operator's options for the persistent registry."""
     image: str = ""  # reference of an image of the payload; "": to be found
-    storage: Storage = Storage()
+    storage: Optional[Storage] = None  # None: the base's, or the default
 
 
 def storage(text: str) -> Storage:
@@ -99,10 +99,17 @@ def storage(text: str) -> Storage:
                      % (text, EMPTY_DIR, CLAIM, NEW_CLAIM, NEW_CLAIM, DATA_SIZE))
 
 
+def check_storage(place: Storage) -> None:
+    """Raise InputError if no option stands for it."""
+    words = (place.kind, place.claim) if place.kind == CLAIM else (place.kind, place.size, place.storage_class)
+    if storage(":".join(filter(None, words))) != place:
+        raise InputError("--registry-storage: %s: no such storage: build again" % ascii(tuple(place)))
+
+
 class PersistentRegistry(NamedTuple):
     """The persistent registry: its image, the command of that image, the storage."""
     reference: str
-    command: Sequence[str]
+    command: Tuple[str, ...]
     storage: Storage
 
 
@@ -111,7 +118,7 @@ def chosen_registry(wanted: Optional[Wanted], images: Sequence[Image]) -> Option
     if not wanted:
         return None
     reference = image_of(wanted, images)
-    return PersistentRegistry(reference, command_of(reference, images), wanted.storage)
+    return PersistentRegistry(reference, tuple(command_of(reference, images)), wanted.storage or Storage())
 
 
 def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
@@ -151,18 +158,18 @@ def _checked(command: List[str], reference: str) -> List[str]:
                      % (reference, " ".join(command)))
 
 
-def objects(plan: Plan, runner: Runner, registry: PersistentRegistry, image: str, code: bytes, data: str) \
+def objects(plan: Plan, runner: Runner, registry: PersistentRegistry, image: str, sha256: str, data: str) \
         -> Dict[str, Object]:
-    """Return file name -> object, in the order of applying. `image`: the name that nodes pull it by; `data`: base64 of
-    the spooler `code`, or a placeholder for it."""
+    """Return file name -> object, in the order of applying. `image`: the name that nodes pull it by; `sha256`: of the
+    spooler; `data`: base64 of it, or a placeholder."""
     command, place = registry.command, registry.storage
-    name = program_object_name(SPOOLER, code)
+    name = program_object_name(SPOOLER, sha256)
     found = {}
     if place.kind == NEW_CLAIM:
         found[file_names.REGISTRY_CLAIM] = _claim(plan.site, place)
     found[file_names.SPOOLER] = file_config_map(plan.site, name, labels(parts.SPOOLER), SPOOLER_FILE, data)
     found[file_names.REGISTRY_SERVICE] = node_port_service(
-        plan.site, REGISTRY, _LABELS, _SELECTOR, ports.REGISTRY, ports.IMAGES)
+        plan.site, REGISTRY, labels(parts.REGISTRY_SERVICE), _SELECTOR, ports.REGISTRY, ports.IMAGES)
     # The site's options for the injector do not apply here: above all, this Pod is not on the node's network.
     site = plan.site._replace(expose=NODE_PORT.name, replicas=0, tries=1)
     containers = [*_registries(site, image, command), _spooler(site, runner)]

@@ -6,7 +6,7 @@ InputErrors that begin with the option.
 Specs: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and .../labels/#syntax-and-character-set
 """
 import re
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import AbstractSet, Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from builder.kubernetes import labels, ports
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES, Exposure
@@ -19,6 +19,7 @@ CLUSTER_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system"
 SERVED, POLICY, MIRROR = "served", "policy", "mirror"
 NAMES = (SERVED, POLICY, MIRROR)
 INTERPRETER = "python3"
+RUNNER_OPTIONS = ("image", "interpreter", "host_python", "tries")  # fields of Site by which runners are chosen
 
 _NAME_CHARACTERS, _SUBDOMAIN_CHARACTERS = 63, 253  # at most, by the specs above
 _NAME = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
@@ -104,6 +105,54 @@ def checked(site: Site) -> Site:
     return site
 
 
+def updated(base: Site, site: Site, given: AbstractSet[str]) -> Site:
+    """Return the site of an update: the fields `given` are those of `site`, the others of its base, except where they
+    cannot be combined with one that is given."""
+    found = base._replace(**{name: getattr(site, name) for name in given})
+    if found.exposure.every_node and found.replicas:
+        found = found._replace(replicas=0) if "expose" in given else found._replace(expose="")
+    if found.names != MIRROR and "containerd_config" not in given:
+        found = found._replace(containerd_config="")
+    return found
+
+
+def check_values(site: Site) -> Site:
+    """Return the same site. Raise InputError if a value is none that its option accepts."""
+    if site.image:
+        image(site.image)
+    if site.interpreter:
+        interpreter(site.interpreter)
+    path("--host-python", site.host_python or "")
+    namespace(site.namespace)
+    port(str(site.node_port))
+    for option, number_of_pods in (("--try", site.tries), ("--replicas", site.replicas or 1)):
+        count(option, str(number_of_pods))
+    if site.expose not in ("", *EXPOSURES) or site.names not in NAMES:
+        raise InputError("--expose %s, --names %s: no such choice: see --help"
+                         % (ascii(site.expose), ascii(site.names)))
+    for key, value in site.labels.items():
+        own_label("%s=%s" % (key, value))
+    for key, value in site.node_selector.items():
+        label("--node-selector", "%s=%s" % (key, value))
+    for key, value in site.annotations.items():
+        annotation("%s=%s" % (key, value))
+    for item in site.tolerations:
+        text = "%s%s" % (item.get("key", ""), "=" + item["value"] if "value" in item else "")
+        text += ":" + item["effect"] if "effect" in item else ""
+        if item != TOLERATE_ALL and item != toleration(text):
+            raise InputError("--tolerate %s: is not a taint" % ascii(text))
+    for secret in site.pull_secrets:
+        subdomain("--pull-secret", secret)
+    if site.priority_class:
+        subdomain("--priority-class", site.priority_class)
+    for option, resources in (("--requests", site.requests), ("--limits", site.limits)):
+        if resources:
+            quantities(option, ",".join("%s=%s" % item for item in resources.items()))
+    if site.containerd_config:
+        folder("--containerd-config", site.containerd_config)
+    return site
+
+
 def image(text: str) -> str:
     """Check the name of an image by the grammar of references; return it as the user wrote it."""
     try:
@@ -157,6 +206,11 @@ def path(option: str, text: str) -> str:
     if text and not (text.startswith("/") and text.isprintable()):
         raise InputError("%s %s: is not an absolute path, e.g. /usr/bin/python3" % (option, ascii(text)))
     return text
+
+
+def is_label_value(text: str) -> bool:
+    """Return whether a label can have this value."""
+    return bool(_WORD.fullmatch(text))
 
 
 def is_key(text: str) -> bool:

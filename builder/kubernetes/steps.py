@@ -8,15 +8,15 @@ Rules for editors, which a test checks on a model of a cluster:
   namespace. Labels find the objects of all seeds.
 """
 import os
-from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Set
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from builder.kubernetes import kubectl, labels
 from builder.kubernetes.file_names import CHUNKS
-from builder.kubernetes.labels import POLICY, SERVICE, SHARED, of_parts, terms
-from builder.kubernetes.manifest import DELETIONS, OBJECTS, POLICIES, WORKLOADS, kinds_of
+from builder.kubernetes.labels import POLICY, REGISTRY_SERVICE, SERVICE, SHARED, of_parts, terms
+from builder.kubernetes.manifest import DELETIONS, KINDS, OBJECTS, POLICIES, kinds_of
 from builder.kubernetes.persistent_registry import CODE, REGISTRY, SPOOLER, SPOOLER_FILE
 from builder.kubernetes.runner import Runner, command
-from builder.kubernetes.site import MIRROR, NAME, POLICY as BY_POLICY
+from builder.kubernetes.site import MIRROR, NAME, POLICY as BY_POLICY, Site
 from builder.kubernetes.workloads import Plan, workloads
 
 STDOUT = "-"
@@ -24,9 +24,9 @@ STDOUT = "-"
 NEXT = {  # key of a command -> its purpose, in order
     "check": "check that the cluster has the chunks of the other folders: this lists missing ones",
     "apply": "apply it",
-    "apply_rest": "apply all but the Service and the policy",
+    "apply_rest": "apply all but Services and policies",
     "wait": "wait until it serves",
-    "turn": "apply the Service and the policy: nodes then pull from it",
+    "turn": "apply these: nodes then pull from it",
     "outcomes": "see each attempt's outcome",
 }
 PRUNE, REMOVE, REMOVE_ALL = "prune", "remove", "remove_all"  # what a deletion selects
@@ -77,7 +77,7 @@ def commands(plan: Plan, out: str, is_update: bool) -> Dict[str, str]:
     else:
         found["uninstall"] = kubectl.delete_folder(out)
     if is_update and (plan.site.exposure.service or plan.site.names == BY_POLICY):
-        last = (SERVICE, POLICY)
+        last = (SERVICE, POLICY, REGISTRY_SERVICE)  # in this order: the first leaves a node port that the last takes
         found["apply_rest"] = kubectl.apply(out, labels.except_parts(last))
         found["turn"] = kubectl.apply(out, of_parts(last))
     else:
@@ -113,17 +113,21 @@ def registry_sections(plan: Plan, runner: Runner) -> List[Section]:
             Section("load more images, at any time", [spooler + " push NAME:TAG < ARCHIVE"])]
 
 
-def deletions_of(plan: Plan, has_registry: bool) -> Set[str]:
-    """Return the DELETIONS that this seed needs. With a persistent registry, mirror and policies are those of it."""
-    names = plan.site.names if not has_registry else ""
-    return {OBJECTS, *([WORKLOADS] if plan.site.workload != "pod" or names == MIRROR else []),
-            *([POLICIES] if names == BY_POLICY else [])}
+def kinds_of_seed(site: Site, has_registry: bool) -> Tuple[str, ...]:
+    """Return the kinds of the objects that a seed has, and is pruned with. With a persistent registry, mirror and
+    policies are those of it."""
+    names = site.names if not has_registry else ""
+    return ("ConfigMap", {"pod": "Pod", "deployment": "Deployment", "daemonset": "DaemonSet"}[site.workload],
+            *(["Service"] if site.exposure.service else []),
+            *(["DaemonSet"] if names == MIRROR else []),
+            *(["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"] if names == BY_POLICY else []))
 
 
-def brief(found: Mapping[str, str], needed: Iterable[str], has_registry: bool) -> Dict[str, str]:
-    """Return the commands for a summary: only the deletions that this seed needs, and one command to uninstall it, or
+def brief(found: Mapping[str, str], kinds: Iterable[str], has_registry: bool) -> Dict[str, str]:
+    """Return the commands for a summary: only the deletions of these kinds, and one command to uninstall the seed, or
     two if a persistent registry may stay."""
-    skipped = {key_of(scope, deletion) for scope in (PRUNE, REMOVE) for deletion in set(DELETIONS) - set(needed)}
+    needed = {KINDS[kind].deletion for kind in kinds}
+    skipped = {key_of(scope, deletion) for scope in (PRUNE, REMOVE) for deletion in set(DELETIONS) - needed}
     skipped.update(_keys(REMOVE_ALL))
     if "uninstall" in found and not has_registry:
         skipped.update(_keys(REMOVE))

@@ -30,11 +30,12 @@ class Plan(NamedTuple):
     contents: str  # contents.json
 
 
-def plan_of(site: Site, runners: Sequence[Runner], contents: str, chunk_names: Sequence[str], pyz: bytes,
+def plan_of(site: Site, runners: Sequence[Runner], contents: str, chunk_names: Sequence[str], sha256: str,
             seed_bytes: int, payload_bytes: int) -> Plan:
     """Return the plan of a build, with one Pod for each of `runners`. `contents`: contents.json; `chunk_names`: without
-    duplicates; `seed_bytes`: disk space for unpacking. Raise InputError if a limit is too low."""
-    injector = program_object_name("injector", pyz)
+    duplicates; `sha256`: of injector.pyz, in hex; `seed_bytes`: disk space for unpacking. Raise InputError if a limit
+    is too low."""
+    injector = program_object_name("injector", sha256)
     payload = [contents_object_name(contents)] + [chunk_object_name(name) for name in chunk_names]
     digest = "sha256:" + hashlib.sha256(contents.encode()).hexdigest()
     specs = [injector_spec(site, runner, digest, payload, injector, seed_bytes, payload_bytes) for runner in runners]

@@ -75,20 +75,13 @@ def test_each_option_is_in_its_place(words, given):
     assert site_of(*words.split()) == Site(**given)
 
 
-def registry_of(*words):
-    return arguments.registry_of(arguments.read(words))
-
-
-def test_a_registry_that_stays_has_the_usual_port_and_the_injector_the_one_below():
-    assert site_of("--with-registry") == Site(node_port=31998)
-    assert site_of("--with-registry", "--node-port", "30001") == Site(node_port=30001)
-
-
-def test_the_port_of_the_registry_that_stays_is_refused_for_the_injector():
-    with pytest.raises(InputError, match="--node-port 31999: is the port of the registry that --with-registry writes: "
-                                         "leave it out"):
-        registry_of("--with-registry", "--node-port", "31999")
-    assert registry_of("--with-registry", "--node-port", "31998") and not registry_of("--node-port", "31999")
+@pytest.mark.parametrize("words, fields", [
+    ("", set()), ("--image x --namespace n --onto old", {"image", "namespace"}), ("--try=2 --label a=b", {"tries", "labels"}),
+    ("--annotation a=b --pull-secret a --tolerate a", {"annotations", "pull_secrets", "tolerations"}),
+    ("--no-create-namespace --tolerate-all --with-registry", {"create_namespace", "tolerations"}),
+    ("--host-python --node-port 30001", {"host_python", "node_port"})])
+def test_what_was_given_is_not_taken_from_the_base_of_an_update(words, fields):
+    assert arguments.given_fields(arguments.read(words.split())) == fields
 
 
 def test_every_field_of_the_site_has_an_option():

@@ -33,7 +33,7 @@ def test_the_summary_shows_image_payload_chunks_limits_and_what_to_do_next(tmp_p
     found, result = facts_of(tmp_path)
     page = summary.summary(found)
     for part in (samples.NAME, result.images.images[0].root.digest, "linux/amd64", "127.0.0.1:31999/library/sample:1",
-                 found["payload"]["digest"], "chunks    2 of ", "injector  %s" % summary.human(len(result.payload.injector)), *[
+                 found["payload"]["digest"], "chunks    2 of ", "injector  %s" % summary.human(len(result.payload.programs.injector)), *[
                      found["commands"][name] for name in ("apply", "wait", "heal", "prune", "prune_chunks", "uninstall")]):
         assert part in page
     assert not page.startswith("\n") and "\n\n\n" not in page

@@ -21,7 +21,7 @@ def every_object(mode):
     site = site._replace(limits={})  # of the injector's memory, too low for a registry
     plan = plan_of(site, runners)
     found = objects(mode)
-    found += persistent_registry.objects(plan, runners[0], REGISTRY, "a:1", b"", "").values()
+    found += persistent_registry.objects(plan, runners[0], REGISTRY, "a:1", "", "").values()
     for way in (POLICY, MIRROR):
         for whose in (names.owner(site, plan.seed), persistent_registry.names_owner(site)):
             found += names.objects(site._replace(names=way), whose, runners[0], REFERENCES, {}, "").values()
@@ -62,9 +62,10 @@ def test_every_object_has_a_part_and_objects_of_one_build_have_its_seed(mode):
 def test_objects_of_a_persistent_registry_have_no_seed():
     site = Site(expose="nodeport", names=POLICY)
     plan = plan_of(site, [PYTHON])
-    found = [*persistent_registry.objects(plan, PYTHON, REGISTRY, "a:1", b"", "").values(),
+    found = [*persistent_registry.objects(plan, PYTHON, REGISTRY, "a:1", "", "").values(),
              *names.objects(site, persistent_registry.names_owner(site), PYTHON, REFERENCES, {}, "").values()]
-    assert {item["metadata"]["labels"][PART] for item in found} == {labels.REGISTRY, labels.SPOOLER, labels.POLICY}
+    assert {item["metadata"]["labels"][PART] for item in found} == {
+        labels.REGISTRY, labels.REGISTRY_SERVICE, labels.SPOOLER, labels.POLICY}
     assert not any(SEED in item["metadata"]["labels"] for item in found)
 
 

@@ -54,7 +54,7 @@ def parts():
 
 
 def plan_of(asked, runners, pyz=PYZ, payload_bytes=len(PAYLOAD)):
-    return workloads.plan_of(asked, runners, CONTENTS, [name for name, _ in parts()], pyz, SEED_BYTES, payload_bytes)
+    return workloads.plan_of(asked, runners, CONTENTS, [name for name, _ in parts()], hashlib.sha256(pyz).hexdigest(), SEED_BYTES, payload_bytes)
 
 
 def files(mode):

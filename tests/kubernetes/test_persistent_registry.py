@@ -1,4 +1,5 @@
 import copy
+import hashlib
 import json
 
 import pytest
@@ -26,7 +27,7 @@ RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
 def objects(plan=PLAN, runner=PYTHON, place=Storage(), code=CODE):
     return persistent_registry.objects(
         plan, runner, persistent_registry.PersistentRegistry(
-            "docker.io/library/registry:2", ["/entrypoint.sh", "serve"], place), IMAGE, code, DATA)
+            "docker.io/library/registry:2", ("/entrypoint.sh", "serve"), place), IMAGE, hashlib.sha256(code).hexdigest(), DATA)
 
 
 def pod_of(found):

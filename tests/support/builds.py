@@ -19,13 +19,15 @@ def archive(folder, marker="a", name=samples.NAME):
 
 def request(folder, out="out", site=None, archives=None, **options):
     """A request for one small image, or for `archives` (paths), to be written to `folder`/`out`. Its payload is not
-    compressed. `options`: fields of Request and of Sources."""
+    compressed. `options`: fields of Request and of Sources. Fields of `site` that are not at their default are given."""
     target = out if out == STDOUT else str(folder / out)
     sources = {"compression": compression.NONE, **{
         name: options.pop(name) for name in list(options) if name in Sources._fields}}
     paths = [archive(folder)] if archives is None else archives
+    site = site or Site(IMAGE)
+    options.setdefault("given", {name for name, value in Site._field_defaults.items() if getattr(site, name) != value})
     return Request(Sources([path if isinstance(path, tuple) else ("", path) for path in paths], **sources),
-                   site or Site(IMAGE), target, **options)
+                   site, target, **options)
 
 
 def build(folder, out="out", site=None, **options):

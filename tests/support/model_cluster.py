@@ -9,6 +9,7 @@ objects, for commands that a real shell runs. Modelled as the real ones do it:
 - data of an immutable ConfigMap, a Pod's spec and a controller's selector do not change under the same name;
 - plain apply adds an annotation with the whole object, which has a limit; a server-side apply of a field that
   `kubectl create` set to another value is a conflict, one over a plain apply is not;
+- two Services never have one node port, in any namespace;
 - a Pod is ready once each ConfigMap that it mounts exists.
 """
 import json
@@ -54,6 +55,7 @@ class Item(NamedTuple):
     mounts: Tuple[str, ...]  # names of ConfigMaps
     fixed: str  # what does not change under this name
     manager: str  # create, plain, server-side
+    node_port: str = ""  # of a Service; "": none
 
 
 def pairs(lines: str) -> Dict[str, str]:
@@ -76,7 +78,8 @@ def parse(text: str) -> Tuple[Key, Item]:
     elif kind in CONTROLLERS:
         fixed = json.dumps(chosen)
     key = (first(r"^  namespace: \"?([a-z0-9-]+)\"?$", ""), kind, first(r"^  name: (\S+)$"))
-    return key, Item(pairs(first(r"^  labels:\n((?:    .*\n)*)", "")), chosen, tuple(sorted(set(mounts))), fixed, "")
+    return key, Item(pairs(first(r"^  labels:\n((?:    .*\n)*)", "")), chosen, tuple(sorted(set(mounts))), fixed, "",
+                     first(r"nodePort: (\d+)$", ""))
 
 
 def documents(path: str) -> List[Tuple[Key, Item, int]]:
@@ -199,6 +202,9 @@ class Cluster:
                 failures.append("no matches for kind %r" % key[1])
             elif old and old.fixed != item.fixed:
                 failures.append("%s: field is immutable" % (key,))
+            elif item.node_port and any(item.node_port == other.node_port for name, other in self.objects.items()
+                                        if name != key):
+                failures.append("%s: spec.ports[0].nodePort: provided port is already allocated" % (key,))
             elif manager == "create" and old:
                 failures.append("%s: already exists" % (key,))
             elif manager == "plain" and size + LAST_APPLIED_BYTES > ANNOTATION_LIMIT_BYTES:

@@ -1,7 +1,8 @@
 """A seed as it lies in the Pod: contents.json and chunk files, for tests of what reads them."""
 import os
 
-from builder.kubernetes import files, workloads
+from builder.kubernetes import files
+from builder.kubernetes.facts import INJECTOR, Facts, to_json
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import Site
 from builder.output.target import FolderTarget
@@ -65,18 +66,16 @@ def sent(folder, members, wanted=compression.GZIP, chunk_size=300):
 
 
 def folder_of(found, path):
-    """The same as build.py would write it, however wrong it is; -> the path."""
+    """The same as build.py would write it, however wrong contents.json is; -> the path."""
     site = Site("example.com/python:3", expose="nodeport")
     names = sorted(name for name in os.listdir(found.folder) if name != contents.FILE)
-    plan = workloads.plan_of(site, [Runner(site.image)], found.text, names, b"code", 1, 1)
-    plan.specs[0]["initContainers"][0]["command"][-1] = found.digest
+    facts = Facts(site, (Runner(site.image),), found.text, 300, {INJECTOR: "0" * 64}, None, (), {}, (), "")
     target = FolderTarget(str(path), files.MARK, lambda *_: None)
     with target.workspace() as work:
         written = []
         for name in names:
             with open(found.path(name), "rb") as file:
                 written.append(files.chunk_file(site, name, file.read()))
-        written += files.documents(plan, "restricted", b"code")
-        written += files.companions(b"code", [], [], "kubectl apply", site, {})
+        written += [("FACTS", [to_json(facts)]), ("README.txt", [files.MARK.encode()])]
         target.write([work.write(*file) for file in written], work)
     return str(path)

@@ -273,7 +273,7 @@ def test_damage_is_reported_by_the_stage_in_one_line(sent, name):
         os.path.exists(sent.seed))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name != "contents.json of another seed"])  # whole for it
 def test_damage_is_reported_by_the_builders_reader_in_one_line(sent, tmp_path, name):
     CASES[name][0](sent)
     for file in os.listdir(sent.folder):
