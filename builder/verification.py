@@ -1,9 +1,9 @@
 """A folder that Seedpod wrote, with the folders that it was built onto -> a report, or the faults. Nothing is printed.
 
 Every file is compared with SHA256SUMS. Then the objects are written again from FACTS, since a build is a function of
-its input, and compared byte for byte: no file has anything else in it. The data of chunks and programs is compared with its
-digest. A base is checked in the same manner; FACTS names the SHA256SUMS of the base, so that a signature of the
-newest folder covers all of them.
+its input, and compared byte for byte: no file has anything else in it. The data of chunks and programs is compared
+with its digest. A base is checked in the same manner; FACTS names the SHA256SUMS of the base, so that a signature of
+the newest folder covers all of them.
 """
 import ast
 import hashlib
