@@ -106,7 +106,7 @@ def open_base(sources: Sources, work: Workspace, progress: Progress) -> Optional
     if rest:
         raise InputError("--onto %s: is not a base of %s, or was changed since: pass it as an archive to add its images"
                          % (rest[0], first))
-    seed = checked_seed(first, [base.folder for base in own.bases], progress)
+    seed = checked_seed(first, [base.folder for base in own.bases], progress, decodes=False)
     images = read_images(work.open(reader.open_archive(seed, layers=False)))
     return Base(seed, images, seed.facts, reader.sums_digest(first))
 

@@ -6,6 +6,7 @@ with its digest. A base is checked in the same manner; FACTS names the SHA256SUM
 the newest folder covers all of them.
 """
 import ast
+import concurrent.futures
 import hashlib
 import io
 import os
@@ -49,9 +50,10 @@ def verify(out: str, onto: Sequence[str] = (), progress: Progress = NO_PROGRESS)
     return report(seed, images)
 
 
-def checked_seed(out: str, onto: Sequence[str], progress: Progress = NO_PROGRESS) -> Seed:
+def checked_seed(out: str, onto: Sequence[str], progress: Progress = NO_PROGRESS, decodes: bool = True) -> Seed:
     """Return the seed in a folder, checked with those of its bases that `onto` names. Raise InputError for a fault in
-    one of them, and for a folder that is no base of it."""
+    one of them, and for a folder that is no base of it. `decodes`: whether the data of chunks is compared with their
+    names; SHA256SUMS is enough for the base of an update, whose layers are not read."""
     check_names(out)
     seed, others = reader.open_chain(out, onto)
     for folder in others:
@@ -61,7 +63,7 @@ def checked_seed(out: str, onto: Sequence[str], progress: Progress = NO_PROGRESS
         if one.facts.site.namespace != seed.facts.site.namespace:
             raise InputError("%s: is for namespace %s, its base %s for namespace %s: build it again"
                              % (out, seed.facts.site.namespace, one.folder, one.facts.site.namespace))
-        faults = faults_of(one._replace(bases=seed.bases[number:]), progress)
+        faults = faults_of(one._replace(bases=seed.bases[number:]), progress, decodes)
         found = [fault for fault, _ in zip(faults, range(MAX_FAULTS))]
         if found:
             more = " (and %d more fault%s)" % (len(found) - 1, "s" * (len(found) > 2)) if len(found) > 1 else ""
@@ -79,7 +81,7 @@ def check_names(out: str) -> None:
             raise InputError("%s: %s: is not a regular file: %s" % (out, ascii(name), AGAIN))
 
 
-def faults_of(seed: Seed, progress: Progress) -> Iterator[str]:
+def faults_of(seed: Seed, progress: Progress, decodes: bool) -> Iterator[str]:
     """Yield the faults of one folder, in the order in which they help."""
     check_names(seed.folder)
     is_whole = True
@@ -87,7 +89,9 @@ def faults_of(seed: Seed, progress: Progress) -> Iterator[str]:
         is_whole = False
         yield fault
     if is_whole:
-        yield from wrong_chunks(seed)
+        yield from missing_chunks(seed)
+        if decodes:
+            yield from wrong_chunks(seed)
         yield from wrong_programs(seed)
         if seed.facts.is_own_version:
             yield from wrong_objects(seed)
@@ -97,14 +101,15 @@ def wrong_files(out: str, progress: Progress) -> Iterator[str]:
     """Yield the files that differ from SHA256SUMS or are not listed there, except the signature."""
     there = set(os.listdir(out)) - {file_names.SUMS, file_names.SIGNATURE}
     sums = reader.sums_of(out)
-    total = sum(os.path.getsize(os.path.join(out, name)) for name in there & set(sums))
-    for name, wanted in sorted(sums.items()):
-        if name not in there:
-            yield "%s: is missing" % ascii(name)[1:-1]
-        else:
-            got = sha256_of(os.path.join(out, name), total, progress)
-            if got != wanted:
-                yield "%s: is damaged: expected sha256:%s, got sha256:%s" % (name, wanted, got)
+    for name in sorted(set(sums) - there):
+        yield "%s: is missing" % ascii(name)[1:-1]
+    names = sorted(there & set(sums))
+    total = sum(os.path.getsize(os.path.join(out, name)) for name in names)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:  # hashlib runs without Python's lock
+        digests = threads.map(lambda name: sha256_of(os.path.join(out, name), total, progress), names)
+        for name, got in zip(names, digests):
+            if got != sums[name]:
+                yield "%s: is damaged: expected sha256:%s, got sha256:%s" % (name, sums[name], got)
     for name in sorted(there - set(sums)):
         yield "%s: is not listed in %s" % (ascii(name), file_names.SUMS)
 
@@ -122,12 +127,16 @@ def sha256_of(path: str, total: int, progress: Progress) -> str:
     return digest.hexdigest()
 
 
-def wrong_chunks(seed: Seed) -> Iterator[str]:
-    """Yield the chunks that are missing, and the files that hold something else around or in place of a chunk."""
-    elsewhere = set(seed.facts.elsewhere)
+def missing_chunks(seed: Seed) -> Iterator[str]:
+    """Yield the chunks that the folder should have and has not."""
+    elsewhere = {seed.injector, *seed.facts.elsewhere}
     for name, file in file_names.shared(seed.injector, seed.contents.chunks).items():
-        if name != seed.injector and name not in elsewhere and not os.path.isfile(os.path.join(seed.folder, file)):
+        if name not in elsewhere and not os.path.isfile(os.path.join(seed.folder, file)):
             yield "%s: is missing, and FACTS does not list it as in another folder" % file
+
+
+def wrong_chunks(seed: Seed) -> Iterator[str]:
+    """Yield the files that hold something else around or in place of a chunk."""
     for chunk in seed.contents.chunks:
         file = file_names.CHUNK.replace("*", chunk)
         text = content(seed.folder, file)
