@@ -3,14 +3,12 @@
 A build decides with the needs of its images, `explain` with those of no image. What is not given is chosen first
 (choice.py, names_preflight.py), then everything is checked against the cluster (preflight.py, names_preflight.py).
 """
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple, Optional, Sequence
 
 from builder.cluster import names_preflight, preflight
-from builder.cluster.candidates import Candidate
 from builder.cluster.choice import Choice, choose
 from builder.cluster.objects import Cluster
 from builder.kubernetes.runner import Runner
-from builder.kubernetes.security import profile
 from builder.kubernetes.site import Site
 from builder.reading.errors import InputError
 
@@ -22,19 +20,8 @@ class Needs(NamedTuple):
     has_registry: bool = False  # whether a persistent registry is among the objects
 
 
-class Decision(NamedTuple):
-    """The resolved site and its runners, with reasons. `nodes`: (name, reason against it or "")."""
-    site: Site
-    runners: Tuple[Runner, ...]
-    reasons: Tuple[str, ...] = ()
-    warnings: Tuple[str, ...] = ()
-    candidates: Tuple[Candidate, ...] = ()
-    nodes: Tuple[Tuple[str, str], ...] = ()
-
-    @property
-    def profile(self) -> str:
-        """The strictest Pod Security profile that allows its Pods."""
-        return profile(self.site, self.runners)
+class Decision(Choice):
+    """A choice that was held against the cluster, with all reasons and warnings."""
 
 
 class Refused(InputError):
@@ -65,5 +52,4 @@ def decide(site: Site, cluster: Optional[Cluster], needs: Needs, kept: Sequence[
 
 def _decision(choice: Choice, reasons: Sequence[str] = (), warnings: Sequence[str] = ()) -> Decision:
     """Return the decision for a choice, with more reasons and warnings."""
-    return Decision(choice.site, choice.runners, (*choice.reasons, *reasons), (*choice.warnings, *warnings),
-                    choice.candidates, choice.nodes)
+    return Decision(*choice)._replace(reasons=(*choice.reasons, *reasons), warnings=(*choice.warnings, *warnings))
