@@ -47,7 +47,8 @@ INJECTOR_ON_DEMAND = {"gzip", "lzma"}
 REGISTRY = "stage1/injector/registry.py"
 REGISTRY_MAY_IMPORT = {"hashlib", "html", "json", "re", "typing", "urllib"}  # no socket, no disk, no clock
 
-EDGES = {"builder/cli/main.py", "builder/cli/meter.py", "builder/cli/demo.py"}  # of the builder, they alone print, exit and read arguments
+# The only modules of the builder that print, exit and read arguments.
+EDGES = {"builder/cli/main.py", "builder/cli/meter.py", "builder/cli/demo.py", "builder/zipapp/__main__.py"}
 
 
 def folder_of(path):

@@ -238,7 +238,6 @@ RUN = {
     "--split": run_split,
     "--verify": run_verify,
     "--demo": run_demo,
-    "--sizes": lambda options: say(pyz.format_sizes(pyz.sizes(pyz.read_stage1())), sys.stdout),
     "--pyz": lambda options: write_file(options.pyz, pyz.injector(), commit=ignore_signals),
     "--spooler": lambda options: write_file(options.spooler, pyz.spooler(), commit=ignore_signals),
     "--completion": lambda options: say(completion.SHELLS[options.completion](arguments.parser()), sys.stdout),

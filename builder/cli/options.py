@@ -46,7 +46,6 @@ MODES = {
     "--verify": Mode(("--onto", "--signers", "--json", "--quiet")),
     "--split": Mode(("--out", "--onto", "--platform", "--json", "--quiet"), archives=True),
     "--demo": Mode(),
-    "--sizes": Mode(),
     "--pyz": Mode(),
     "--spooler": Mode(),
     "--self": Mode(),
@@ -161,7 +160,7 @@ def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
         "       %(prog)s --split [REF=]ARCHIVE... [--onto OLD] -o DIR\n"
         "       %(prog)s --onto OLD [REF=]ARCHIVE... --image NODE_IMAGE -o UPDATE\n"
         "       %(prog)s --verify OUT [--onto OLD] [--signers FILE]\n"
-        "       %(prog)s --demo | --sizes | --pyz FILE | --spooler FILE | --self FILE | --completion SHELL"),
+        "       %(prog)s --demo | --pyz FILE | --spooler FILE | --self FILE | --completion SHELL"),
         description="Turns image archives into plain YAML that brings them into a Kubernetes cluster without a "
         "registry.", epilog=EPILOG)
     result.add_argument("archives", metavar="[REF=]ARCHIVE", nargs="*",
@@ -208,7 +207,6 @@ def add_modes(group: argparse._ArgumentGroup) -> None:
         "with --verify: who may have signed the folder, as ssh-keygen takes them (ALLOWED SIGNERS)"))
     group.add_argument("--demo", action="store_true",
                        help="go the whole way on this machine: no archive, no cluster, no root")
-    group.add_argument("--sizes", action="store_true", help="print the bytes of each module of injector.pyz")
     group.add_argument("--pyz", metavar="FILE", help="write injector.pyz alone")
     group.add_argument("--split", action="store_true",
                        help="write one OCI archive for each image, for the spooler to push into a registry")

@@ -11,7 +11,7 @@ import gc
 import importlib.resources
 import io
 import zipfile
-from typing import Any, Dict, List, Mapping, NamedTuple
+from typing import Any, Dict, Mapping
 
 from builder.zipapp.bundle import bundle
 from builder.zipapp.minify import minify
@@ -26,18 +26,9 @@ READING = TOP / "builder" / "reading"  # readers of archives, which the spooler 
 BUDGET_BYTES = 7 * 1024
 SPOOLER_BUDGET_BYTES = 36 * 1024
 
-_MEMBER = "__main__.py"
 _TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 _MODE = 0o100644  # a plain file
 _UNIX = 3  # the system of these modes
-
-
-class SizeRow(NamedTuple):
-    """A module's share of the zip."""
-    module: str
-    source_bytes: int
-    minified_bytes: int
-    packed_bytes: int  # by which the zip is larger than one of only the modules above
 
 
 def read_stage1() -> Dict[str, str]:
@@ -78,14 +69,15 @@ def pack(modules: Mapping[str, str]) -> bytes:
     was_on = gc.isenabled()
     gc.disable()  # syntax trees have no circles, and looking for some takes up to a quarter of the time
     try:
-        return _zip("".join(minify(bundle(modules)).values()))
+        return zip_of("".join(minify(bundle(modules)).values()))
     finally:
         if was_on:
             gc.enable()
 
 
-def _zip(text: str) -> bytes:
-    return zipped({_MEMBER: text.encode("utf-8")})
+def zip_of(text: str) -> bytes:
+    """Return the zip of a program's one module."""
+    return zipped({"__main__.py": text.encode("utf-8")})
 
 
 def zipped(files: Mapping[str, bytes], start: bytes = b"") -> bytes:
@@ -99,25 +91,3 @@ def zipped(files: Mapping[str, bytes], start: bytes = b"") -> bytes:
             member.external_attr = _MODE << 16
             archive.writestr(member, data, zipfile.ZIP_DEFLATED, 9)
     return packed.getvalue()
-
-
-def sizes(modules: Mapping[str, str]) -> List[SizeRow]:
-    """Return a row for each module in order, one for the empty zip, and the sums. Raises UnfitSource."""
-    empty = SizeRow("zip", 0, 0, len(_zip("")))
-    rows, text, packed_bytes = [], "", empty.packed_bytes
-    for path, minified in minify(bundle(modules)).items():
-        text += minified
-        before, packed_bytes = packed_bytes, len(_zip(text))
-        rows.append(SizeRow(path, len(modules[path].encode()), len(minified.encode()), packed_bytes - before))
-    rows.append(empty)
-    return rows + [SizeRow("total", *map(sum, list(zip(*rows))[1:]))]
-
-
-def format_sizes(rows: List[SizeRow], budget_bytes: int = BUDGET_BYTES) -> str:
-    """Return a table for people, with the share of the budget in the last line."""
-    width = max(len(row.module) for row in rows)
-    lines = ["%-*s %8s %8s %8s" % (width, "module", "source", "minified", "packed")]
-    lines += ["%-*s %8d %8d %8d" % ((width,) + row) for row in rows]
-    total = rows[-1].packed_bytes
-    lines.append("%d of %d bytes, %d %%" % (total, budget_bytes, -(-100 * total // budget_bytes)))
-    return "\n".join(lines)

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from builder.zipapp import pyz
+from builder.zipapp import __main__ as report, pyz
 from builder.zipapp.syntax import UnfitSource
 
 from tests.support import at_once
@@ -91,26 +91,32 @@ def test_a_module_that_python_3_6_cannot_read_is_refused():
 
 
 def test_the_sizes_add_up_to_the_zip():
-    rows = pyz.sizes(SAMPLE)
-    assert [row.module for row in rows] == ["tools.py", "spooler/watch.py", "__main__.py", "zip", "total"]
-    for field in pyz.SizeRow._fields[1:]:
-        assert getattr(rows[-1], field) == sum(getattr(row, field) for row in rows[:-1])
-    assert rows[-1].packed_bytes == len(pyz.pack(SAMPLE))
-    assert rows[0].packed_bytes <= rows[0].minified_bytes < rows[0].source_bytes == len(SAMPLE["tools.py"])
+    rows = report.sizes(SAMPLE)
+    assert [row[0] for row in rows] == ["tools.py", "spooler/watch.py", "__main__.py", "zip", "total"]
+    for column in (1, 2, 3):
+        assert rows[-1][column] == sum(row[column] for row in rows[:-1])
+    assert rows[-1][3] == len(pyz.pack(SAMPLE))
+    _, source, minified, packed = rows[0]
+    assert packed <= minified < source == len(SAMPLE["tools.py"])
 
 
 def test_the_sizes_are_printed_with_the_share_of_the_budget():
-    rows = [pyz.SizeRow("__main__.py", 100, 50, 40), pyz.SizeRow("total", 100, 50, pyz.BUDGET_BYTES // 2)]
-    assert pyz.format_sizes(rows).splitlines() == [
+    rows = [("__main__.py", 100, 50, 40), ("total", 100, 50, pyz.BUDGET_BYTES // 2)]
+    assert report.table(rows).splitlines() == [
         "module        source minified   packed",
         "__main__.py      100       50       40",
         "total            100       50     %d" % (pyz.BUDGET_BYTES // 2),
         "%d of %d bytes, 50 %%" % (pyz.BUDGET_BYTES // 2, pyz.BUDGET_BYTES)]
 
 
+def test_a_developer_sees_the_sizes_with_one_command():
+    page = run([sys.executable, "-m", "builder.zipapp"]).decode()
+    assert "unpack.py" in page and "of %d bytes" % pyz.BUDGET_BYTES in page
+
+
 def test_stage1_stays_within_its_budget():
-    rows = pyz.sizes(pyz.read_stage1())
-    assert rows[-1].packed_bytes * OTHER_ZLIB <= pyz.BUDGET_BYTES, pyz.format_sizes(rows)
+    rows = report.sizes(pyz.read_stage1())
+    assert rows[-1][3] * OTHER_ZLIB <= pyz.BUDGET_BYTES, report.table(rows)
 
 
 def test_the_spooler_stays_within_its_budget():
