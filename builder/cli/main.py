@@ -16,7 +16,7 @@ import sys
 from typing import Any, BinaryIO, Dict, Iterator, Optional, Sequence, TextIO, Tuple, Union
 
 from builder import split
-from builder.cli import completion, options as arguments
+from builder.cli import options as arguments
 from builder.cli.options import request_of, site_of, sources_of
 from builder.cluster.decision import Decision, Needs, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse_dump
@@ -240,7 +240,6 @@ RUN = {
     "--demo": run_demo,
     "--pyz": lambda options: write_file(options.pyz, pyz.injector(), commit=ignore_signals),
     "--spooler": lambda options: write_file(options.spooler, pyz.spooler(), commit=ignore_signals),
-    "--completion": lambda options: say(completion.SHELLS[options.completion](arguments.parser()), sys.stdout),
     "--self": lambda options: write_file(options.program, pack_program(), mode=0o777, commit=ignore_signals),
 }
 

@@ -13,7 +13,6 @@ from functools import partial
 from typing import AbstractSet, Any, BinaryIO, Callable, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
 from builder import VERSION
-from builder.cli import completion
 from builder.cluster.objects import Cluster
 from builder.kubernetes.steps import STDOUT
 from builder.finding.named_images import NamedImages
@@ -49,7 +48,6 @@ MODES = {
     "--pyz": Mode(),
     "--spooler": Mode(),
     "--self": Mode(),
-    "--completion": Mode(),
 }
 NEEDS = {"--explain": "--cluster", "--signers": "--verify", "--registry-image": "--with-registry",
          "--registry-storage": "--with-registry", "--not-image": "--images-of"}
@@ -109,7 +107,8 @@ def answer_of(words: Sequence[str]) -> Tuple[bool, str]:
 
 
 def option_names(whole: argparse.ArgumentParser) -> List[str]:
-    return [name for option in completion.options_of(whole) for name in option.names]
+    """Return every spelling of every option."""
+    return [name for action in whole._actions for name in action.option_strings]  # argparse has no public list
 
 
 def given(words: Sequence[str]) -> Set[str]:
@@ -160,7 +159,7 @@ def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
         "       %(prog)s --split [REF=]ARCHIVE... [--onto OLD] -o DIR\n"
         "       %(prog)s --onto OLD [REF=]ARCHIVE... --image NODE_IMAGE -o UPDATE\n"
         "       %(prog)s --verify OUT [--onto OLD] [--signers FILE]\n"
-        "       %(prog)s --demo | --pyz FILE | --spooler FILE | --self FILE | --completion SHELL"),
+        "       %(prog)s --demo | --pyz FILE | --spooler FILE | --self FILE"),
         description="Turns image archives into plain YAML that brings them into a Kubernetes cluster without a "
         "registry.", epilog=EPILOG)
     result.add_argument("archives", metavar="[REF=]ARCHIVE", nargs="*",
@@ -213,8 +212,6 @@ def add_modes(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--spooler", metavar="FILE", help="write spooler.pyz alone")
     group.add_argument("--self", metavar="FILE", dest="program",
                        help="write this whole program as one executable file, to be carried along")
-    group.add_argument("--completion", choices=completion.SHELLS, metavar="SHELL", help=(
-        "print what bash, zsh or fish reads to complete these options: source <(%(prog)s --completion bash)"))
     group.add_argument("--version", action="version", version="Seedpod " + VERSION)
 
 
