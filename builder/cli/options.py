@@ -51,7 +51,7 @@ MODES = {
 }
 NEEDS = {"--explain": "--cluster", "--signers": "--verify", "--registry-image": "--with-registry",
          "--registry-storage": "--with-registry", "--not-image": "--images-of"}
-EXCLUDE = (("--quiet", "--json"), ("--quiet", "--explain"), ("--tolerate", "--tolerate-all"),
+EXCLUDE = (("--quiet", "--json"), ("--quiet", "--explain"),
            ("--create-namespace", "--no-create-namespace"))
 # Without archives there is nothing that these mean.
 OF_ARCHIVES = ("--out", "--onto", "--compression", "--chunk-size", "--squeeze", "--sign", "--dry-run",
@@ -274,14 +274,13 @@ def add_site_options(group: argparse._ArgumentGroup) -> None:
                        help="at 127.0.0.1 of every node (default: %d)" % ports.IMAGES)
     repeated: Sequence[Tuple[str, Callable[[str], Any], str]] = (
         ("--node-selector", partial(site.label, "--node-selector"), "KEY=VALUE: label that the node must have"),
-        ("--tolerate", site.toleration, "KEY[=VALUE][:EFFECT]: taint that the node may have"),
+        ("--tolerate", site.toleration, "KEY[=VALUE][:EFFECT]: taint that the node may have, or all"),
         ("--pull-secret", partial(site.subdomain, "--pull-secret"), "NAME: secret in the namespace, for its image"),
         ("--label", site.own_label, "KEY=VALUE: on every object"),
         ("--annotation", site.annotation, "KEY=VALUE: on every object"))
     for flag, read, text in repeated:
         name, text = text.split(": ")
         group.add_argument(flag, type=read, action="append", default=[], metavar=name, help=text + " (may be repeated)")
-    group.add_argument("--tolerate-all", action="store_true", help="any taint")
     group.add_argument("--no-user", action="store_true", help="name no user: the cluster assigns one (OpenShift)")
     for flag, text in (("--requests", "in place of cpu=50m,memory=48Mi"), ("--limits", "in place of those computed")):
         group.add_argument(flag, type=partial(site.quantities, flag), default={}, metavar="cpu=C,memory=M",
@@ -332,7 +331,7 @@ def site_of(options: argparse.Namespace) -> site.Site:
         given[name] = dict(getattr(options, option))
     return site.checked(site.Site(**dict(
         given, pull_secrets=tuple(options.pull_secret),
-        tolerations=(site.TOLERATE_ALL,) if options.tolerate_all else tuple(options.tolerate))))
+        tolerations=tuple(options.tolerate))))
 
 
 def named_archive(text: str) -> Tuple[str, str]:

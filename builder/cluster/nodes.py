@@ -84,7 +84,7 @@ def advice(nodes: Sequence[Obstacles]) -> str:
         ways.append("add " + " ".join("--tolerate " + key for key in wanted))
     if any(any(one.no_network for one in found) and all(one.no_network or one.taints for one in found)
            for found in nodes):
-        ways.append("add --expose %s --tolerate-all, which needs no network of Pods" % FALLBACK.name)
+        ways.append("add --expose %s --tolerate all, which needs no network of Pods" % FALLBACK.name)
     return ": " + ", or ".join(ways) if ways else ""
 
 

@@ -31,6 +31,8 @@ _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 Pairs = Mapping[str, str]
+TOLERATE_ALL = {"operator": "Exists"}
+ALL_TAINTS = "all"  # a taint with this key is all:EFFECT
 
 
 class Site(NamedTuple):
@@ -259,17 +261,16 @@ def annotation(text: str) -> Tuple[str, str]:
 
 
 def toleration(text: str) -> Dict[str, str]:
-    """Parse `KEY[=VALUE][:EFFECT]`, as `kubectl taint` writes taints. Without a value, any value is tolerated."""
+    """Parse `KEY[=VALUE][:EFFECT]`, as `kubectl taint` writes taints, or `all`. Without a value, any is tolerated."""
+    if text == ALL_TAINTS:
+        return TOLERATE_ALL
     rest, colon, effect = text.partition(":")
     key, equals, value = rest.partition("=")
     if not is_key(key) or not _WORD.fullmatch(value) or colon and effect not in _EFFECTS:
-        raise InputError("--tolerate %s: is not a taint: write KEY, KEY=VALUE or KEY=VALUE:EFFECT (%s)"
+        raise InputError("--tolerate %s: is not a taint: write KEY, KEY=VALUE, KEY=VALUE:EFFECT (%s) or all"
                          % (ascii(text), ", ".join(_EFFECTS)))
     result = {"key": key, "operator": "Equal", "value": value} if equals else {"key": key, "operator": "Exists"}
     return dict(result, effect=effect) if colon else result
-
-
-TOLERATE_ALL = {"operator": "Exists"}
 
 
 def quantities(option: str, text: str) -> Dict[str, str]:

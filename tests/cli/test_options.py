@@ -65,7 +65,7 @@ def test_without_options_the_site_is_the_plain_one():
     ("--node-selector a=b --node-selector c=d", {"node_selector": {"a": "b", "c": "d"}}),
     ("--tolerate a --tolerate b=c:NoExecute", {"tolerations": (
         {"key": "a", "operator": "Exists"}, {"key": "b", "operator": "Equal", "value": "c", "effect": "NoExecute"})}),
-    ("--tolerate-all", {"tolerations": (site.TOLERATE_ALL,)}),
+    ("--tolerate all", {"tolerations": (site.TOLERATE_ALL,)}),
     ("--requests cpu=1 --limits memory=1Gi", {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}),
     ("--pull-secret a --pull-secret b", {"pull_secrets": ("a", "b")}),
     ("--label a=b --annotation c=d=e", {"labels": {"a": "b"}, "annotations": {"c": "d=e"}}),
@@ -104,7 +104,6 @@ def test_every_field_of_the_site_has_an_option():
     ("--registry-image x", "--registry-image: means nothing without --with-registry: add it"),
     ("--registry-storage new:1Gi", "--registry-storage: means nothing without --with-registry: add it"),
     ("--explain --cluster c -o x", "--out: means nothing with --explain alone: name archives, or leave it out"),
-    ("--tolerate a --tolerate-all", "--tolerate, --tolerate-all: exclude each other: give one of them"),
     ("--create-namespace --no-create-namespace", "--create-namespace, --no-create-namespace: exclude each other"),
     ("--no-create-namespace a.tar --create-namespace", "--create-namespace, --no-create-namespace: exclude each other"),
     ("--namespace kube-system --create-namespace", "--create-namespace: namespace kube-system belongs to the cluster"),

@@ -117,7 +117,7 @@ REFUSALS = [
      "--cluster: no node fits: edge-1: tainted node-role.kubernetes.io/control-plane:NoSchedule; edge-2: "
      "not ready (container runtime network not ready ... s error: cni plugin not initialized), tainted "
      "node-role.kubernetes.io/control-plane:NoSchedule: add --tolerate node-role.kubernetes.io/control-plane, or add "
-     "--expose hostnetwork --tolerate-all, which needs no network of Pods"),
+     "--expose hostnetwork --tolerate all, which needs no network of Pods"),
     ("rook-nftables", {"expose": "nodeport"}, "--expose nodeport: kube-proxy runs in nftables mode (its ConfigMap), "
      + LOOPBACK + ": use --expose hostnetwork"),
     ("ipv6-only", {"expose": "nodeport"},

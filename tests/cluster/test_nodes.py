@@ -119,7 +119,7 @@ def test_what_kubernetes_sets_and_what_is_not_a_key_is_not_to_be_tolerated(key):
 
 def test_the_advice_for_a_cluster_without_network_is_the_network_of_the_node():
     waiting = dumps.cluster(dumps.node(ready=False, message=CNI, taints=[TAINT]))
-    assert "--expose hostnetwork --tolerate-all" in advice(waiting)
+    assert "--expose hostnetwork --tolerate all" in advice(waiting)
     assert advice(waiting, architectures=("arm64",)) == ""
     early = Site(expose="hostnetwork", tolerations=(site.TOLERATE_ALL,))
     assert advice(waiting, early) == ""

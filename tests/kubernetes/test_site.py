@@ -111,5 +111,7 @@ def test_a_toleration_fits_a_taint_as_the_scheduler_sees_it(text, fits):
 
 
 def test_every_taint_is_tolerated_on_demand():
+    assert site.toleration("all") == site.TOLERATE_ALL
+    assert site.toleration("all:NoSchedule")["key"] == "all"
     assert site.tolerates((site.TOLERATE_ALL,), TAINT)
     assert not site.tolerates((), TAINT)
