@@ -53,7 +53,9 @@ def pack(modules, folder=%r):
 
 KUBECTL = r'''#!{python}
 """kubectl for one test: takes what the real one takes of folders, streams and kustomizations, and does nothing."""
+import json
 import os
+import re
 import sys
 
 words = sys.argv[1:]
@@ -80,10 +82,18 @@ elif verb == "get" and "json" in words:
     print(open(os.path.join(os.path.dirname(os.path.realpath(sys.argv[0])), what)).read())
 elif verb == "kustomize":
     folder = words[-1]
-    listed = open(os.path.join(folder, "kustomization.yaml")).read().splitlines()
+    resources, _, patches = open(os.path.join(folder, "kustomization.yaml")).read().partition("patches:\n")
+    listed = resources.splitlines()
     assert listed[0] == "resources:" and len(listed) > 4, listed
+    kind, changes = re.fullmatch(r"- target: {kind: (\w+)}\n  patch: '(.*)'\n", patches).groups()
+    (change,) = json.loads(changes)
+    parent, key = change["path"].rsplit("/", 1)
+    assert (change["op"], parent) == ("add", "/spec"), change
     for line in listed[1:]:
-        print("---\n" + open(os.path.join(folder, line[2:])).read())
+        text = open(os.path.join(folder, line[2:])).read()
+        if "\nkind: %s\n" % kind in text:
+            text = text.replace("\nspec:\n", "\nspec:\n  %s: %s\n" % (key, change["value"]), 1)
+        print("---\n" + text)
 elif verb in ("apply", "delete") and "-f" in words:
     target = words[words.index("-f") + 1]
     if target == "-":
@@ -187,6 +197,23 @@ def test_every_command_of_the_readmes_runs(ran, name, number, needs):
     needs(*{"jq", "xz"} & set(BLOCKS[name][number].split()))
     command = ran(name)[number]
     assert command.returncode == 0, command.stdout.decode()
+
+
+@pytest.mark.parametrize("kubectl", sorted({"stand-in", shutil.which("kubectl") or "stand-in"}))
+def test_the_patch_of_the_readme_sets_a_field_of_the_pod(tmp_path, kubectl):
+    """The stand-in applies it by a few lines; a real kubectl is asked as well where there is one."""
+    if kubectl == "stand-in":
+        kubectl = tmp_path / "kubectl"
+        kubectl.write_text(KUBECTL.replace("{python}", sys.executable))
+        kubectl.chmod(stat.S_IRWXU)
+    builds.build(tmp_path, "seed")
+    (block,) = [block for block in BLOCKS["builder/README.md"] if "patches:" in block]
+    write, _, _ = block.partition("kubectl kustomize")
+    subprocess.run(["bash", "-euc", write], cwd=str(tmp_path), check=True)
+    done = subprocess.run([str(kubectl), "kustomize", "."], cwd=str(tmp_path), stdout=subprocess.PIPE, text=True,
+                          check=True)
+    patched = [text for text in done.stdout.split("---\n") if "\n  priorityClassName: system-cluster-critical\n" in text]
+    assert len(patched) == 1 and "\nkind: Pod\n" in patched[0]
 
 
 def test_every_option_is_shown_by_example():

@@ -257,8 +257,6 @@ def add_site_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--names", choices=site.NAMES, default=site.SERVED, help=(
         "how manifests keep the names of their images: not (%(default)s: they name 127.0.0.1:PORT/...), by a policy of "
         "the API server that rewrites Pods (Kubernetes 1.36), or by containerd on every node, which asks here first"))
-    group.add_argument("--names-kube-system", action="store_true",
-                       help="--names policy rewrites the Pods of kube-system, too")
     group.add_argument("--containerd-config", type=partial(site.folder, "--containerd-config"), metavar="DIR",
                        help="where containerd's config.toml lies on the nodes, for --names mirror "
                        "(default: /etc/containerd, or what --cluster says)")
@@ -285,8 +283,6 @@ def add_site_options(group: argparse._ArgumentGroup) -> None:
     for flag, text in (("--requests", "in place of cpu=50m,memory=48Mi"), ("--limits", "in place of those computed")):
         group.add_argument(flag, type=partial(site.quantities, flag), default={}, metavar="cpu=C,memory=M",
                            help="of each container, " + text)
-    group.add_argument("--priority-class", type=partial(site.subdomain, "--priority-class"), metavar="NAME",
-                       help="of its Pods")
 
 
 def size(text: str) -> int:

@@ -67,7 +67,7 @@ def objects(site: Site, whose: Owner, runner: Runner, references: Iterable[str],
 
 def _policies(site: Site, whose: Owner, references: Iterable[str], digests: Mapping[str, str]) -> Dict[str, Object]:
     addresses = {reference: pull_name(whose.node_ports[0], full_address(parse(reference))) for reference in references}
-    left_out = [site.namespace] + ([] if site.names_kube_system else [SYSTEM_NAMESPACE])
+    left_out = [site.namespace, SYSTEM_NAMESPACE]
     found: Dict[str, Object] = {}
     for number, spec in enumerate(policy.specs(served_spellings(addresses, digests), left_out), 1):
         # Cluster-wide names: a second seed, in another namespace, has its own.
@@ -98,8 +98,7 @@ def _mirror(site: Site, whose: Owner, runner: Runner, registry_hosts: Sequence[s
     """On every node, whatever its taints; root, since containerd's folders are root's, but without a capability."""
     folder = site.containerd_config or CONTAINERD
     everywhere = Site(namespace=site.namespace, tolerations=(TOLERATE_ALL,), labels=site.labels,
-                      annotations=site.annotations, requests=site.requests, pull_secrets=site.pull_secrets,
-                      priority_class=site.priority_class)
+                      annotations=site.annotations, requests=site.requests, pull_secrets=site.pull_secrets)
     arguments = ["--owner", site.namespace, "--folder", folder]
     arguments += ["%s=%s" % (host, url) for host in registry_hosts for url in urls(host, whose.node_ports)]
     program = container(everywhere, runner.image, MIRROR, inline(runner, source, *arguments), MIRROR_BYTES,

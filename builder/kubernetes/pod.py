@@ -47,8 +47,6 @@ def _placement(site: Site, runner: Runner) -> Object:
         found["restartPolicy"] = "Never"  # an image without Python fails once and for all
     if site.exposure.host_network:
         found["hostNetwork"] = True
-    if site.priority_class:
-        found["priorityClassName"] = site.priority_class
     if site.pull_secrets:
         found["imagePullSecrets"] = [{"name": name} for name in site.pull_secrets]
     return found

@@ -54,9 +54,7 @@ class Site(NamedTuple):
     pull_secrets: Tuple[str, ...] = ()
     labels: Pairs = {}
     annotations: Pairs = {}
-    priority_class: str = ""
     names: str = SERVED  # how manifests keep the names of their images: one of NAMES
-    names_kube_system: bool = False  # whether the policy rewrites Pods of kube-system, too
     containerd_config: str = ""  # folder of containerd's configuration on the nodes; "": to be chosen
 
     @property
@@ -93,8 +91,6 @@ def checked(site: Site) -> Site:
     if site.host_python is not None and (site.interpreter or site.tries > 1):
         raise InputError("--host-python: cannot be combined with %s: name the node's Python as --host-python PATH"
                          % ("--interpreter" if site.interpreter else "--try"))
-    if site.names_kube_system and site.names != POLICY:
-        raise InputError("--names-kube-system: requires --names %s: add it" % POLICY)
     if site.containerd_config and site.names != MIRROR:
         raise InputError("--containerd-config: requires --names %s: add it" % MIRROR)
     if site.names == MIRROR and site.tries > 1:

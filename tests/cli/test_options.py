@@ -69,7 +69,6 @@ def test_without_options_the_site_is_the_plain_one():
     ("--requests cpu=1 --limits memory=1Gi", {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}),
     ("--pull-secret a --pull-secret b", {"pull_secrets": ("a", "b")}),
     ("--label a=b --annotation c=d=e", {"labels": {"a": "b"}, "annotations": {"c": "d=e"}}),
-    ("--priority-class p", {"priority_class": "p"}),
 ])
 def test_each_option_is_in_its_place(words, given):
     assert site_of(*words.split()) == Site(**given)

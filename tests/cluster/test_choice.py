@@ -309,6 +309,5 @@ def test_elsewhere_a_user_is_named_unless_asked_not_to():
 
 
 def test_what_was_asked_for_is_kept():
-    asked = Site(namespace="x", node_port=30001, tolerations=(site.TOLERATE_ALL,), labels={"a": "b"},
-                 priority_class="p")
+    asked = Site(namespace="x", node_port=30001, tolerations=(site.TOLERATE_ALL,), labels={"a": "b"})
     assert choose(asked, ON).site == asked._replace(expose="nodeport")

@@ -28,8 +28,7 @@ FULL = Site(
     namespace="infra", create_namespace=True, node_port=30100, expose="nodeport", replicas=2, no_user=True,
     node_selector={"disk": "ssd"}, tolerations=(site.toleration("dedicated=infra:NoSchedule"), site.toleration("a")),
     requests={"cpu": "100m"}, limits={"memory": "256Mi", "ephemeral-storage": "1Gi"}, pull_secrets=("mirror",),
-    labels={"team": "platform"}, annotations={"example.com/note": "on, off: \"quoted\" # <html>"},
-    priority_class="system-cluster-critical")
+    labels={"team": "platform"}, annotations={"example.com/note": "on, off: \"quoted\" # <html>"})
 MODES = {  # name -> site, runners
     "pod": (Site(expose="nodeport"), [PYTHON]),
     "every-option": (FULL, [PYTHON._replace(nodes=("node-1",))]),
@@ -317,9 +316,9 @@ def test_every_option_of_the_site_shows_in_the_manifests():
     plain = Site(expose="nodeport")
     emitted = {json.dumps(objects_of(plain))}
     for name in ("namespace", "node_port", "replicas", "no_user", "node_selector", "tolerations", "requests", "limits",
-                 "pull_secrets", "labels", "annotations", "priority_class"):
+                 "pull_secrets", "labels", "annotations"):
         emitted.add(json.dumps(objects_of(plain._replace(**{name: getattr(FULL, name)}))))
-    assert len(emitted) == 13
+    assert len(emitted) == 12
 
 
 def objects_of(asked):

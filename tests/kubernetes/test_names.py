@@ -60,10 +60,9 @@ def test_a_binding_puts_each_policy_into_force():
     assert found["71-binding-1.yaml"]["spec"] == {"policyName": found["70-policy-1.yaml"]["metadata"]["name"]}
 
 
-@pytest.mark.parametrize("system,left_out", [(False, ["infra", "kube-system"]), (True, ["infra"])])
-def test_the_namespaces_that_cannot_wait_for_the_seed_are_left_out(system, left_out):
-    spec = objects(POLICY, Site(namespace="infra", names_kube_system=system))["70-policy-1.yaml"]["spec"]
-    assert spec["matchConstraints"]["namespaceSelector"]["matchExpressions"][0]["values"] == left_out
+def test_the_namespaces_that_cannot_wait_for_the_seed_are_left_out():
+    spec = objects(POLICY, Site(namespace="infra"))["70-policy-1.yaml"]["spec"]
+    assert spec["matchConstraints"]["namespaceSelector"]["matchExpressions"][0]["values"] == ["infra", "kube-system"]
 
 
 def test_policies_of_two_namespaces_have_two_names():
@@ -142,8 +141,7 @@ def test_cri_o_gets_the_lines_for_every_host():
         in text
 
 
-@pytest.mark.parametrize("site", [Site(names_kube_system=True), Site(containerd_config="/a"),
-                                  Site(names=MIRROR, tries=2), Site(names=MIRROR, names_kube_system=True)])
+@pytest.mark.parametrize("site", [Site(containerd_config="/a"), Site(names=MIRROR, tries=2)])
 def test_options_that_say_nothing_are_refused(site):
     with pytest.raises(InputError, match="^--"):
         checked(site)
