@@ -226,7 +226,7 @@ def updated(tmp_path, base, *archives, given=(), more=(), **options):
 
 
 @pytest.mark.parametrize("base", [SITE, FULL, SITE._replace(replicas=0, node_port=30123), Site(
-    builds.IMAGE, host_python="", expose="hostnetwork", names=POLICY)])
+    builds.IMAGE, host_python=True, expose="hostnetwork", names=POLICY)])
 def test_options_that_are_not_given_are_those_of_the_base(tmp_path, base):
     before, after = updated(tmp_path, base)
     assert (after.site, after.runners) == (before.site, before.runners)

@@ -66,7 +66,7 @@ def test_verify_returns_the_facts_of_a_whole_folder(out, tmp_path):
 
 
 @pytest.mark.parametrize("options", [{"compression": "gzip"}, {"compression": "xz"}, {"chunk_bytes": 600},
-                                     {"site": builds.Site("x", host_python="", expose="hostport", node_port=30123)},
+                                     {"site": builds.Site("x", host_python=True, expose="hostport", node_port=30123)},
                                      {"site": builds.Site("x@sha256:" + "0" * 64, expose="nodeport", replicas=2)},
                                      {"site": builds.Site("x", expose="nodeport", namespace="other")}])
 def test_a_folder_of_any_mode_is_whole(tmp_path, options):

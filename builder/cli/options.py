@@ -237,7 +237,7 @@ def add_runner_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--image", type=site.image,
                        help="image that runs the injector: on the nodes already, with Python 3.6 or newer in it")
     group.add_argument("--interpreter", type=site.interpreter, metavar="PATH",
-                       help="its Python (default: python3, or as is known)")
+                       help="path of its Python, or of the node's (default: python3, or as is known)")
     group.add_argument("--cluster", action="append", default=[], metavar="FILE", help=(
         "what `%s` says, or - for stdin: choose by it, and check what the cluster would refuse (may be repeated; "
         "with `%s` kube-proxy's mode is known as well)"
@@ -245,9 +245,9 @@ def add_runner_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--explain", action="store_true", help="report why each node and image was chosen or not")
     group.add_argument("--try", type=partial(site.count, "--try"), default=1, metavar="N", dest="tries",
                        help="make up to N Pods on different images of --cluster; the first one that works serves")
-    group.add_argument("--host-python", type=partial(site.path, "--host-python"), nargs="?", const="", metavar="PATH",
-                       help="run the node's own Python in any image that is there, e.g. pause (PATH by default as its "
-                       "system has it); needs a namespace that takes hostPath volumes")
+    group.add_argument("--host-python", action="store_true", help=(
+        "run the node's own Python in any image that is there, e.g. pause; needs a namespace that takes hostPath "
+        "volumes"))
 
 
 def add_site_options(group: argparse._ArgumentGroup) -> None:

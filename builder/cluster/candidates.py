@@ -146,7 +146,7 @@ def _why_not(candidate: Candidate, obstacles: Mapping[str, str], site: Site) -> 
         return "is on no node that fits (%s)" % in_groups((name, obstacles[name]) for name in candidate.all_nodes)
     if site.image and parsed(site.image) != parsed(candidate.image):
         return "--image names another"
-    if site.host_python is not None:
+    if site.host_python:
         return "any image will do, and others come before it, being surer to stay on the nodes"
     if candidate.known and not candidate.known.interpreter:
         return "has no Python (%s)" % candidate.known.why

@@ -78,7 +78,7 @@ def _runners(site: Site, architectures: Sequence[str], cluster: Cluster, found: 
     if not fitting:
         raise InputError("--cluster: no node fits: %s%s" % (
             in_groups((name, as_text(against)) for name, against in found.items()), advice(list(found.values()))))
-    if site.host_python is not None:
+    if site.host_python:
         return _host_python(site, fitting, candidates)
     if site.image:
         return _given_image(site, architectures, cluster, candidates)
@@ -90,11 +90,11 @@ def _without_cluster(site: Site, architectures: Sequence[str]) -> Choice:
         raise InputError("--try: requires --cluster FILE, which lists the images" if site.tries > 1 else NO_IMAGE)
     site = site._replace(expose=site.exposure.name)
     reference = parsed(site.image)
-    if site.host_python is None:
+    if not site.host_python:
         _check_python(site, known_image(reference) if reference else None)
         return Choice(site, (Runner(site.image, site.interpreter or INTERPRETER),))
     likely = [name for name in COMMON if name in architectures] + list(architectures or COMMON)
-    return Choice(site, (Runner(site.image, site.host_python or HOST_PYTHON, True, likely[0]),))
+    return Choice(site, (Runner(site.image, site.interpreter or HOST_PYTHON, True, likely[0]),))
 
 
 # --- exposure and user
@@ -162,7 +162,7 @@ def _left_out(site: Site, cluster: Cluster, runners: Sequence[Runner], texts: Ma
     names = {name for runner in runners for name in runner.nodes}
     if not site.exposure.every_node or not names:
         return []
-    missing = "without the image" if site.host_python is None else "without that Python or that image"
+    missing = "without that Python or that image" if site.host_python else "without the image"
     left = [node.name for node in cluster.nodes if node.host_name not in names and node.system == "linux"]
     return ["no Pod runs on %s, so nothing answers at 127.0.0.1:%d there (%s)" % (
         some(left), site.node_port, in_groups((name, texts[name] or missing) for name in left))] if left else []
@@ -221,7 +221,7 @@ def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candi
     """Choose the nodes that have a Python at the most common path, and an image that they already have."""
     groups: Dict[Tuple[str, str], List[Node]] = {}
     for node in fitting:
-        interpreter = _host_interpreter(node, site.host_python or "")
+        interpreter = _host_interpreter(node, site.interpreter)
         if interpreter:
             groups.setdefault((node.architecture, interpreter), []).append(node)
     if not groups:
@@ -230,7 +230,7 @@ def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candi
     (architecture, interpreter), nodes = min(groups.items(), key=lambda group: (-len(group[1]), group[0]))
     sure, likely = _by_certainty(nodes)
     reason = "the node's own Python: %s" % ", ".join(
-        [interpreter] + (["as asked for"] if site.host_python else
+        [interpreter] + (["as asked for"] if site.interpreter else
                          ["which nodes with %s have" % systems(sure)] * bool(sure)
                          + ["which nodes with %s should have" % systems(likely)] * bool(likely)))
     reference = parsed(site.image) if site.image else None
@@ -282,7 +282,7 @@ def _kinds(nodes: Sequence[Node]) -> str:
 
 def _path_advice(nodes: Sequence[Node]) -> str:
     never = all((known_system(node) or Known("")).never for node in nodes)
-    return "" if never else ", or give the path if you know that they have one: --host-python PATH"
+    return "" if never else ", or give the path if you know that they have one: --interpreter PATH"
 
 
 def _no_python(site: Site, cluster: Cluster, fitting: Sequence[Node], candidates: Sequence[Candidate]) -> str:

@@ -38,8 +38,8 @@ ALL_TAINTS = "all"  # a taint with this key is all:EFFECT
 class Site(NamedTuple):
     """The operator's options for the cluster."""
     image: str = ""  # that runs the injector; "": to be chosen
-    interpreter: str = ""  # its Python; "": to be chosen
-    host_python: Optional[str] = None  # the node's own Python: path, or "" if it is to be chosen; None: the image's
+    interpreter: str = ""  # its Python, or the node's: a path, or a name in its PATH; "": to be chosen
+    host_python: bool = False  # whether the Python is the node's own
     tries: int = 1  # Pods on different images
     namespace: str = NAME
     create_namespace: Optional[bool] = None  # None: only if it is NAME
@@ -88,9 +88,11 @@ def checked(site: Site) -> Site:
                          "them")
     if site.image and site.tries > 1:
         raise InputError("--try: cannot be combined with --image, since it tries several: leave out one of them")
-    if site.host_python is not None and (site.interpreter or site.tries > 1):
-        raise InputError("--host-python: cannot be combined with %s: name the node's Python as --host-python PATH"
-                         % ("--interpreter" if site.interpreter else "--try"))
+    if site.host_python and site.tries > 1:
+        raise InputError("--host-python: cannot be combined with --try: leave out one of them")
+    if site.host_python and not site.interpreter.startswith("/") and site.interpreter:
+        raise InputError("--interpreter %s: must be an absolute path with --host-python, e.g. /usr/bin/python3"
+                         % ascii(site.interpreter))
     if site.containerd_config and site.names != MIRROR:
         raise InputError("--containerd-config: requires --names %s: add it" % MIRROR)
     if site.names == MIRROR and site.tries > 1:
@@ -120,7 +122,6 @@ def check_values(site: Site) -> Site:
         image(site.image)
     if site.interpreter:
         interpreter(site.interpreter)
-    path("--host-python", site.host_python or "")
     namespace(site.namespace)
     port(str(site.node_port))
     for option, number_of_pods in (("--try", site.tries), ("--replicas", site.replicas or 1)):
@@ -141,8 +142,6 @@ def check_values(site: Site) -> Site:
             raise InputError("--tolerate %s: is not a taint" % ascii(text))
     for secret in site.pull_secrets:
         subdomain("--pull-secret", secret)
-    if site.priority_class:
-        subdomain("--priority-class", site.priority_class)
     for option, resources in (("--requests", site.requests), ("--limits", site.limits)):
         if resources:
             quantities(option, ",".join("%s=%s" % item for item in resources.items()))
@@ -197,13 +196,6 @@ def folder(option: str, text: str) -> str:
     if not text.startswith("/") or not _FOLDER.fullmatch(text) or {"..", "."} & set(text.split("/")):
         raise InputError("%s %s: is not an absolute path of a folder, e.g. /etc/containerd" % (option, ascii(text)))
     return text.rstrip("/")
-
-
-def path(option: str, text: str) -> str:
-    """Check an absolute path of a file; "" if it is to be chosen."""
-    if text and not (text.startswith("/") and text.isprintable()):
-        raise InputError("%s %s: is not an absolute path, e.g. /usr/bin/python3" % (option, ascii(text)))
-    return text
 
 
 def is_label_value(text: str) -> bool:

@@ -58,7 +58,7 @@ def test_without_options_the_site_is_the_plain_one():
 @pytest.mark.parametrize("words, given", [
     ("--image x --interpreter /p", {"image": "x", "interpreter": "/p"}),
     ("--try 3", {"tries": 3}), ("--replicas 3", {"replicas": 3}), ("--expose hostport", {"expose": "hostport"}),
-    ("--host-python", {"host_python": ""}), ("--host-python /p", {"host_python": "/p"}),
+    ("--host-python", {"host_python": True}), ("--host-python --interpreter /p", {"host_python": True, "interpreter": "/p"}),
     ("--namespace n --create-namespace", {"namespace": "n", "create_namespace": True}),
     ("--no-create-namespace", {"create_namespace": False}),
     ("--node-port 30001", {"node_port": 30001}), ("--no-user", {"no_user": True}),

@@ -122,7 +122,7 @@ def test_an_open_node_port_is_noted_with_the_way_to_close_it(tmp_path):
 
 
 @pytest.mark.parametrize("asked", [Site("x", expose="hostnetwork"), Site("x", expose="hostport"),
-                                   Site("x", expose="nodeport", host_python="")])
+                                   Site("x", expose="nodeport", host_python=True)])
 def test_a_namespace_that_takes_any_pod_is_reported(tmp_path, asked):
     found, _ = facts_of(tmp_path, asked=asked)
     assert found["pod_security"] == "privileged"

@@ -153,5 +153,5 @@ def test_an_image_is_judged_by_what_was_asked_for():
         "a:1": (True, "chosen: node n1 lists it"), "nginx:1": (False, "not chosen: --image names another")}
     assert verdicts(found, [], Site(image="nginx:1"))["nginx:1"] == (
         False, "not chosen: has no Python (its own program and little else)")
-    assert verdicts(found, found[:1], Site(host_python=""))["nginx:1"] == (
+    assert verdicts(found, found[:1], Site(host_python=True))["nginx:1"] == (
         False, "not chosen: any image will do, and others come before it, being surer to stay on the nodes")

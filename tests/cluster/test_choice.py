@@ -44,9 +44,9 @@ def test_without_a_cluster_everything_is_as_asked_for_or_by_default():
     (("linux/arm/v7",), "arm64"), (("linux/386",), "amd64"), (("linux/s390x",), "s390x"),
     (("windows/amd64",), "amd64")])
 def test_without_a_cluster_the_nodes_python_is_that_of_one_architecture(platforms, architecture):
-    decision = choose(Site("x", host_python=""), platforms=platforms)
+    decision = choose(Site("x", host_python=True), platforms=platforms)
     assert decision.runners == (Runner("x", "/usr/bin/python3", True, architecture),)
-    assert choose(Site("x", host_python="/p")).runners[0].interpreter == "/p"
+    assert choose(Site("x", host_python=True, interpreter="/p")).runners[0].interpreter == "/p"
 
 
 # --- images
@@ -159,7 +159,7 @@ def test_nothing_is_tried_where_there_is_nothing_to_try():
 # --- the node's own Python
 
 def test_the_nodes_python_runs_in_the_pause_image():
-    decision = choose(Site(host_python=""), dumps.node("n1", images=["app:1", PAUSE]),
+    decision = choose(Site(host_python=True), dumps.node("n1", images=["app:1", PAUSE]),
                       dumps.node("n2", images=["app:1"]))
     assert decision.runners == (Runner(PAUSE, "/usr/bin/python3", True, "amd64", ("n1",)),)
     assert decision.reasons[:2] == (
@@ -170,37 +170,37 @@ def test_the_nodes_python_runs_in_the_pause_image():
 
 def test_where_pause_is_not_listed_the_most_widespread_image_will_do():
     objects = [dumps.node("n1", images=["app:1"]), dumps.node("n2", images=["app:1", "b:1"])]
-    assert choose(Site(host_python=""), *objects).runners == (
+    assert choose(Site(host_python=True), *objects).runners == (
         Runner("app:1", "/usr/bin/python3", True, "amd64", ("n1", "n2")),)
 
 
 def test_the_largest_group_of_nodes_with_python_at_the_same_path_is_chosen():
     objects = [dumps.node("n1", [PAUSE]), dumps.node("n2", [PAUSE], EL8), dumps.node("n3", [PAUSE], EL8),
                dumps.node("n4", [PAUSE], architecture="arm64"), dumps.node("n5", [PAUSE], "Talos (v1.12.0)")]
-    assert choose(Site(host_python=""), *objects, platforms=()).runners == (
+    assert choose(Site(host_python=True), *objects, platforms=()).runners == (
         Runner(PAUSE, "/usr/libexec/platform-python", True, "amd64", ("n2", "n3")),)
 
 
 def test_a_path_that_is_given_counts_unless_the_system_has_no_python_at_all():
     unsure = dumps.node("n1", [PAUSE], "Red Hat Enterprise Linux CoreOS 418.94")
-    line = refused(Site(host_python=""), unsure)
+    line = refused(Site(host_python=True), unsure)
     assert line == ("--host-python: no node that fits is known to have a Python of its own (Red Hat Enterprise Linux "
                     "CoreOS 418.94): use an image with Python, or give the path if you know that they have one: "
-                    "--host-python PATH")
-    assert choose(Site(host_python="/p"), unsure).runners == (Runner(PAUSE, "/p", True, "amd64", ("n1",)),)
-    line = refused(Site(host_python="/p"), dumps.node("n1", [PAUSE], "Talos (v1.12.0)"))
+                    "--interpreter PATH")
+    assert choose(Site(host_python=True, interpreter="/p"), unsure).runners == (Runner(PAUSE, "/p", True, "amd64", ("n1",)),)
+    line = refused(Site(host_python=True, interpreter="/p"), dumps.node("n1", [PAUSE], "Talos (v1.12.0)"))
     assert line.endswith("(Talos (v1.12.0)): use an image with Python")
 
 
 def test_a_path_that_is_given_is_not_explained_by_what_the_system_has():
     for os_image in ("Ubuntu 24.04.3 LTS", EL8, "Some Linux 1"):
-        decision = choose(Site(host_python="/opt/python"), dumps.node("n1", [PAUSE], os_image))
+        decision = choose(Site(host_python=True, interpreter="/opt/python"), dumps.node("n1", [PAUSE], os_image))
         assert decision.reasons[0] == "the node's own Python: /opt/python, as asked for"
 
 
 def test_what_has_python_for_sure_and_what_should_have_it_differ():
     objects = [dumps.node("n1", [PAUSE]), dumps.node("n2", [PAUSE], "Rocky Linux 9.6 (Blue Onyx)")]
-    assert choose(Site(host_python=""), *objects).reasons[0] == (
+    assert choose(Site(host_python=True), *objects).reasons[0] == (
         "the node's own Python: /usr/bin/python3, which nodes with Rocky Linux 9.6 (Blue Onyx) have, which nodes with "
         "Ubuntu 24.04.3 LTS should have")
     assert ("--host-python (1 of 2 nodes have Python: Rocky Linux 9.6 (Blue Onyx), 1 of 2 nodes should have Python: "
@@ -211,22 +211,22 @@ KIND = dumps.node("n1", [PAUSE], "Debian GNU/Linux 12 (bookworm)", providerID="k
 
 
 def test_a_node_of_kind_or_minikube_has_no_python_unless_the_user_knows_better():
-    assert refused(Site(host_python=""), KIND) == (
+    assert refused(Site(host_python=True), KIND) == (
         "--host-python: no node that fits is known to have a Python of its own (Debian GNU/Linux 12 (bookworm) on a "
-        "kind node): use an image with Python, or give the path if you know that they have one: --host-python PATH")
+        "kind node): use an image with Python, or give the path if you know that they have one: --interpreter PATH")
     assert "--host-python" not in refused(Site(), KIND)
-    assert choose(Site(host_python="/p"), KIND).runners == (Runner(PAUSE, "/p", True, "amd64", ("n1",)),)
+    assert choose(Site(host_python=True, interpreter="/p"), KIND).runners == (Runner(PAUSE, "/p", True, "amd64", ("n1",)),)
 
 
 def test_the_image_for_the_nodes_python_may_be_named():
     objects = [dumps.node("n1", [PAUSE, "app:1"]), dumps.node("n2", [PAUSE])]
-    assert choose(Site("app:1", host_python=""), *objects).runners[0].nodes == ("n1",)
-    assert choose(Site("x", host_python=""), *objects).runners == (
+    assert choose(Site("app:1", host_python=True), *objects).runners[0].nodes == ("n1",)
+    assert choose(Site("x", host_python=True), *objects).runners == (
         Runner("x", "/usr/bin/python3", True, "amd64", ("n1", "n2")),)
 
 
 def test_without_any_image_the_nodes_python_has_nothing_to_run_in():
-    assert "lists no image on n1: name any image of that node with --image" in refused(Site(host_python=""), dumps.node())
+    assert "lists no image on n1: name any image of that node with --image" in refused(Site(host_python=True), dumps.node())
 
 
 # --- exposure

@@ -34,28 +34,28 @@ DECISIONS = [
          "image quay.io/kiwigrid/k8s-sidecar:1.30.10: Pod monitoring/kps-grafana-7d9c8b7f5d-q2w8r runs it without a "
          "pull secret; it contains Python 3.7 to 3.13 at /usr/local/bin/python3; on worker-2",
          "exposed by nodeport: kube-proxy in iptables mode (its ConfigMap) serves node ports at 127.0.0.1"]),
-    ("kubeadm-bare", {"host_python": ""}, "registry.k8s.io/pause:3.10.1", "/usr/bin/python3", ("node-b",), "nodeport", [
+    ("kubeadm-bare", {"host_python": True}, "registry.k8s.io/pause:3.10.1", "/usr/bin/python3", ("node-b",), "nodeport", [
         "the node's own Python: /usr/bin/python3, which nodes with Debian GNU/Linux 13 (trixie) should have",
         "image registry.k8s.io/pause:3.10.1, which only has to be there: every Pod of the node needs it; on node-b"]),
-    ("k3s", {"host_python": ""}, "docker.io/rancher/mirrored-pause:3.6", "/usr/bin/python3",
+    ("k3s", {"host_python": True}, "docker.io/rancher/mirrored-pause:3.6", "/usr/bin/python3",
      ("k3s-agent", "k3s-server"),
      "nodeport", ["the node's own Python: /usr/bin/python3, which nodes with Ubuntu 24.04.3 LTS, openSUSE Leap 15.6 "
                   "should have"]),
-    ("rke2", {"host_python": ""}, "docker.io/rancher/mirrored-pause:3.6", "/usr/bin/python3", ("rke2-server",),
+    ("rke2", {"host_python": True}, "docker.io/rancher/mirrored-pause:3.6", "/usr/bin/python3", ("rke2-server",),
      "nodeport", [
         "the node's own Python: /usr/bin/python3, which nodes with Rocky Linux 9.6 (Blue Onyx) have",
         "exposed by nodeport: kube-proxy in iptables mode (the command line of Pod kube-proxy-rke2-server) serves node "
         "ports at 127.0.0.1"]),
     ("eks-al2023", {}, EKS + "/aws-efs-csi-driver:v2.1.15", "/usr/bin/python3", WORKERS, "nodeport", [
         "exposed by nodeport: nothing in the dump rules it out"]),
-    ("eks-al2023", {"host_python": ""}, EKS + "/pause:3.10", "/usr/bin/python3", WORKERS, "nodeport", [
+    ("eks-al2023", {"host_python": True}, EKS + "/pause:3.10", "/usr/bin/python3", WORKERS, "nodeport", [
         "the node's own Python: /usr/bin/python3, which nodes with Amazon Linux 2023.9.20251117 have"]),
     ("gke-cos", {"tries": 2}, "gke.gcr.io/fluent-bit:v4.0.8-gke.5", "python3",
      ("gke-one-default-pool-5c1d2f3a-b7x1", "gke-one-default-pool-5c1d2f3a-k2p9"), "nodeport", [
          "Cilium takes the place of kube-proxy: most such clusters serve node ports at 127.0.0.1, some do not: if "
          "pulls are "
          "refused, use --expose hostnetwork"]),
-    ("aks-ubuntu", {"host_python": ""}, "mcr.microsoft.com/oss/v2/kubernetes/pause:3.10.1", "/usr/bin/python3",
+    ("aks-ubuntu", {"host_python": True}, "mcr.microsoft.com/oss/v2/kubernetes/pause:3.10.1", "/usr/bin/python3",
      ("aks-nodepool1-31467201-vmss000000", "aks-nodepool1-31467201-vmss000001"), "nodeport", [
          "the node's own Python: /usr/bin/python3, which nodes with Ubuntu 22.04.5 LTS should have"]),
     ("openshift-4.22", {}, TUNED, "/usr/bin/python3", ("ocp-worker-0", "ocp-worker-1"), "nodeport", [
@@ -73,7 +73,7 @@ DECISIONS = [
      "/usr/local/bin/python3", ("edge-1",), "nodeport", [
          "image harbor.edge.example/dockerhub/library/python:3.12-slim: node edge-1 lists it; it contains Python as "
          "its tag says at /usr/local/bin/python3; on edge-1"]),
-    ("all-tainted", {"tolerations": (site.TOLERATE_ALL,), "expose": "hostnetwork", "host_python": ""},
+    ("all-tainted", {"tolerations": (site.TOLERATE_ALL,), "expose": "hostnetwork", "host_python": True},
      "registry.k8s.io/pause:3.10.1", "/usr/libexec/platform-python", ("edge-1", "edge-2"), "hostnetwork", [
          "the node's own Python: /usr/libexec/platform-python, which nodes with Rocky Linux 8.10 (Green Obsidian) have",
          "exposed by hostnetwork, as asked for"]),
@@ -106,7 +106,7 @@ REFUSALS = [
      "8.10 (Green Obsidian)), or " + TRY),
     ("eks-bottlerocket", {},
      NO_PYTHON + NAME_ONE + " (the nodes themselves are not known to have one: Bottlerocket OS 1.51.0 (aws-k8s-1.34))"),
-    ("eks-bottlerocket", {"host_python": ""}, "--host-python: no node that fits is known to have a Python of its own "
+    ("eks-bottlerocket", {"host_python": True}, "--host-python: no node that fits is known to have a Python of its own "
      "(Bottlerocket OS 1.51.0 (aws-k8s-1.34)): use an image with Python"),
     ("gke-cos", {},
      NO_PYTHON + TRY + " (the nodes themselves are not known to have one: Container-Optimized OS from Google)"),
@@ -124,7 +124,7 @@ REFUSALS = [
      "--expose nodeport: the cluster is IPv6 only, where kube-proxy serves no node port "
      "at 127.0.0.1: use --expose hostnetwork"),
     ("pull-secrets", {}, "--node-port 31999: is taken by Service registry/registry: use --node-port 31998"),
-    ("pull-secrets", {"node_port": 31998, "namespace": "locked", "host_python": ""},
+    ("pull-secrets", {"node_port": 31998, "namespace": "locked", "host_python": True},
      "--namespace locked: enforces Pod Security restricted, this Pod needs privileged: kubectl label --overwrite "
      "namespace "
      "locked pod-security.kubernetes.io/enforce=privileged"),
@@ -164,8 +164,8 @@ def test_every_dump_has_its_cases_and_says_what_is_invented():
         assert "Secret" not in {item["kind"] for item in data["items"]}
 
 
-OPTIONS = [{}, {"tries": 3}, {"host_python": ""}, {"image": "python:3"}, {"expose": "hostnetwork"}, {"namespace": "x"},
-           {"tolerations": (site.TOLERATE_ALL,), "expose": "hostport", "host_python": "/usr/bin/python3"}]
+OPTIONS = [{}, {"tries": 3}, {"host_python": True}, {"image": "python:3"}, {"expose": "hostnetwork"}, {"namespace": "x"},
+           {"tolerations": (site.TOLERATE_ALL,), "expose": "hostport", "host_python": True, "interpreter": "/usr/bin/python3"}]
 
 
 @pytest.mark.parametrize("path", sorted(dumps.FOLDER.glob("*.json")), ids=lambda path: path.stem)

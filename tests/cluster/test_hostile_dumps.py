@@ -104,7 +104,7 @@ def test_the_name_of_a_dump_forges_no_line(tmp_path, capsys, name, content):
     check(output.err)
 
 
-@pytest.mark.parametrize("option", ["--image", "--namespace", "--host-python", "--node-selector", "--tolerate"])
+@pytest.mark.parametrize("option", ["--image", "--namespace", "--interpreter", "--node-selector", "--tolerate"])
 def test_what_an_option_says_forges_no_line(tmp_path, capsys, option):
     for text in (HOSTILE, "a" + HOSTILE, "/" + HOSTILE, "a=" + HOSTILE):
         assert cli.main([str(builds.archive(tmp_path)), option, text, "-o", "-"]) == 2

@@ -18,7 +18,7 @@ SMALL = Facts(Site("python:3", expose="nodeport"), (Runner("python:3"),), to_tex
               {}, ("ConfigMap", "Pod"), "")
 SITES = [
     Site("python:3", "/usr/bin/python3", namespace="tools", create_namespace=True, node_port=31998, expose="hostport"),
-    Site(host_python="/usr/bin/python3", expose="nodeport", replicas=3, no_user=True, names="policy"),
+    Site(interpreter="/usr/bin/python3", host_python=True, expose="nodeport", replicas=3, no_user=True, names="policy"),
     Site("x", expose="hostnetwork", names="mirror", containerd_config="/etc/k0s", pull_secrets=("a", "b.c"),
          labels=dict([own_label("a.b/c=d")]), annotations=dict([annotation("note=any: text\n\"é\"")]),
          node_selector=dict([label("", "kubernetes.io/arch=arm64")]), requests={"cpu": "50m"}, limits={"memory": "1Gi"},

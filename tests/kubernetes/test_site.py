@@ -15,8 +15,6 @@ GOOD = [
     (site.namespace, LONG, LONG),
     (site.port, "31999", 31999),
     (partial(site.count, "--try"), "99", 99),
-    (partial(site.path, "--host-python"), "", ""),
-    (partial(site.path, "--host-python"), "/usr/bin/python3", "/usr/bin/python3"),
     (partial(site.subdomain, "--pull-secret"), "my.secret-1", "my.secret-1"),
     (partial(site.label, "--node-selector"), "kubernetes.io/hostname=node-1", ("kubernetes.io/hostname", "node-1")),
     (partial(site.label, "--node-selector"), "node-role.kubernetes.io/worker=", ("node-role.kubernetes.io/worker", "")),
@@ -36,7 +34,6 @@ BAD = [
     (site.namespace, ["", "A", "a_b", "-a", "a-", "a.b", LONG + "a", "a\n"], "--namespace"),
     (site.port, ["", "0", "80", "65536", "-1", "x", "1e4", "\u0661\u0661\u0661\u0661"], "--node-port"),
     (partial(site.count, "--try"), ["", "0", "100", "-1", "1.5"], "--try"),
-    (partial(site.path, "--host-python"), ["python3", "./python3", "/a\x1b", "/a\udcff"], "--host-python"),
     (partial(site.subdomain, "--pull-secret"), ["", "A", "a_b", ".a", "a" * 254], "--pull-secret"),
     (partial(site.label, "--node-selector"), ["a", "=b", "a=b c", "a/=b", "/a=b", "A/b/c=d", "a=" + LONG + "a"],
      "--node-sel"),
@@ -66,8 +63,8 @@ def test_what_the_cluster_would_refuse_is_refused_with_its_option(read, text, op
     ({"expose": "hostnetwork", "tries": 2}, "--expose hostnetwork: cannot be combined with --try"),
     ({"replicas": 2, "tries": 2}, "--try: cannot be combined with --replicas"),
     ({"image": "x", "tries": 2}, "--try: cannot be combined with --image"),
-    ({"host_python": "", "tries": 2}, "--host-python: cannot be combined with --try"),
-    ({"host_python": "", "interpreter": "/x"}, "--host-python: cannot be combined with --interpreter"),
+    ({"host_python": True, "tries": 2}, "--host-python: cannot be combined with --try"),
+    ({"host_python": True, "interpreter": "python3"}, "--interpreter 'python3': must be an absolute path with --host-p"),
     ({"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}, "--requests cpu=2: is more than --limits cpu=1500m"),
 ])
 def test_options_that_contradict_each_other_are_refused(given, line):
@@ -76,7 +73,7 @@ def test_options_that_contradict_each_other_are_refused(given, line):
 
 
 def test_options_that_go_together_are_taken():
-    for given in ({"replicas": 3}, {"tries": 3}, {"expose": "hostport", "host_python": ""},
+    for given in ({"replicas": 3}, {"tries": 3}, {"expose": "hostport", "host_python": True}, {"host_python": True, "interpreter": "/x"},
                   {"requests": {"cpu": "1"}, "limits": {"cpu": "1000m", "memory": "1Gi"}}):
         assert site.checked(site.Site(**given)) == site.Site(**given)
 
