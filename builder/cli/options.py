@@ -13,6 +13,7 @@ from functools import partial
 from typing import AbstractSet, Any, BinaryIO, Callable, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
 from builder import VERSION
+from builder.cli import site_options
 from builder.cluster.objects import Cluster
 from builder.kubernetes.steps import STDOUT
 from builder.finding.named_images import NamedImages
@@ -31,7 +32,7 @@ UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20}
 HELP = "see --help"
 PROGRAM = "python3 build.py"  # as people start it, where nothing else is known
 FIELDS = {"--label": "labels", "--annotation": "annotations", "--pull-secret": "pull_secrets", "--try": "tries",
-          "--tolerate": "tolerations", "--tolerate-all": "tolerations", "--no-create-namespace": "create_namespace"}
+          "--tolerate": "tolerations", "--no-create-namespace": "create_namespace"}
 OUTS = {"--split": "seedpod-images"}  # where a mode writes by default, if not to that of a build
 
 
@@ -221,7 +222,7 @@ def add_registry_options(group: argparse._ArgumentGroup) -> None:
         % (ports.IMAGES, ports.SEED)))
     group.add_argument("--registry-image", default="", metavar="REF",
                        help="which of the images it is (default: the only one with such a name)")
-    group.add_argument("--registry-storage", type=persistent_registry.storage, metavar="STORAGE",
+    group.add_argument("--registry-storage", type=site_options.storage, metavar="STORAGE",
                        help="emptydir[:SIZE] (default, %s), claim:NAME or new:SIZE[:CLASS]"
                             % persistent_registry.DATA_SIZE)
 
@@ -234,16 +235,16 @@ def registry_of(options: argparse.Namespace) -> Optional[persistent_registry.Wan
 
 
 def add_runner_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--image", type=site.image,
+    group.add_argument("--image", type=site_options.image,
                        help="image that runs the injector: on the nodes already, with Python 3.6 or newer in it")
-    group.add_argument("--interpreter", type=site.interpreter, metavar="PATH",
+    group.add_argument("--interpreter", type=site_options.interpreter, metavar="PATH",
                        help="path of its Python, or of the node's (default: python3, or as is known)")
     group.add_argument("--cluster", action="append", default=[], metavar="FILE", help=(
         "what `%s` says, or - for stdin: choose by it, and check what the cluster would refuse (may be repeated; "
         "with `%s` kube-proxy's mode is known as well)"
         % (GET_CLUSTER, GET_KUBE_PROXY)))
     group.add_argument("--explain", action="store_true", help="report why each node and image was chosen or not")
-    group.add_argument("--try", type=partial(site.count, "--try"), default=1, metavar="N", dest="tries",
+    group.add_argument("--try", type=partial(site_options.count, "--try"), default=1, metavar="N", dest="tries",
                        help="make up to N Pods on different images of --cluster; the first one that works serves")
     group.add_argument("--host-python", action="store_true", help=(
         "run the node's own Python in any image that is there, e.g. pause; needs a namespace that takes hostPath "
@@ -257,31 +258,32 @@ def add_site_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--names", choices=site.NAMES, default=site.SERVED, help=(
         "how manifests keep the names of their images: not (%(default)s: they name 127.0.0.1:PORT/...), by a policy of "
         "the API server that rewrites Pods (Kubernetes 1.36), or by containerd on every node, which asks here first"))
-    group.add_argument("--containerd-config", type=partial(site.folder, "--containerd-config"), metavar="DIR",
+    group.add_argument("--containerd-config", type=partial(site_options.folder, "--containerd-config"), metavar="DIR",
                        help="where containerd's config.toml lies on the nodes, for --names mirror "
                        "(default: /etc/containerd, or what --cluster says)")
-    group.add_argument("--replicas", type=partial(site.count, "--replicas"), default=0, metavar="N",
+    group.add_argument("--replicas", type=partial(site_options.count, "--replicas"), default=0, metavar="N",
                        help="make a Deployment, which heals itself, instead of a bare Pod")
-    group.add_argument("--namespace", type=site.namespace, default=site.NAME, help="(default: %(default)s)")
+    group.add_argument("--namespace", type=site_options.namespace, default=site.NAME, help="(default: %(default)s)")
     group.add_argument("--create-namespace", action="store_true", default=None,
                        help="write the namespace as well; kubectl delete -f OUT then deletes it with everything in it")
     group.add_argument("--no-create-namespace", action="store_false", default=None, dest="create_namespace",
                        help="do not write namespace %s, which then must exist; no other is written without "
                        "--create-namespace" % site.NAME)
-    group.add_argument("--node-port", type=site.port, metavar="PORT",
+    group.add_argument("--node-port", type=site_options.port, metavar="PORT",
                        help="at 127.0.0.1 of every node (default: %d)" % ports.IMAGES)
     repeated: Sequence[Tuple[str, Callable[[str], Any], str]] = (
-        ("--node-selector", partial(site.label, "--node-selector"), "KEY=VALUE: label that the node must have"),
-        ("--tolerate", site.toleration, "KEY[=VALUE][:EFFECT]: taint that the node may have, or all"),
-        ("--pull-secret", partial(site.subdomain, "--pull-secret"), "NAME: secret in the namespace, for its image"),
-        ("--label", site.own_label, "KEY=VALUE: on every object"),
-        ("--annotation", site.annotation, "KEY=VALUE: on every object"))
+        ("--node-selector", partial(site_options.label, "--node-selector"), "KEY=VALUE: label that the node must have"),
+        ("--tolerate", site_options.toleration, "KEY[=VALUE][:EFFECT]: taint that the node may have, or all"),
+        ("--pull-secret", partial(site_options.object_name, "--pull-secret"),
+         "NAME: secret in the namespace, for its image"),
+        ("--label", site_options.own_label, "KEY=VALUE: on every object"),
+        ("--annotation", site_options.annotation, "KEY=VALUE: on every object"))
     for flag, read, text in repeated:
         name, text = text.split(": ")
         group.add_argument(flag, type=read, action="append", default=[], metavar=name, help=text + " (may be repeated)")
     group.add_argument("--no-user", action="store_true", help="name no user: the cluster assigns one (OpenShift)")
     for flag, text in (("--requests", "in place of cpu=50m,memory=48Mi"), ("--limits", "in place of those computed")):
-        group.add_argument(flag, type=partial(site.quantities, flag), default={}, metavar="cpu=C,memory=M",
+        group.add_argument(flag, type=partial(site_options.quantities, flag), default={}, metavar="cpu=C,memory=M",
                            help="of each container, " + text)
 
 

@@ -3,7 +3,7 @@
 In:  a Site (what the operator says of the cluster), runners, chunk names. Out: objects, in the order of applying.
 Imports builder.reading and builder.payload.
 
-    site, exposure, ports, quantity  what the operator says, checked; the ways of exposure
+    site, exposure, ports, quantity  what the operator says, its grammar; the ways of exposure
     runner, security, pod            what every Pod is made of
     manifest, config_maps, sizes     what every object begins with; bytes as ConfigMaps; how long objects are
     injector, workloads              what serves the seed

@@ -6,18 +6,21 @@ field, and its type the type of the JSON value.
 import collections.abc
 import json
 import re
-from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Iterator, Mapping, NamedTuple, Optional, Tuple, Union, get_args, get_origin, get_type_hints
 
 from builder import VERSION
+from builder.kubernetes import ports, site
+from builder.kubernetes.exposure import EXPOSURES
 from builder.kubernetes.manifest import KINDS
-from builder.kubernetes.persistent_registry import PersistentRegistry, check_storage
-from builder.kubernetes.runner import Runner, check_runner
-from builder.kubernetes.site import Site, check_values, checked, image
+from builder.kubernetes.persistent_registry import PersistentRegistry, is_storage
+from builder.kubernetes.runner import Runner
+from builder.kubernetes.site import Site, checked
 from builder.payload.chunks import LARGEST_CHUNK_BYTES
 from builder.payload.contents import Contents, parse_contents
 from builder.reading.documents import field, parse_object
 from builder.reading.errors import InputError
 from builder.reading.oci import is_digest
+from builder.reading.reference import typed
 
 FORMAT = 1
 MAX_BYTES = 8 << 20  # contents.json as a JSON string, and a name for each of 10,000 chunks
@@ -73,20 +76,16 @@ def parse_facts(data: bytes, where: str) -> Tuple[Facts, Contents]:
 
 def _check(facts: Facts) -> None:
     """Raise InputError unless every value is one that a build writes."""
-    checked(check_values(facts.site))
-    for runner in facts.runners:
-        check_runner(runner)
-    if facts.registry:
-        image(facts.registry.reference)
-        check_storage(facts.registry.storage)
     has_base = bool(facts.base)
     for name, good in (
-            ("runners", bool(facts.runners)),
+            *(("site: " + name, good) for name, good in _fields_of(facts.site)),
+            ("runners", bool(facts.runners) and all(map(_is_runner, facts.runners))),
             ("contents", facts.contents.isascii()),
             ("chunk_bytes", 0 < facts.chunk_bytes <= LARGEST_CHUNK_BYTES),
             ("programs", INJECTOR in facts.programs and set(facts.programs) <= {INJECTOR, SPOOLER, MIRROR}
              and all(map(_SHA256.fullmatch, facts.programs.values()))
              and (SPOOLER in facts.programs) == bool(facts.registry)),
+            ("registry", not facts.registry or is_storage(facts.registry.storage)),
             ("elsewhere", all(map(_CONFIG_MAP.fullmatch, facts.elsewhere)) and (has_base or not facts.elsewhere)),
             ("digests", all(map(is_digest, facts.digests.values()))),
             ("kinds", all(kind in KINDS and KINDS[kind].deletion for kind in facts.kinds)),
@@ -94,6 +93,51 @@ def _check(facts: Facts) -> None:
             ("seedpod", facts.seedpod.isascii() and facts.seedpod.isprintable() and len(facts.seedpod) < 40)):
         if not good:
             raise InputError("%s: no build writes this: %s" % (name, AGAIN))
+    checked(facts.site)
+
+
+def _fields_of(found: Site) -> Iterator[Tuple[str, bool]]:
+    """Yield each field with whether its option accepts the value."""
+    yield "image", not found.image or is_image(found.image)
+    yield "interpreter", not found.interpreter or site.is_interpreter(found.interpreter)
+    yield "tries", 1 <= found.tries <= site.MOST_PODS
+    yield "namespace", site.is_namespace(found.namespace)
+    yield "node_port", found.node_port in ports.UNPRIVILEGED
+    yield "expose", found.expose in EXPOSURES
+    yield "replicas", 0 <= found.replicas <= site.MOST_PODS
+    yield "node_selector", all(site.is_key(key) and site.is_label_value(value)
+                               for key, value in found.node_selector.items())
+    yield "tolerations", all(item == site.TOLERATE_ALL or _is_toleration(item) for item in found.tolerations)
+    yield "requests", all(site.is_amount(*item) for item in found.requests.items())
+    yield "limits", all(site.is_amount(*item) for item in found.limits.items())
+    yield "pull_secrets", all(map(site.is_object_name, found.pull_secrets))
+    yield "labels", all(site.is_key(key) and not site.is_reserved(key) and site.is_label_value(value)
+                        for key, value in found.labels.items())
+    yield "annotations", all(site.is_key(key) and site.is_annotation_value(value)
+                             for key, value in found.annotations.items())
+    yield "names", found.names in site.NAMES
+    yield "containerd_config", not found.containerd_config or site.is_folder(found.containerd_config)
+
+
+def _is_toleration(item: Mapping[str, str]) -> bool:
+    """Return whether --tolerate makes it."""
+    has_value = "value" in item
+    return (set(item) - {"effect"} == {"key", "operator"} | ({"value"} if has_value else set())
+            and item["operator"] == ("Equal" if has_value else "Exists") and site.is_key(item["key"])
+            and site.is_label_value(item.get("value", "")) and item.get("effect", site.EFFECTS[0]) in site.EFFECTS)
+
+
+def _is_runner(runner: Runner) -> bool:
+    return (is_image(runner.image) and site.is_interpreter(runner.interpreter)
+            and all(map(site.is_label_value, (runner.architecture, *runner.nodes))))
+
+
+def is_image(text: str) -> bool:
+    """Return whether an image can have this name."""
+    try:
+        return bool(typed(text))
+    except InputError:
+        return False
 
 
 def _plain(value: Any) -> Any:

@@ -29,7 +29,7 @@ from builder.kubernetes.names import Owner
 from builder.kubernetes.pod import container, pod_spec, probe
 from builder.kubernetes.quantity import MIB, QUANTITY, number
 from builder.kubernetes.runner import Runner, command as start, host_mounts, host_volumes, read_only
-from builder.kubernetes.site import NAME, SERVED, Site, subdomain
+from builder.kubernetes.site import NAME, SERVED, Site, is_object_name
 from builder.kubernetes.workloads import Plan, controller, node_port_service
 from builder.reading.documents import field, parse_object, strings
 from builder.reading.errors import InputError
@@ -82,28 +82,13 @@ class Wanted(NamedTuple):
     storage: Optional[Storage] = None  # None: the base's, or the default
 
 
-def storage(text: str) -> Storage:
-    """Parse `emptydir[:SIZE]`, `claim:NAME` or `new:SIZE[:CLASS]`."""
-    kind, colon, rest = text.partition(":")
-    if text == EMPTY_DIR:
-        return Storage()
-    if kind == CLAIM and rest:
-        return Storage(CLAIM, claim=subdomain("--registry-storage", rest))
-    size, more, storage_class = rest.partition(":")
-    if QUANTITY.fullmatch(size) and (kind == NEW_CLAIM or kind == EMPTY_DIR and not more):
-        if number(size) < MIB:
-            raise InputError("--registry-storage %s: is smaller than any image: write %s:%s" % (text, kind, DATA_SIZE))
-        return Storage(kind, size=size,
-                       storage_class=subdomain("--registry-storage", storage_class) if storage_class else "")
-    raise InputError("--registry-storage %s: is not a storage: write %s[:SIZE], %s:NAME or %s:SIZE[:CLASS], e.g. %s:%s"
-                     % (text, EMPTY_DIR, CLAIM, NEW_CLAIM, NEW_CLAIM, DATA_SIZE))
-
-
-def check_storage(place: Storage) -> None:
-    """Raise InputError if no option stands for it."""
-    words = (place.kind, place.claim) if place.kind == CLAIM else (place.kind, place.size, place.storage_class)
-    if storage(":".join(filter(None, words))) != place:
-        raise InputError("--registry-storage: %s: no such storage: build again" % ascii(tuple(place)))
+def is_storage(place: Storage) -> bool:
+    """Return whether --registry-storage makes it."""
+    if place.kind == CLAIM:
+        return is_object_name(place.claim) and place == Storage(CLAIM, claim=place.claim)
+    return (place.kind in (EMPTY_DIR, NEW_CLAIM) and not place.claim and bool(QUANTITY.fullmatch(place.size))
+            and number(place.size) >= MIB
+            and (not place.storage_class or place.kind == NEW_CLAIM and is_object_name(place.storage_class)))
 
 
 class PersistentRegistry(NamedTuple):

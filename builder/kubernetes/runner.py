@@ -5,8 +5,7 @@ Pure.
 from typing import List, NamedTuple, Sequence, Tuple
 
 from builder.kubernetes.manifest import Object
-from builder.kubernetes.site import INTERPRETER, image, interpreter, is_label_value
-from builder.reading.errors import InputError
+from builder.kubernetes.site import INTERPRETER
 
 # Where a Python of the node, of any distribution, has its libraries; the last one where its ELF interpreter lies.
 _FOLDERS = ("usr", "lib")
@@ -21,14 +20,6 @@ class Runner(NamedTuple):
     host_python: bool = False  # whether the interpreter is the node's own
     architecture: str = ""  # of the nodes; "": any
     nodes: Tuple[str, ...] = ()  # their labels kubernetes.io/hostname; none: any
-
-
-def check_runner(runner: Runner) -> None:
-    """Raise InputError if a value is none that a build chooses."""
-    image(runner.image)
-    interpreter(runner.interpreter)
-    if not all(map(is_label_value, (runner.architecture, *runner.nodes))):
-        raise InputError("runners: %s: not a label: build again" % ascii((runner.architecture, *runner.nodes)))
 
 
 def command(runner: Runner, path: str, *arguments: str) -> List[str]:

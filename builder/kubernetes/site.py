@@ -1,17 +1,15 @@
-"""The operator's options for a cluster -> one value, checked: names, labels and quantities that the API accepts.
+"""The operator's options for a cluster as one value, and the grammar of its fields, by which the API takes them. Pure.
 
-Each function parses the text of one option. A value that it returns is legal and is not checked again. All errors are
-InputErrors that begin with the option.
+A Site made of texts is checked once: each text with the grammar, the whole with `checked`.
 
 Specs: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and .../labels/#syntax-and-character-set
 """
 import re
-from typing import AbstractSet, Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import AbstractSet, Any, Mapping, NamedTuple, Optional, Tuple
 
 from builder.kubernetes import labels, ports
 from builder.kubernetes.exposure import DEFAULT, EXPOSURES, Exposure
 from builder.kubernetes.quantity import number
-from builder.reading import reference
 from builder.reading.errors import InputError
 
 NAME = labels.PRODUCT
@@ -19,20 +17,20 @@ CLUSTER_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system"
 SERVED, POLICY, MIRROR = "served", "policy", "mirror"
 NAMES = (SERVED, POLICY, MIRROR)
 INTERPRETER = "python3"
+MOST_PODS = 99  # of one build; more would be a slip
 RUNNER_OPTIONS = ("image", "interpreter", "host_python", "tries")  # fields of Site by which runners are chosen
 
-_NAME_CHARACTERS, _SUBDOMAIN_CHARACTERS = 63, 253  # at most, by the specs above
+NAME_CHARACTERS, SUBDOMAIN_CHARACTERS = 63, 253  # at most, by the specs above
 _NAME = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _LABEL_NAME = re.compile(_NAME)  # of a namespace
 _SUBDOMAIN = re.compile(r"%s(?:\.%s)*" % (_NAME, _NAME))
 _WORD = re.compile("(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")  # of a label: value, or key after the slash
 _FOLDER = re.compile("(/[A-Za-z0-9._-]+)+/?")
-_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-_RESOURCES = ("cpu", "memory", "ephemeral-storage")
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 Pairs = Mapping[str, str]
 TOLERATE_ALL = {"operator": "Exists"}
-ALL_TAINTS = "all"  # a taint with this key is all:EFFECT
 
 
 class Site(NamedTuple):
@@ -116,164 +114,53 @@ def updated(base: Site, site: Site, given: AbstractSet[str]) -> Site:
     return found
 
 
-def check_values(site: Site) -> Site:
-    """Return the same site. Raise InputError if a value is none that its option accepts."""
-    if site.image:
-        image(site.image)
-    if site.interpreter:
-        interpreter(site.interpreter)
-    namespace(site.namespace)
-    port(str(site.node_port))
-    for option, number_of_pods in (("--try", site.tries), ("--replicas", site.replicas or 1)):
-        count(option, str(number_of_pods))
-    if site.expose not in ("", *EXPOSURES) or site.names not in NAMES:
-        raise InputError("--expose %s, --names %s: no such choice: see --help"
-                         % (ascii(site.expose), ascii(site.names)))
-    for key, value in site.labels.items():
-        own_label("%s=%s" % (key, value))
-    for key, value in site.node_selector.items():
-        label("--node-selector", "%s=%s" % (key, value))
-    for key, value in site.annotations.items():
-        annotation("%s=%s" % (key, value))
-    for item in site.tolerations:
-        text = "%s%s" % (item.get("key", ""), "=" + item["value"] if "value" in item else "")
-        text += ":" + item["effect"] if "effect" in item else ""
-        if item != TOLERATE_ALL and item != toleration(text):
-            raise InputError("--tolerate %s: is not a taint" % ascii(text))
-    for secret in site.pull_secrets:
-        subdomain("--pull-secret", secret)
-    for option, resources in (("--requests", site.requests), ("--limits", site.limits)):
-        if resources:
-            quantities(option, ",".join("%s=%s" % item for item in resources.items()))
-    if site.containerd_config:
-        folder("--containerd-config", site.containerd_config)
-    return site
+def is_namespace(text: str) -> bool:
+    """Return whether a namespace can have this name."""
+    return bool(_LABEL_NAME.fullmatch(text)) and len(text) <= NAME_CHARACTERS
 
 
-def image(text: str) -> str:
-    """Check the name of an image by the grammar of references; return it as the user wrote it."""
-    try:
-        reference.typed(text)
-    except InputError as failure:
-        raise InputError("--image %s" % failure) from None
-    return text
+def is_object_name(text: str) -> bool:
+    """Return whether an object of another kind can have this name."""
+    return bool(_SUBDOMAIN.fullmatch(text)) and len(text) <= SUBDOMAIN_CHARACTERS
 
 
-def namespace(text: str) -> str:
-    """Check the name of a namespace."""
-    if not _LABEL_NAME.fullmatch(text) or len(text) > _NAME_CHARACTERS:
-        raise InputError("--namespace %s: is not the name of a namespace: write at most %d of a-z, 0-9 and -"
-                         % (ascii(text), _NAME_CHARACTERS))
-    return text
+def is_folder(text: str) -> bool:
+    """Return whether it is an absolute path of a folder, without `..`, since it is mounted; not that of the root."""
+    return bool(_FOLDER.fullmatch(text)) and not {"..", "."} & set(text.split("/"))
 
 
-def subdomain(option: str, text: str) -> str:
-    """Check the name of any other object."""
-    if not _SUBDOMAIN.fullmatch(text) or len(text) > _SUBDOMAIN_CHARACTERS:
-        raise InputError("%s %s: is not the name of an object: write at most %d of a-z, 0-9, - and ."
-                         % (option, ascii(text), _SUBDOMAIN_CHARACTERS))
-    return text
-
-
-def port(text: str) -> int:
-    """Parse a port that the server may listen on without being root."""
-    if not (text.isascii() and text.isdigit() and int(text) in ports.UNPRIVILEGED):
-        raise InputError("--node-port %s: is not a port from %d to %d: choose one from %d to %d, as most clusters have"
-                         % (ascii(text), ports.UNPRIVILEGED[0], ports.UNPRIVILEGED[-1],
-                            ports.NODE_PORTS[0], ports.NODE_PORTS[-1]))
-    return int(text)
-
-
-def count(option: str, text: str) -> int:
-    """Parse a number from 1 to 99; more would be a slip."""
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 99):
-        raise InputError("%s %s: must be 1 to 99" % (option, ascii(text)))
-    return int(text)
-
-
-def folder(option: str, text: str) -> str:
-    """Check an absolute path of a folder on nodes, without `..`, since it is mounted."""
-    if not text.startswith("/") or not _FOLDER.fullmatch(text) or {"..", "."} & set(text.split("/")):
-        raise InputError("%s %s: is not an absolute path of a folder, e.g. /etc/containerd" % (option, ascii(text)))
-    return text.rstrip("/")
-
-
-def is_label_value(text: str) -> bool:
-    """Return whether a label can have this value."""
-    return bool(_WORD.fullmatch(text))
+def is_interpreter(text: str) -> bool:
+    """Return whether it can be a path, or a name to look up in the image's PATH."""
+    return bool(text) and text.isprintable()
 
 
 def is_key(text: str) -> bool:
-    """Return whether a label or an annotation can have this key."""
+    """Return whether a label, an annotation or a taint can have this key."""
     prefix, slash, name = text.rpartition("/")
-    return bool(name and _WORD.fullmatch(name)) and (
-        not slash or bool(_SUBDOMAIN.fullmatch(prefix)) and len(prefix) <= _SUBDOMAIN_CHARACTERS)
+    return bool(name and _WORD.fullmatch(name)) and (not slash or is_object_name(prefix))
 
 
-def label(option: str, text: str) -> Tuple[str, str]:
-    """Parse `KEY=VALUE` of a label."""
-    key, equals, value = text.partition("=")
-    if not equals or not is_key(key) or not _WORD.fullmatch(value):
-        raise InputError("%s %s: is not a label: write KEY=VALUE, each of at most 63 of A-Z, a-z, 0-9, - _ and ."
-                         % (option, ascii(text)))
-    return key, value
+def is_label_value(text: str) -> bool:
+    """Return whether a label or a taint can have this value."""
+    return bool(_WORD.fullmatch(text))
 
 
-def own_label(text: str) -> Tuple[str, str]:
-    """Parse a label for every object. Refuse keys that Seedpod sets."""
-    key = text.partition("=")[0]
-    if key.startswith(labels.PREFIX) or key in labels.RECOMMENDED:
-        raise InputError("--label %s: its key is set by Seedpod: choose another key" % ascii(text))
-    return label("--label", text)
-
-
-def interpreter(text: str) -> str:
-    """Check a path, or a name to look up in the image's PATH."""
-    if not text or not text.isprintable():
-        raise InputError("--interpreter %s: is not a path: write e.g. /usr/bin/python3" % ascii(text))
-    return text
-
-
-def _is_unicode(text: str) -> bool:
+def is_annotation_value(text: str) -> bool:
     """Return whether UTF-8 can encode it: other bytes of the command line become lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def annotation(text: str) -> Tuple[str, str]:
-    """Parse `KEY=VALUE`; the value is any text that UTF-8 can encode."""
-    key, equals, value = text.partition("=")
-    if not equals or not is_key(key) or not _is_unicode(value):
-        raise InputError("--annotation %s: is not an annotation: write KEY=VALUE, the key of at most 63 of A-Z, a-z, "
-                         "0-9, - _ and ." % ascii(text))
-    return key, value
+def is_reserved(key: str) -> bool:
+    """Return whether Seedpod sets the label with this key itself."""
+    return key.startswith(labels.PREFIX) or key in labels.RECOMMENDED
 
 
-def toleration(text: str) -> Dict[str, str]:
-    """Parse `KEY[=VALUE][:EFFECT]`, as `kubectl taint` writes taints, or `all`. Without a value, any is tolerated."""
-    if text == ALL_TAINTS:
-        return TOLERATE_ALL
-    rest, colon, effect = text.partition(":")
-    key, equals, value = rest.partition("=")
-    if not is_key(key) or not _WORD.fullmatch(value) or colon and effect not in _EFFECTS:
-        raise InputError("--tolerate %s: is not a taint: write KEY, KEY=VALUE, KEY=VALUE:EFFECT (%s) or all"
-                         % (ascii(text), ", ".join(_EFFECTS)))
-    result = {"key": key, "operator": "Equal", "value": value} if equals else {"key": key, "operator": "Exists"}
-    return dict(result, effect=effect) if colon else result
-
-
-def quantities(option: str, text: str) -> Dict[str, str]:
-    """Parse `cpu=50m,memory=64Mi`."""
-    result: Dict[str, str] = {}
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        try:
-            if name not in _RESOURCES or name in result or not number(value):
-                raise ValueError
-        except ValueError:
-            raise InputError("%s %s: write e.g. cpu=50m,memory=64Mi (%s)"
-                             % (option, ascii(text), ", ".join(_RESOURCES))) from None
-        result[name] = value
-    return result
+def is_amount(resource: str, text: str) -> bool:
+    """Return whether it is a quantity, more than none, of a resource that a container may request."""
+    try:
+        return resource in RESOURCES and number(text) > 0
+    except ValueError:
+        return False
 
 
 def tolerates(tolerations: Tuple[Mapping[str, str], ...], taint: Mapping[str, Any]) -> bool:

@@ -77,7 +77,7 @@ def test_each_option_is_in_its_place(words, given):
 @pytest.mark.parametrize("words, fields", [
     ("", set()), ("--image x --namespace n --onto old", {"image", "namespace"}), ("--try=2 --label a=b", {"tries", "labels"}),
     ("--annotation a=b --pull-secret a --tolerate a", {"annotations", "pull_secrets", "tolerations"}),
-    ("--no-create-namespace --tolerate-all --with-registry", {"create_namespace", "tolerations"}),
+    ("--no-create-namespace --with-registry", {"create_namespace"}),
     ("--host-python --node-port 30001", {"host_python", "node_port"})])
 def test_what_was_given_is_not_taken_from_the_base_of_an_update(words, fields):
     assert arguments.given_fields(arguments.read(words.split())) == fields

@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from builder.cli import site_options
 from builder.kubernetes import site
 from builder.cluster.decision import Needs, decide
 from builder.reading.errors import InputError
@@ -68,7 +69,7 @@ DECISIONS = [
         "cluster instead (keep what is listed there already; nodes are updated one by one):\n  oc patch "
         "image.config.openshift.io/cluster --type merge -p \\\n"
         "    '{\"spec\":{\"registrySources\":{\"insecureRegistries\":[\"127.0.0.1:31999\"]}}}'"]),
-    ("all-tainted", {"tolerations": (site.toleration(CONTROL_PLANE),)},
+    ("all-tainted", {"tolerations": (site_options.toleration(CONTROL_PLANE),)},
      "harbor.edge.example/dockerhub/library/python:3.12-slim",
      "/usr/local/bin/python3", ("edge-1",), "nodeport", [
          "image harbor.edge.example/dockerhub/library/python:3.12-slim: node edge-1 lists it; it contains Python as "

@@ -1,5 +1,6 @@
 import pytest
 
+from builder.cli import site_options
 from builder.cluster import nodes
 from builder.kubernetes import site
 from builder.kubernetes.site import Site
@@ -54,7 +55,7 @@ def test_a_windows_node_does_not_fit():
 
 
 @pytest.mark.parametrize("given", [
-    {"asked": Site(tolerations=(site.toleration("dedicated"),)), "taints": [TAINT]},
+    {"asked": Site(tolerations=(site_options.toleration("dedicated"),)), "taints": [TAINT]},
     {"asked": Site(tolerations=(site.TOLERATE_ALL,)), "taints": [TAINT, {"key": "a", "effect": "NoExecute"}]},
     {"taints": [{"key": "a", "effect": "PreferNoSchedule"}]},
     {"architectures": ("amd64", "arm64"), "architecture": "arm64"},
@@ -103,7 +104,7 @@ def test_the_advice_names_what_to_tolerate():
                             dumps.node("b", taints=[{"key": "x", "effect": "NoExecute"}]))
     assert advice(cluster) == ": add --tolerate dedicated --tolerate x"
     assert advice(dumps.cluster(dumps.node(taints=[TAINT, {"key": "x", "effect": "NoExecute"}])),
-                  Site(tolerations=(site.toleration("x"),))) == ": add --tolerate dedicated"
+                  Site(tolerations=(site_options.toleration("x"),))) == ": add --tolerate dedicated"
 
 
 @pytest.mark.parametrize("other", [

@@ -7,7 +7,8 @@ from builder import VERSION
 from builder.kubernetes.facts import Facts, parse_facts, to_json
 from builder.kubernetes.persistent_registry import CLAIM, NEW_CLAIM, PersistentRegistry, Storage
 from builder.kubernetes.runner import Runner
-from builder.kubernetes.site import TOLERATE_ALL, Site, annotation, label, own_label, toleration
+from builder.cli.site_options import annotation, label, own_label, toleration
+from builder.kubernetes.site import TOLERATE_ALL, Site
 from builder.payload.chunks import LARGEST_CHUNK_BYTES
 from builder.payload.contents import Contents, Segment, to_text
 from builder.reading.errors import InputError
@@ -61,22 +62,24 @@ def changed(path, value):
     (("chunk_bytes",), 0, "chunk_bytes: no build writes this"), (("chunk_bytes",), "5", "chunk_bytes: is not of type int"),
     (("chunk_bytes",), LARGEST_CHUNK_BYTES + 1, "chunk_bytes: no build"), (("chunk_bytes",), True, "is not of type int"),
     (("site",), {}, "site: does not have the keys image, "), (("site", "more"), "", "site: does not have the keys"),
-    (("site", "image"), "UPPER", "FACTS: --image UPPER: "), (("site", "namespace"), "a b; rm", "FACTS: --namespace 'a b; rm': "),
-    (("site", "node_port"), 80, "FACTS: --node-port '80': "), (("site", "replicas"), 1000, "FACTS: --replicas '1000': must be 1"),
-    (("site", "expose"), "other", "FACTS: --expose 'other'"), (("site", "names"), "other", "--names 'other'"),
-    (("site", "labels"), {"seedpod/part": "x"}, "its key is set by Seedpod"), (("site", "labels"), {"a": 1}, "not of type str"),
-    (("site", "annotations"), {"a": "\ud800"}, "is not an annotation"), (("site", "node_selector"), {"a": "$(x)"}, "not a label"),
-    (("site", "tolerations"), [{"key": "a", "operator": "In"}], "is not a taint"), (("site", "tolerations"), [7], "not of type dict"),
-    (("site", "limits"), {"gpu": "1"}, "--limits"), (("site", "pull_secrets"), ["A"], "--pull-secret"),
-    (("site", "containerd_config"), "/a/../b", "--containerd-config"), (("site", "interpreter"), "\n", "--interpreter"),
+    *((("site", *path), value, "FACTS: site: %s: no build writes this" % path[0]) for path, value in (
+        (("image",), "UPPER"), (("namespace",), "a b; rm"), (("node_port",), 80), (("replicas",), 1000), (("replicas",), -1),
+        (("tries",), 0), (("expose",), "other"), (("expose",), ""), (("names",), "other"), (("labels",), {"seedpod/part": "x"}),
+        (("annotations",), {"a": "\ud800"}), (("node_selector",), {"a": "$(x)"}), (("limits",), {"gpu": "1"}),
+        (("tolerations",), [{"key": "a", "operator": "In"}]), (("tolerations",), [{"operator": "Exists", "effect": "x"}]),
+        (("tolerations",), [{"key": "a", "operator": "Equal"}]), (("tolerations",), [{}]), (("pull_secrets",), ["A"]),
+        (("interpreter",), "\n"))),
+    (("site", "containerd_config"), "/a/../b", "site: containerd_config: no build"), (("site", "containerd_config"), "/a",
+     "FACTS: --containerd-config: requires"),
+    (("site", "labels"), {"a": 1}, "not of type str"), (("site", "tolerations"), [7], "not of type dict"),
     (("site", "create_namespace"), 1, "create_namespace: is not of type bool"),
-    (("runners",), [], "runners: no build writes this"), (("runners", 0, "image"), "a b", "--image a b"),
-    (("runners", 0, "nodes"), ["a b"], "runners: .*not a label"), (("runners", 0, "interpreter"), "\x1b", "--interpreter"),
+    (("runners",), [], "runners: no build writes this"), (("runners", 0, "image"), "a b", "runners: no build"),
+    (("runners", 0, "nodes"), ["a b"], "runners: no build"), (("runners", 0, "interpreter"), "\x1b", "runners: no build"),
     (("contents",), "{", "contents: is not valid JSON"), (("contents",), "\ud800", "FACTS: contents"),
     (("programs",), {}, "programs: no build"), (("programs",), {"injector": HEX}, "programs: no build"),
-    (("programs", "injector"), "x", "programs: no build"), (("registry", "reference"), "a b", "--image a b"),
-    (("registry", "storage", "kind"), "hostpath", "--registry-storage"), (("registry", "storage", "size"), "1", "--registry-storage"),
-    (("registry", "storage", "claim"), "x", "--registry-storage: .* no such storage"),
+    (("programs", "injector"), "x", "programs: no build"), 
+    (("registry", "storage", "kind"), "hostpath", "registry: no build"), (("registry", "storage", "size"), "1", "registry: no build"),
+    (("registry", "storage", "claim"), "x", "registry: no build"),
     (("elsewhere",), ["../x"], "elsewhere: no build"), (("base",), "", "elsewhere: no build"), (("base",), "x", "base: no build"),
     (("digests",), {"a": "sha256:1"}, "digests: no build"), (("kinds",), ["Namespace"], "kinds: no build"),
     (("kinds",), ["Secret"], "kinds: no build")])

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from builder.cli import site_options
 from builder.payload import chunks
 from builder.kubernetes import config_maps, files as kubernetes_files, security, site, sizes, workloads
 from builder.reading.errors import InputError
@@ -26,7 +27,7 @@ PYTHON = Runner("example.com/python:3")
 PAUSE = Runner("registry.k8s.io/pause:3.10", "/usr/bin/python3", True, "amd64", ("node-1", "node-2"))
 FULL = Site(
     namespace="infra", create_namespace=True, node_port=30100, expose="nodeport", replicas=2, no_user=True,
-    node_selector={"disk": "ssd"}, tolerations=(site.toleration("dedicated=infra:NoSchedule"), site.toleration("a")),
+    node_selector={"disk": "ssd"}, tolerations=(site_options.toleration("dedicated=infra:NoSchedule"), site_options.toleration("a")),
     requests={"cpu": "100m"}, limits={"memory": "256Mi", "ephemeral-storage": "1Gi"}, pull_secrets=("mirror",),
     labels={"team": "platform"}, annotations={"example.com/note": "on, off: \"quoted\" # <html>"})
 MODES = {  # name -> site, runners

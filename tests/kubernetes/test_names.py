@@ -3,7 +3,7 @@ import pytest
 
 from builder.kubernetes import names, persistent_registry
 from builder.kubernetes.runner import Runner
-from builder.kubernetes.site import MIRROR, POLICY, SERVED, Site, checked, folder
+from builder.kubernetes.site import MIRROR, POLICY, SERVED, Site, checked
 from builder.reading.errors import InputError
 from builder.reading.reference import full_address, parse
 from builder.zipapp import pyz
@@ -145,13 +145,3 @@ def test_cri_o_gets_the_lines_for_every_host():
 def test_options_that_say_nothing_are_refused(site):
     with pytest.raises(InputError, match="^--"):
         checked(site)
-
-
-@pytest.mark.parametrize("text", ["", "etc", "/", "/etc/../root", "/a b", "/etc/containerd\n", "//etc", "/./etc"])
-def test_what_is_no_folder_of_a_node_is_refused(text):
-    with pytest.raises(InputError, match="^--containerd-config "):
-        folder("--containerd-config", text)
-
-
-def test_a_folder_loses_its_last_slash():
-    assert folder("--containerd-config", "/etc/containerd/") == "/etc/containerd"

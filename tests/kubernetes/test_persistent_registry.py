@@ -34,23 +34,6 @@ def pod_of(found):
     return found["60-registry.yaml"]["spec"]["template"]["spec"]
 
 
-@pytest.mark.parametrize("text, place", (
-    ("emptydir", Storage()), ("emptydir:50Gi", Storage(size="50Gi")),
-    ("claim:data", Storage("claim", claim="data")),
-    ("new:20Gi", Storage("new", size="20Gi")),
-    ("new:20Gi:fast", Storage("new", size="20Gi", storage_class="fast")),
-))
-def test_storage_is_read(text, place):
-    assert persistent_registry.storage(text) == place
-
-
-@pytest.mark.parametrize("text", ("", "claim", "claim:", "claim:A_b", "new", "new:", "new:much", "new:1",
-                                  "new:20Gi:A b", "nfs:x", "emptydir:", "emptydir:1", "emptydir:1Gi:fast"))
-def test_storage_that_is_none_is_refused(text):
-    with pytest.raises(InputError, match="^--registry-storage "):
-        persistent_registry.storage(text)
-
-
 def images_of(tmp_path, *names):
     members = samples.joined(*[samples.crane(samples.sample(name), name) for name in names])
     return read(samples.write(tmp_path / "images.tar", members))
