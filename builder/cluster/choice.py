@@ -47,7 +47,7 @@ def choose(site: Site, cluster: Optional[Cluster], platforms: Iterable[str]) -> 
     if cluster is None:
         return _without_cluster(site, architectures)
     if not cluster.nodes:
-        raise InputError("--cluster: holds no Node: make it with %s" % GET_CLUSTER)
+        raise InputError("cluster: the dump lists no node: make it with %s" % GET_CLUSTER)
     site, reasons, warnings = _with_exposure(site, cluster)
     found = {node.name: obstacles(node, site, architectures) for node in cluster.nodes}
     texts = {name: as_text(against) for name, against in found.items()}
@@ -76,7 +76,7 @@ def _runners(site: Site, architectures: Sequence[str], cluster: Cluster, found: 
              candidates: Sequence[Candidate]) -> Runs:
     fitting = [node for node in cluster.nodes if not found[node.name]]
     if not fitting:
-        raise InputError("--cluster: no node fits: %s%s" % (
+        raise InputError("cluster: no node fits: %s%s" % (
             in_groups((name, as_text(against)) for name, against in found.items()), advice(list(found.values()))))
     if site.host_python:
         return _host_python(site, fitting, candidates)
@@ -140,7 +140,7 @@ def _with_exposure(site: Site, cluster: Cluster) -> Tuple[Site, List[str], List[
         warnings = ["%s: if pulls are refused, %s" % (problem, remedy)] if presumed and site.exposure.service else []
         return site, ["exposed by %s, as asked for" % site.expose], warnings
     if problem and (site.replicas or site.tries > 1):
-        raise InputError("--cluster: %s: leave out %s, which cannot be combined with --expose %s"
+        raise InputError("cluster: %s: leave out %s, which cannot be combined with --expose %s"
                          % (problem, "--replicas" if site.replicas else "--try", FALLBACK.name))
     if problem:
         return site._replace(expose=FALLBACK.name), ["exposed by %s: %s" % (FALLBACK.name, problem)], []
@@ -183,7 +183,7 @@ def _known_images(site: Site, cluster: Cluster, fitting: Sequence[Node], candida
     usable = [candidate for candidate in candidates if candidate.nodes and candidate.python == HAS_PYTHON]
     chosen = spread(candidates, site.tries) if site.tries > 1 else usable[:1]
     if not chosen:
-        raise InputError("--cluster: " + _no_python(site, cluster, fitting, candidates))
+        raise InputError("cluster: " + _no_python(site, cluster, fitting, candidates))
     runners = [Runner(candidate.image, site.interpreter or (candidate.known.interpreter if candidate.known
                                                             else INTERPRETER),
                       nodes=host_names(candidate.nodes)) for candidate in chosen]
@@ -205,8 +205,8 @@ def _given_image(site: Site, architectures: Sequence[str], cluster: Cluster, can
             "image %s, as asked for; no Pod runs it and no node lists it (each lists its 50 largest): a node without "
             "it must be able to pull it" % site.image]
     if not same[0].nodes:
-        raise InputError("--image %s: is on no node that fits, only on %s: name another, or leave it out and add "
-                         "--explain to see which there are" % (site.image, some(same[0].all_nodes)))
+        raise InputError("--image %s: is on no node that fits, only on %s: leave it out, or name another: the "
+                         "command explain lists them" % (site.image, some(same[0].all_nodes)))
     return same, [Runner(site.image, interpreter, nodes=host_names(same[0].nodes))], [
         "image %s, as asked for; on %s" % (site.image, some([node.name for node in same[0].nodes]))]
 

@@ -150,7 +150,7 @@ def test_an_explanation_ends_with_its_error(tmp_path):
     done = subprocess.run([sys.executable, BUILD, "--cluster", dump("all-tainted"), "--explain"], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, cwd=tmp_path)
     lines = done.stdout.decode().splitlines()
-    assert done.returncode == 2 and lines[0] == "nodes" and lines[-1].startswith("error: --cluster: no node fits")
+    assert done.returncode == 2 and lines[0] == "nodes" and lines[-1].startswith("error: cluster: no node fits")
 
 
 @pytest.mark.parametrize("name", ["a\x1b[2J.tar", "a\nerror: forged.tar", os.fsdecode(b"\xff.tar"), "\u202egnp.tar"])

@@ -52,7 +52,7 @@ def test_without_a_cluster_the_nodes_python_is_that_of_one_architecture(platform
 # --- images
 
 def test_a_dump_without_nodes_is_refused():
-    assert refused(Site(), dumps.pod("x")).startswith("--cluster: holds no Node: make it with kubectl get nodes")
+    assert refused(Site(), dumps.pod("x")).startswith("cluster: the dump lists no node: make it with kubectl get nodes")
 
 
 def test_the_best_image_is_chosen_with_its_interpreter_on_the_nodes_that_hold_it():
@@ -103,16 +103,16 @@ def test_nodes_of_64_bits_run_images_of_32():
 def test_where_no_node_fits_the_line_says_why_of_each():
     objects = [dumps.node("n1", taints=[{"key": "a", "effect": "NoSchedule"}]), dumps.node("n2", architecture="arm64")]
     assert refused(Site(), *objects) == (
-        "--cluster: no node fits: n1: tainted a:NoSchedule; n2: arm64 (the images are for amd64): add --tolerate a")
+        "cluster: no node fits: n1: tainted a:NoSchedule; n2: arm64 (the images are for amd64): add --tolerate a")
 
 
 def test_where_no_image_has_python_the_line_says_what_else_there_is():
     line = refused(Site(), dumps.node(images=["app:1"]), dumps.pod("app:1"))
-    assert line == ("--cluster: no image on its nodes is known to contain Python: use --host-python (1 of 1 nodes "
+    assert line == ("cluster: no image on its nodes is known to contain Python: use --host-python (1 of 1 nodes "
                     "should have Python: Ubuntu 24.04.3 LTS), or --try 5, which tries images whose content is unknown, "
                     "or --image, to name one that has Python")
     line = refused(Site(), dumps.node(images=[PAUSE], os_image="Talos (v1.12.0)"), dumps.pod(PAUSE))
-    assert line == ("--cluster: no image on its nodes is known to contain Python: use --image, to name one that has "
+    assert line == ("cluster: no image on its nodes is known to contain Python: use --image, to name one that has "
                     "Python (the nodes themselves are not known to have one: Talos (v1.12.0))")
     assert "names no image on its nodes: use a dump with Pods (kubectl get nodes" in refused(Site(), dumps.node())
     assert "python:3.12 contains Python, but is only on nodes that do not fit (n2)" in refused(

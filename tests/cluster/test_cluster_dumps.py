@@ -15,7 +15,7 @@ WORKERS = ("ip-10-3-1-21.eu-central-1.compute.internal", "ip-10-3-2-22.eu-centra
 TUNED = "quay.io/openshift-release-dev/ocp-v4.0-art-dev@" \
     "sha256:d99c515a43b6efb97a823947b67947b995235e2c89e1df7ee62ea8cc0208b071"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
-NO_PYTHON = "--cluster: no image on its nodes is known to contain Python: use "
+NO_PYTHON = "cluster: no image on its nodes is known to contain Python: use "
 NAME_ONE = "--image, to name one that has Python"
 TRY = "--try 5, which tries images whose content is unknown, or " + NAME_ONE
 LOOPBACK = "which serves no node port at 127.0.0.1"
@@ -115,7 +115,7 @@ REFUSALS = [
      NO_PYTHON + "--host-python (2 of 2 nodes should have Python: Ubuntu 22.04.5 LTS), or " + TRY),
     ("talos", {}, NO_PYTHON + NAME_ONE + " (the nodes themselves are not known to have one: Talos (v1.12.0))"),
     ("all-tainted", {},
-     "--cluster: no node fits: edge-1: tainted node-role.kubernetes.io/control-plane:NoSchedule; edge-2: "
+     "cluster: no node fits: edge-1: tainted node-role.kubernetes.io/control-plane:NoSchedule; edge-2: "
      "not ready (container runtime network not ready ... s error: cni plugin not initialized), tainted "
      "node-role.kubernetes.io/control-plane:NoSchedule: add --tolerate node-role.kubernetes.io/control-plane, or add "
      "--expose hostnetwork --tolerate all, which needs no network of Pods"),
