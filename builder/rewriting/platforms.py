@@ -6,19 +6,47 @@ What refers to something that is gone (attestation, signature, SBOM) goes with i
 Spec: https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md (the platform of a descriptor)
 """
 import re
-from typing import Container, Dict, List, Optional, Sequence, Tuple
+from typing import Container, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from builder.reading import documents
 from builder.reading.errors import InputError
 from builder.reading.oci import Image
-from builder.rewriting.tree import (ATTESTED, Tree, called, changed, is_index, leaves, tree_of, with_entries,
-                                    without_orphans)
+from builder.rewriting.tree import (ATTESTED, Tree, below_manifest, called, changed, is_index, leaves, parts, tree_of,
+                                    with_entries, without_orphans)
 
 _PLATFORM = re.compile("[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9.]+)?")
 # What an absent variant means: https://github.com/containerd/platforms/blob/v1.0.0/database.go (normalizeArch)
 _USUAL_VARIANTS = {"amd64": "v1", "arm": "v7", "arm64": "v8"}
 _NODES_SYSTEM = "linux/"
 _ENCRYPTED = "+encrypted"  # the end of such a layer's media type
+
+
+class Variant(NamedTuple):
+    """The image for one platform."""
+    platform: str
+    image_id: str  # digest of its config, which `docker images` shows
+    digest: str  # of its manifest
+    size: int  # bytes of manifest, config and layers
+
+
+def variants(image: Image) -> List[Variant]:
+    """Return the runnable images below the root, each once, in the order of the indexes."""
+    sizes = {blob.digest: blob.size for blob in image.manifests + image.configs + image.layers}
+    found = []
+    for leaf in leaves(tree_of(image)):
+        platform, below = _platform(leaf), [entry["digest"] for entry in below_manifest(leaf)]
+        if platform:
+            found.append(Variant(platform, below[0], leaf.digest,
+                                 sum(sizes.get(digest, 0) for digest in {leaf.digest, *below})))
+    return found
+
+
+def absent_platforms(image: Image) -> Dict[str, str]:
+    """Return digest -> platform, "" if none is listed, of each manifest that an index lists and the archive lacks."""
+    there = {blob.digest for blob in image.manifests}
+    return {entry["digest"]: documents.platform(documents.field(entry, "platform", dict, index.digest), index.digest)
+            for index in parts(tree_of(image)) if is_index(index) for entry in index.document["manifests"] or []
+            if entry["digest"] not in there}
 
 
 def checked_platform(text: str) -> str:
