@@ -4,7 +4,7 @@ Archives stay open as long as the workspace. Layer segments of a base are reused
 segment, with manifests and configs, is decoded.
 """
 import os
-from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import BinaryIO, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from builder.cluster.decision import Needs
 from builder.kubernetes.facts import Facts
@@ -15,6 +15,7 @@ from builder.output.workspace import Workspace
 from builder.payload.addresses import addresses
 from builder.payload.compression import AUTO, XZ
 from builder.payload.contents import Contents, Segment
+from builder.payload.human import abbreviated
 from builder.reading.archive import Archive, open_archive, open_stream
 from builder.reading.chart import MAX_PROVENANCE_BYTES, PROVENANCE_SUFFIX, is_chart, versioned
 from builder.reading.errors import InputError, shown
@@ -24,6 +25,7 @@ from builder.reading.progress import Count, Progress
 from builder.reading.reference import from_file_name, parse, takes_foreign_name, typed
 from builder.rewriting import platforms
 from builder.rewriting.squeeze import Squeezer, estimated_bytes
+from builder.rows import Row, row_of
 from builder.verification import checked_seed
 
 STDIN = "-"
@@ -65,6 +67,7 @@ class Images(NamedTuple):
     base: Optional[Base] = None
     kept: Sequence[Segment] = ()  # segments of the base that they need
     replaced: Sequence[Replaced] = ()
+    rows: Mapping[str, Row] = {}  # digest -> for tables
     other_bytes: int = 0  # estimated size of the payload with --squeeze if it was not given, else without; 0: the same
 
     @property
@@ -111,16 +114,27 @@ def open_base(sources: Sources, work: Workspace, progress: Progress) -> Optional
     return Base(seed, images, seed.facts, reader.sums_digest(first))
 
 
-def kinds_before(out: str, base: Optional[Base]) -> Tuple[str, ...]:
-    """Return the kinds that the base lists, and those of the seed at OUT, which is replaced: every kind if it cannot be
-    read, as those of Seedpod 0.2."""
-    found = base.facts.kinds if base else ()
+class Earlier(NamedTuple):
+    """What the base and the seed at OUT, which is replaced, brought into a cluster."""
+    kinds: Tuple[str, ...]
+    notes: Tuple[str, ...]  # on images of the replaced seed that the new one lacks
+
+
+def earlier(out: str, images: Images) -> Earlier:
+    """Return what earlier seeds brought: every kind if the one at OUT cannot be read, as those of Seedpod 0.2."""
+    kinds = images.base.facts.kinds if images.base else ()
     if not reader.is_seed(out):
-        return found
+        return Earlier(kinds, ())
     try:
-        return found + reader.open_seed(out).facts.kinds
+        replaced = reader.open_seed(out)
+        with reader.open_archive(replaced, layers=False) as archive:
+            names = {name for image in read_images(archive) for name in image.references}
     except InputError:
-        return tuple(kind.name for kind in KINDS.values() if kind.deletion)
+        return Earlier(tuple(kind.name for kind in KINDS.values() if kind.deletion), ())
+    lost = sorted(names - set(images.addresses))
+    notes = ("%s: replaces a seed that has %s as well: use --onto to keep images" % (
+        out, abbreviated(lost)),) if lost else ()
+    return Earlier(kinds + replaced.facts.kinds, notes)
 
 
 def load(sources: Sources, base: Optional[Base], work: Workspace, progress: Progress) -> Images:
@@ -135,7 +149,8 @@ def load(sources: Sources, base: Optional[Base], work: Workspace, progress: Prog
     wanted = registry_of(sources.registry, base)
     if wanted:
         check_for_registry(images)
-    return Images(images, served, notes + clashes, chosen_registry(wanted, images), base, kept, replaced, other_bytes)
+    return Images(images, served, notes + clashes, chosen_registry(wanted, images), base, kept, replaced,
+                  {image.root.digest: row_of(image) for image in images}, other_bytes)
 
 
 def registry_of(wanted: Optional[Wanted], base: Optional[Base]) -> Optional[Wanted]:

@@ -23,7 +23,7 @@ from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import MIRROR, RUNNER_OPTIONS, Site, checked, updated
 from builder.kubernetes.steps import STDOUT
 from builder.kubernetes.workloads import Plan
-from builder.loading import Base, Images, Replaced, Sources, kinds_before, load, open_base
+from builder.loading import Base, Images, Replaced, Sources, earlier, load, open_base
 from builder.output.target import DryRun, FolderTarget, StreamTarget, Target, sums_of
 from builder.output.workspace import File, Workspace, file_of
 from builder.payload import chunks
@@ -94,9 +94,11 @@ def build(request: Request, stdout: BinaryIO, progress: Progress, commit: Callab
         decision = decide(site_of(request, images), request.cluster, images.needs, kept_runners(request, base))
         notes = [*images.notes, *check_manifests(request, images, decision), *names.notes(decision.site)]
         payload = packed(request, images, decision, work, progress)
-        facts = facts_of(images, decision, payload, kinds_before(request.out, base))
+        before = earlier(request.out, images)
+        facts = facts_of(images, decision, payload, before.kinds)
         made = files_of(images, payload, facts)
         target.write(made, work)
+        notes += before.notes
     return Result(images, decision, payload, facts, notes, update_of(images, payload, made))
 
 

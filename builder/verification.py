@@ -28,6 +28,7 @@ from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from builder.reading.oci import Image
 from builder.reading.progress import Progress
+from builder.rows import facts_of, row_of
 from builder.zipapp import pyz
 
 MAX_FAULTS = 1000  # that are counted
@@ -46,8 +47,7 @@ def verify(out: str, onto: Sequence[str] = (), progress: Progress = NO_PROGRESS)
                          % (out, seed.elsewhere[0], AGAIN))
     with reader.open_archive(seed, layers=not seed.elsewhere,
                              progress=lambda count: progress("reading", count, 0)) as archive:
-        images = read_images(archive)
-    return report(seed, images)
+        return report(seed, read_images(archive))
 
 
 def checked_seed(out: str, onto: Sequence[str], progress: Progress = NO_PROGRESS, decodes: bool = True) -> Seed:
@@ -244,7 +244,7 @@ def sha256_of_mirror() -> str:
 
 
 def report(seed: Seed, images: Sequence[Image]) -> Dict[str, Any]:
-    """Return the facts about a folder for people and programs."""
+    """Return the report on a folder whose archive is open, under names that stay."""
     facts, shortest = seed.facts, addresses(images)[0]
     return {
         "out": seed.folder, "seedpod": facts.seedpod, "manifests_compared": facts.is_own_version,
@@ -256,6 +256,4 @@ def report(seed: Seed, images: Sequence[Image]) -> Dict[str, Any]:
         "cluster_wide": sorted(name for name in os.listdir(seed.folder)
                                if any(file_names.is_one(row, name) for row in CLUSTER_WIDE)),
         "images": [{"reference": reference, "pull": pull_name(facts.site.node_port, shortest[reference]),
-                    "digest": image.root.digest, "ids": [config.digest for config in image.configs],
-                    "platforms": list(image.platforms), "is_chart": image.is_chart}
-                   for image in images for reference in image.references]}
+                    **facts_of(row_of(image))} for image in images for reference in image.references]}

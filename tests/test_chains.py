@@ -9,7 +9,7 @@ from typing import Dict, FrozenSet, NamedTuple, Tuple
 import pytest
 
 from builder import pipeline
-from builder.kubernetes.steps import PRUNE, REMOVE, REMOVE_ALL, brief, key_of
+from builder.kubernetes.steps import PRUNE, REMOVE, REMOVE_ALL, key_of
 from builder.kubernetes.labels import PART, SEED, SHARED
 from builder.kubernetes.manifest import DELETIONS, OBJECTS, POLICIES
 from builder.kubernetes.persistent_registry import EMPTY_DIR, NEW_CLAIM, Storage, Wanted
@@ -54,7 +54,6 @@ class Built(NamedTuple):
     folder: str
     build: Build
     commands: Dict[str, str]
-    shown: Dict[str, str]  # those of its summary
     seed: str
     owned: Names  # objects of this build
     shared: Names  # chunks and the program that it needs
@@ -79,8 +78,7 @@ def make(tmp_path_factory):
         found = facts(request, result)
         objects = {key[1:]: item.labels for key, item, _ in documents(request.out) if key[1] != "namespace"}
         return Built(
-            request.out, build, found["commands"], brief(found["commands"], found["kinds"], bool(wanted)),
-            result.plan.seed, frozenset(name for name, own in objects.items() if SEED in own),
+            request.out, build, found["commands"], result.plan.seed, frozenset(name for name, own in objects.items() if SEED in own),
             frozenset(tuple(line.split("/")) for line in (folder / request.out / "CHUNKS").read_text().split()),
             frozenset(name for name, own in objects.items() if SEED not in own and own[PART] not in SHARED))
 
@@ -179,8 +177,6 @@ class Chain:
         self.build(self.newest.folder)
 
     def prune(self):
-        if self.dice.random() < .3:
-            self.delete(self.newest.shown, PRUNE)
         self.delete(self.newest.commands, PRUNE)
         self.check()
         assert self.ours() == self.newest.owned | self.newest.shared | self.registry

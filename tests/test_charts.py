@@ -48,7 +48,7 @@ def test_a_seed_of_charts_alone_is_built_and_verified(chart, tmp_path):
     (told,) = found["images"]
     assert (told["is_chart"], told["digest"], told["platforms"]) == (True, digest_of_chart(chart), [])
     assert told["pull"] == "127.0.0.1:31999/" + ADDRESS and pull_line(told) == PULL
-    assert "platforms  none: it is a Helm chart\n" in summary(found) and "pull       " + PULL in summary(found)
+    assert "    Helm chart  " in summary(found) and "    pull  " + PULL in summary(found)
     (checked,) = verify(wanted.out)["images"]
     assert checked == {key: told[key] for key in checked}
 

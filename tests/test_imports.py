@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "builder/payload": ("builder/reading",),
     "builder/finding": ("builder/reading", "builder/rewriting"),
     "builder/kubernetes": ("builder/reading", "builder/payload"),
-    "builder/cluster": ("builder/reading", "builder/kubernetes"),
+    "builder/cluster": ("builder/reading", "builder/payload", "builder/kubernetes"),
     "builder/output": ("builder/reading", "builder/payload", "builder/kubernetes"),
     "builder/cli": ("builder", "builder/reading", "builder/zipapp", "builder/rewriting", "builder/payload",
                     "builder/kubernetes", "builder/cluster", "builder/output", "builder/finding"),

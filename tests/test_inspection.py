@@ -88,7 +88,7 @@ def test_the_table_shows_twelve_digits_on_80_columns_and_the_facts_all(archive, 
     (tmp_path / "chart.tgz").write_bytes(samples.chart())
     found.append(inspected.facts(inspect(tmp_path / "chart.tgz")))
     lines = inspected.table(found).splitlines()
-    (one,), (missing,) = found[0]["images"][0]["platforms"], found[0]["images"][0]["missing"]
+    (one,), (missing,) = found[0]["images"][0]["variants"], found[0]["images"][0]["missing"]
     assert one["image_id"] == AMD64.image_id and missing["platform"] == "linux/arm64"
     digits = [digest.partition(":")[2][:12] for digest in (one["image_id"], one["digest"], missing["digest"])]
     assert lines[0].split() == ["image", "ID", "digest", "size"]

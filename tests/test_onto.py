@@ -294,8 +294,15 @@ def test_prune_lists_the_kinds_of_the_base_and_of_what_was_replaced(tmp_path):
                                        "Service"}
     assert set(again.facts.kinds) == {"ConfigMap", "DaemonSet", "Pod", "Service"}
     (tmp_path / "replaced" / "FACTS").write_text("{}")
-    assert loading.kinds_before(str(tmp_path / "replaced"), None) == tuple(
+    assert loading.earlier(str(tmp_path / "replaced"), again.images).kinds == tuple(
         kind.name for kind in KINDS.values() if kind.name not in ("Namespace", "PersistentVolumeClaim"))
+
+
+def test_a_build_over_a_seed_of_other_images_says_which_are_gone(release, tmp_path):
+    result = build(tmp_path, "seed", str(tmp_path / "next.tar"))
+    assert result.notes[-1] == "%s: replaces a seed that has docker.io/library/app:1 as well: use --onto to keep images" % (
+        tmp_path / "seed")
+    assert not any("replaces" in note for note in build(tmp_path, "seed", str(tmp_path / "next.tar")).notes)
 
 
 def test_a_second_folder_that_is_no_base_is_refused_by_name(release, tmp_path):

@@ -15,6 +15,7 @@ from builder.kubernetes.runner import Runner
 from builder.output import reader
 from builder.payload.contents import digest_of
 from builder.reading.errors import InputError
+from builder.rows import facts_of
 from builder.verification import verify
 from builder.zipapp import pyz
 from tests.support import builds, samples
@@ -61,8 +62,7 @@ def test_verify_returns_the_facts_of_a_whole_folder(out, tmp_path):
         "seedpod": VERSION, "manifests_compared": True, "namespace": "seedpod", "cluster_wide": ["00-namespace.yaml"],
         "runners": [{"image": builds.IMAGE, "interpreter": "python3", "host_python": False}],
         "images": [{"reference": samples.NAME, "pull": "127.0.0.1:31999/library/sample:1",
-                    "digest": result.images.images[0].root.digest, "ids": [samples.sample("a").image_id],
-                    "platforms": ["linux/amd64"], "is_chart": False}]}
+                    **facts_of(result.images.rows[result.images.images[0].root.digest])}]}
 
 
 @pytest.mark.parametrize("options", [{"compression": "gzip"}, {"compression": "xz"}, {"chunk_bytes": 600},

@@ -1,22 +1,29 @@
 """What was built -> facts (for programs) -> the summary that a person reads. Pure."""
 import collections
+import os
 from typing import Any, Counter, Dict, List, Sequence
 
 from builder.cluster.decision import Decision
-from builder.kubernetes.steps import STDOUT, Section, brief, commands, registry_sections, steps
+from builder.cli.inspected import HEAD, rows_of
+from builder.kubernetes.file_names import README
+from builder.kubernetes.steps import (STDOUT, Section, commands, first_steps, later, numbered,
+                                      registry_sections, unnumbered)
 from builder.kubernetes import kubectl, sizes
 from builder.kubernetes.exposure import EXPOSURES, HOST_PORT, RESTRICTED, pull_name
 from builder.kubernetes.workloads import workloads
 from builder.payload.chunks import ANNOTATION_LIMIT_BYTES, CHUNK_BYTES, count_of
 from builder.payload.compression import NONE, WORTH
-from builder.payload.contents import Contents, bytes_of, digest_of
-from builder.payload.human import human
+from builder.payload.contents import Contents, digest_of
+from builder.payload.human import counted, human
 from builder.pipeline import Request, Result
 from builder.reading.errors import shown
+from builder.rows import facts_of
 from builder.zipapp.pyz import BUDGET_BYTES
 
 Facts = Dict[str, Any]
 
+APPLY_BYTES_A_SECOND = 1800000  # of YAML, server-side: 53 MB took 29 s on a real cluster
+LONG_SECONDS = 5  # from there on it is shown
 NEAR = .98  # of a limit: from there on it is shown; a chunk of the usual size takes a little less
 
 
@@ -31,18 +38,14 @@ def facts(request: Request, result: Result) -> Facts:
         "images": [{
             "reference": reference,
             "pull": pull_name(site.node_port, images.addresses[reference]),
-            "is_chart": image.is_chart,
-            "digest": image.root.digest,
-            "ids": [config.digest for config in image.configs],
-            "media_type": image.root.media_type,
-            "platforms": list(image.platforms),
-            "bytes": bytes_of(image),
-            "missing": [descriptor.digest for descriptor in image.missing],
+            **facts_of(images.rows[image.root.digest]),
         } for image in images.images for reference in image.references],
         "payload": {"digest": digest_of(plan.contents), "bytes": contents.size,
                     "blob_bytes": sum(contents.blob_sizes.values()),
                     "compression": compression_of(contents)},
-        "chunks": {"count": len(contents.chunks), "bytes": payload.chunk_bytes},
+        "chunks": {"count": len(contents.chunks), "bytes": payload.chunk_bytes,
+                   "largest_bytes": max(payload.chunk_sizes.values())},
+        "apply": {"seconds_estimated": sum(file.size for file in payload.files) // APPLY_BYTES_A_SECOND},
         "squeeze": {"done": request.sources.squeeze, "other_bytes_estimated": images.other_bytes,
                     "other_chunks_estimated": count_of(images.other_bytes, payload.chunk_bytes)},
         "injector": {"bytes": len(payload.programs.injector), "budget_bytes": BUDGET_BYTES},
@@ -56,6 +59,7 @@ def facts(request: Request, result: Result) -> Facts:
         "creates_namespace": site.emits_namespace,
         "out": request.out,
         "dry_run": request.dry_run,
+        "signed": bool(request.key),
         "notes": list(result.notes),
         "update": dict(result.update._asdict(), replaced=[one._asdict() for one in result.update.replaced])
                   if result.update else {},
@@ -120,31 +124,35 @@ def labelled(label: str, texts: Sequence[str]) -> List[str]:
 def summary(found: Facts) -> str:
     """Facts -> a page for a terminal."""
     chunks, payload, injector = (found[key] for key in ("chunks", "payload", "injector"))
-    lines = []
-    for image in found["images"]:
-        lines += ["", image["reference"],
-                  "  digest     %s" % image["digest"],
-                  "  platforms  %s" % (", ".join(map(shown, image["platforms"])) or without_platform(image)),
-                  "  size       %s%s" % (human(image["bytes"]), incomplete(image["missing"])),
-                  "  pull       %s" % pull_line(image)]
-    lines += ["",
-              "payload   %s (%s), images %s" % (human(payload["bytes"]), payload["compression"],
-                                                human(payload["blob_bytes"])),
-              "          %s" % payload["digest"],
-              "chunks    %d of %s" % (chunks["count"], human(chunks["bytes"])),
-              *updating(found["update"], chunks["count"], payload["bytes"]),
-              "injector  %s" % human(injector["bytes"]),
-              *squeezing(found["squeeze"], payload["bytes"]),
-              *stored(found["etcd"]),
-              *limits(found["annotation"], chunks["bytes"])]
+    lines = [*image_table(found["images"]), "",
+             "payload   %s (%s), images %s" % (human(payload["bytes"]), payload["compression"],
+                                               human(payload["blob_bytes"])),
+             "          %s" % payload["digest"],
+             "chunks    %s, up to %s each" % (counted(chunks["count"], "chunk"), human(chunks["largest_bytes"])),
+             *updating(found["update"], chunks["count"], payload["bytes"]),
+             "injector  %s" % human(injector["bytes"]),
+             *squeezing(found["squeeze"], payload["bytes"]),
+             *stored(found["etcd"]),
+             *lasting(found["apply"]["seconds_estimated"]),
+             *limits(found["annotation"], chunks["bytes"])]
+    if found["signed"] and not found["dry_run"]:
+        lines.append("signed    SHA256SUMS.sig")
     lines += labelled("note", list(found["notes"]) + placed(found)) + reasons(found)
     end = ["dry run: nothing was written"] if found["dry_run"] else next_steps(found)
-    return "\n".join(lines + [""] + end).lstrip("\n")
+    return "\n".join(lines + [""] + end)
 
 
-def without_platform(image: Facts) -> str:
-    """What an image is that runs nowhere."""
-    return "none: it is a Helm chart" if image["is_chart"] else "none: it holds data, no program"
+def image_table(images: Sequence[Facts]) -> List[str]:
+    """Return the images as a table: IDs, digests and sizes for each platform, and what to pull."""
+    lines = [HEAD.rstrip()]
+    for image in images:
+        lines += [image["reference"], *(row.rstrip() for row in rows_of(image)), "    pull  " + pull_line(image)]
+    return lines
+
+
+def lasting(seconds: int) -> List[str]:
+    """Return how long applying takes, where that is long."""
+    return ["apply     takes about %d s" % seconds] if seconds >= LONG_SECONDS else []
 
 
 def pull_line(image: Facts) -> str:
@@ -198,19 +206,25 @@ def placed(found: Facts) -> List[str]:
 
 
 def next_steps(found: Facts) -> List[str]:
-    """What to type next, and later."""
-    lost = found["creates_namespace"] and found["out"] != STDOUT and not found["update"]
-    more = [Section(purpose, [command]) for purpose, command in found["registry"].items()]
-    return steps(brief(found["commands"], found["kinds"], bool(more)), found["tries"], more,
-                 found["namespace"] if lost else "")
+    """Return what to type next, how to uninstall, and where the commands for later are. Only a stream, which has no
+    README.txt, shows those, too."""
+    lost = found["namespace"] if found["creates_namespace"] and found["out"] != STDOUT and not found["update"] else ""
+    sections = [*first_steps(found["commands"], found["tries"]), *(
+        Section(purpose, [command]) for purpose, command in found["registry"].items())]
+    last = later(found["commands"], found["kinds"], lost)
+    if found["out"] == STDOUT:
+        return [*numbered(sections), *unnumbered(last)]
+    return [*numbered(sections), *unnumbered(last[-1:]),
+            "%s: commands to prune older seeds, to heal, to uninstall" % os.path.join(shown(found["out"]), README)]
 
 
 def updating(update: Facts, chunk_count: int, payload_bytes: int) -> List[str]:
     """What of an update is new, and which references moved."""
     if not update:
         return []
-    return ["update    of %s: %d of %d chunks are new, %s of %s; to carry: %s" % (
-        shown(update["base"]), update["new_chunks"], chunk_count, human(update["new_bytes"]), human(payload_bytes),
+    return ["update    of %s: %d of %s new, %s of %s; to carry: %s" % (
+        shown(update["base"]), update["new_chunks"], counted(chunk_count, "chunk"), human(update["new_bytes"]),
+        human(payload_bytes),
         human(update["carried_bytes"]))] + [
         "replaced  %s: was %s, is now %s" % (one["reference"], one["old"], one["new"]) for one in update["replaced"]]
 
@@ -225,36 +239,23 @@ def squeezing(squeeze: Facts, payload_bytes: int) -> List[str]:
     return ["squeeze   with --squeeze about %s: the same image IDs, but other manifest digests" % other]
 
 
-def incomplete(missing: List[str]) -> str:
-    return ", without %d manifests or blobs that its index names and the archive lacks" % len(missing) \
-        if missing else ""
-
-
 def percent(part: int, whole: int) -> str:
     return "%d %%" % -(-100 * part // whole)
 
 
 def verified(found: Facts) -> str:
     """A report of `verify`, for people."""
-    lines = ["%s\n  image ID   %s\n  digest     %s\n  pull       %s" % (
-        image["reference"], ", ".join(short_id(name) for name in image["ids"]) or "none", image["digest"],
-        pull_line(image)) for image in found["images"]]
     runs = ["runs      %s in %s, namespace %s" % (shown(runner["interpreter"]), shown(runner["image"]),
                                                   found["namespace"]) for runner in found["runners"]]
     runs += ["cluster   %s: cluster-wide" % name for name in found["cluster_wide"]]
     chunks, payload, out = found["chunks"], found["payload"], shown(found["out"])
-    size = "%d chunks, %s, %s" % (chunks["count"], human(payload["bytes"]), payload["digest"])
+    size = "%s, %s, %s" % (counted(chunks["count"], "chunk"), human(payload["bytes"]), payload["digest"])
     whole = "%s: whole: %s" % (out, size)
     if chunks["elsewhere"]:
         whole = "%s: update is intact; %d of its %s are in other folders: add --onto FOLDER" % (
             out, chunks["elsewhere"], size)
     if not found["manifests_compared"]:
         runs.append("warning   manifests not compared: written by Seedpod %s" % shown(found["seedpod"]))
-    return "\n".join(lines + [""] + runs + [
-        whole, "signed by %s" % shown(found["signer"]) if found["signer"] else
-        "this proves integrity, not origin: --signers FILE checks who signed it"])
-
-
-def short_id(digest: str) -> str:
-    """Return the 12 digits by which `docker images` shows a digest."""
-    return digest.partition(":")[2][:12]
+    return "\n".join([*image_table(found["images"]), "", *runs, whole,
+                      "signed by %s" % shown(found["signer"]) if found["signer"] else
+                      "this proves integrity, not origin: --signers FILE checks who signed it"])

@@ -10,9 +10,10 @@ from collections import Counter
 from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from builder.cluster.known import Known, hints_at_python, known_image
-from builder.cluster.nodes import in_groups, some
+from builder.cluster.nodes import in_groups
 from builder.cluster.objects import Cluster, Node
 from builder.kubernetes.site import Site
+from builder.payload.human import abbreviated
 from builder.reading.errors import InputError
 from builder.reading.reference import Reference, parse
 
@@ -128,7 +129,7 @@ def why(candidate: Candidate) -> str:
     elif candidate.python == LIKELY:
         python = "its name hints at Python"
     return "image %s: %s; %s; on %s" % (candidate.image, " ".join(filter(None, (candidate.seen, secret))), python,
-                                        some([node.name for node in candidate.nodes]))
+                                        abbreviated([node.name for node in candidate.nodes]))
 
 
 def judged(candidates: Sequence[Candidate], chosen: Sequence[Candidate], obstacles: Mapping[str, str], site: Site) \

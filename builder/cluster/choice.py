@@ -8,13 +8,14 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
 from builder.cluster.candidates import HAS_PYTHON, NO_PYTHON, Candidate, candidates_of, judged, parsed, spread, why
 from builder.cluster.known import Known, known_image, known_system
-from builder.cluster.nodes import Obstacles, advice, as_text, host_names, in_groups, obstacles, some, systems
+from builder.cluster.nodes import Obstacles, advice, as_text, host_names, in_groups, obstacles, systems
 from builder.cluster.objects import Cluster, Node
 from builder.kubernetes.exposure import DEFAULT, FALLBACK, RESTRICTED
 from builder.kubernetes.kubectl import GET_CLUSTER, LIST_PODS
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.security import profile
 from builder.kubernetes.site import INTERPRETER, Site
+from builder.payload.human import abbreviated
 from builder.reading.errors import InputError
 
 HOST_PYTHON = "/usr/bin/python3"
@@ -165,13 +166,13 @@ def _left_out(site: Site, cluster: Cluster, runners: Sequence[Runner], texts: Ma
     missing = "without that Python or that image" if site.host_python else "without the image"
     left = [node.name for node in cluster.nodes if node.host_name not in names and node.system == "linux"]
     return ["no Pod runs on %s, so nothing answers at 127.0.0.1:%d there (%s)" % (
-        some(left), site.node_port, in_groups((name, texts[name] or missing) for name in left))] if left else []
+        abbreviated(left), site.node_port, in_groups((name, texts[name] or missing) for name in left))] if left else []
 
 
 def _other_architectures(cluster: Cluster, architectures: Sequence[str]) -> List[str]:
     """Return a warning about the nodes that cannot run the images of the seed."""
     others = [node for node in cluster.nodes if architectures and node.architecture not in (*architectures, "")]
-    names = some(["%s (%s)" % (node.name, node.architecture) for node in others])
+    names = abbreviated(["%s (%s)" % (node.name, node.architecture) for node in others])
     return ["%s: the images of this seed are only for %s, and cannot run there"
             % (names, " and ".join(architectures))] if others else []
 
@@ -206,9 +207,9 @@ def _given_image(site: Site, architectures: Sequence[str], cluster: Cluster, can
             "it must be able to pull it" % site.image]
     if not same[0].nodes:
         raise InputError("--image %s: is on no node that fits, only on %s: leave it out, or name another: the "
-                         "command explain lists them" % (site.image, some(same[0].all_nodes)))
+                         "command explain lists them" % (site.image, abbreviated(same[0].all_nodes)))
     return same, [Runner(site.image, interpreter, nodes=host_names(same[0].nodes))], [
-        "image %s, as asked for; on %s" % (site.image, some([node.name for node in same[0].nodes]))]
+        "image %s, as asked for; on %s" % (site.image, abbreviated([node.name for node in same[0].nodes]))]
 
 
 def _check_python(site: Site, known: Optional[Known]) -> None:
@@ -245,13 +246,13 @@ def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candi
             reason, "image %s, as asked for; no Pod runs it and no node lists it" % site.image]
     if not held:
         raise InputError("--host-python: the dump lists no image on %s: name any image of that node with --image "
-                         "(crictl images lists them)" % some([node.name for node in nodes]))
+                         "(crictl images lists them)" % abbreviated([node.name for node in nodes]))
     best = min(held, key=lambda one: (not (one.known and one.known.sandbox), one.pull_secret, -len(one.nodes),
                                       one.image))
     runner = Runner(site.image or best.image, interpreter, True, architecture, host_names(best.nodes))
     since = "every Pod of the node needs it" if best.known and best.known.sandbox else best.seen
     return [best], [runner], [reason, "image %s, which only has to be there: %s; on %s" % (
-        runner.image, since, some([node.name for node in best.nodes]))]
+        runner.image, since, abbreviated([node.name for node in best.nodes]))]
 
 
 def _host_interpreter(node: Node, path: str) -> str:
@@ -277,7 +278,7 @@ def _kinds(nodes: Sequence[Node]) -> str:
     for node in nodes:
         known = known_system(node)
         found.append((node.os_image or "an unknown system") + (" on " + known.what if known and known.what else ""))
-    return some(list(dict.fromkeys(found)))
+    return abbreviated(list(dict.fromkeys(found)))
 
 
 def _path_advice(nodes: Sequence[Node]) -> str:
@@ -290,7 +291,7 @@ def _no_python(site: Site, cluster: Cluster, fitting: Sequence[Node], candidates
     elsewhere = [candidate for candidate in candidates if candidate.python == HAS_PYTHON]
     if elsewhere:
         what = "%s contains Python, but is only on nodes that do not fit (%s)" % (
-            elsewhere[0].image, some(elsewhere[0].all_nodes))
+            elsewhere[0].image, abbreviated(elsewhere[0].all_nodes))
     elif candidates:
         what = "no image on its nodes is known to contain Python"
     else:

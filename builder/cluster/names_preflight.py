@@ -6,11 +6,11 @@ from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from builder.cluster.choice import Choice
 from builder.cluster.known import known_system
-from builder.cluster.nodes import some
 from builder.cluster.objects import Cluster, Node
 from builder.kubernetes.names import CONTAINERD, registries_conf
 from builder.kubernetes.policy import OLDEST_MINOR
 from builder.kubernetes.site import MIRROR, POLICY, SERVED, Site
+from builder.payload.human import abbreviated
 
 CONTAINERD_RUNTIME, CRI_O, DOCKER = "containerd", "cri-o", "docker"
 NO_HOSTS_TOML = {  # runtimes that do not read it, and what does the same there
@@ -56,14 +56,14 @@ def warnings(choice: Choice, cluster: Cluster, references: Sequence[str]) -> Lis
         without = [node.name for node in _linux(cluster) if not any(image in names for names in node.images)]
         if without:
             return ["--names %s: %s is not listed on %s: containerd is not told of the seed there"
-                    % (MIRROR, image, some(without))]
+                    % (MIRROR, image, abbreviated(without))]
     crio = [node.name for node in _linux(cluster) if node.runtime_name == CRI_O]
     if site.names != SERVED or not crio or not references:
         return []
     lines = registries_conf(references, site.node_port).rstrip("\n").split("\n")
     return ["\n  ".join(["to keep the original names of images on CRI-O (%s), its owner writes to "
                          "/etc/containers/registries.conf.d/seedpod-names.conf, then systemctl reload crio:"
-                         % some(crio)] + lines)]
+                         % abbreviated(crio)] + lines)]
 
 
 def advice(site: Site, cluster: Cluster) -> List[str]:
@@ -95,17 +95,17 @@ def _mirror_errors(choice: Choice, cluster: Cluster) -> List[str]:
         nodes = [node.name for node in _linux(cluster) if node.runtime_name == runtime]
         if nodes:
             found.append("--names %s: %s on %s does not read hosts.toml: %s%s"
-                         % (MIRROR, runtime, some(nodes), by_policy, remedy))
+                         % (MIRROR, runtime, abbreviated(nodes), by_policy, remedy))
     if choice.runners[0].host_python:
         known = {node.name: known_system(node) for node in _linux(cluster)}
         without = [name for name, system in known.items() if system and not system.interpreter]
         if without:
             found.append("--names %s: %s has no Python of its own: %sname an image with Python by --image"
-                         % (MIRROR, some(without), by_policy))
+                         % (MIRROR, abbreviated(without), by_policy))
     folders = _folders(cluster)
     if len(folders) > 1 and not choice.site.containerd_config:
         found.append("--names %s: the nodes keep containerd's configuration in several folders (%s): choose by "
-                     "--containerd-config" % (MIRROR, "; ".join("%s: %s" % (path, some(names))
+                     "--containerd-config" % (MIRROR, "; ".join("%s: %s" % (path, abbreviated(names))
                                                                for path, names in folders.items())))
     return found
 

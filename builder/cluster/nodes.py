@@ -6,13 +6,14 @@ from builder.kubernetes.exposure import FALLBACK
 from builder.kubernetes.pod import REQUESTS
 from builder.kubernetes.quantity import number
 from builder.kubernetes.site import Site, is_key, tolerates
+from builder.payload.human import abbreviated
 from builder.reading.errors import shown
 
 NOT_READY = Taint("node.kubernetes.io/not-ready", "", "NoSchedule")
 CONDITIONS = (NOT_READY.key, "node.kubernetes.io/unreachable")  # taints of a node that is not ready: they say it again
 REPELLING = ("NoSchedule", "NoExecute")  # effects of taints that matter to a new Pod
 SET_BY_KUBERNETES = "node.kubernetes.io/"
-NAMES_SHOWN = 5
+GROUPS_SHOWN = 5  # of nodes with one reason
 REASON_CHARACTERS = 75  # of a node's own words
 
 
@@ -38,7 +39,7 @@ def obstacles(node: Node, site: Site, architectures: Sequence[str]) -> Obstacles
     taints = tuple(taint for taint in node.taints if taint.effect in REPELLING
                    and not tolerates(site.tolerations, taint._asdict()) and (node.ready or taint.key not in CONDITIONS))
     if taints:
-        found.append(Obstacle("tainted " + some(list(map(str, taints))), taints))
+        found.append(Obstacle("tainted " + abbreviated(list(map(str, taints))), taints))
     found += [Obstacle("without the label %s=%s" % item) for item in site.node_selector.items()
               if node.labels.get(item[0]) != item[1]]
     for key, value in dict(REQUESTS, pods="1", **site.requests).items():
@@ -64,15 +65,9 @@ def in_groups(reasons: Iterable[Tuple[str, str]]) -> str:
     for name, reason in reasons:
         if reason:
             groups.setdefault(reason, []).append(name)
-    texts = ["%s: %s" % (some(names), reason) for reason, names in groups.items()]
-    more = ["%d more reasons" % (len(texts) - NAMES_SHOWN)] if len(texts) > NAMES_SHOWN else []
-    return "; ".join(texts[:NAMES_SHOWN] + more)
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (" and %d more" % more if more > 0 else "")
+    texts = ["%s: %s" % (abbreviated(names), reason) for reason, names in groups.items()]
+    more = ["%d more reasons" % (len(texts) - GROUPS_SHOWN)] if len(texts) > GROUPS_SHOWN else []
+    return "; ".join(texts[:GROUPS_SHOWN] + more)
 
 
 def advice(nodes: Sequence[Obstacles]) -> str:
@@ -98,7 +93,7 @@ def _only_taints(found: Obstacles) -> Tuple[Taint, ...]:
 
 def systems(nodes: Iterable[Node]) -> str:
     """The operating systems of nodes, each once."""
-    return some(list(dict.fromkeys(node.os_image or "an unknown system" for node in nodes)))
+    return abbreviated(list(dict.fromkeys(node.os_image or "an unknown system" for node in nodes)))
 
 
 def host_names(nodes: Iterable[Node]) -> Tuple[str, ...]:

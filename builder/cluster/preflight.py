@@ -6,13 +6,13 @@ from typing import Dict, List, NamedTuple
 
 from builder.cluster.choice import Choice, is_openshift, loopback_problem
 from builder.cluster.names_preflight import CRI_O
-from builder.cluster.nodes import some
 from builder.cluster.objects import Cluster
 from builder.kubernetes import kubectl, ports
 from builder.kubernetes.exposure import FALLBACK, PRIVILEGED, RESTRICTED
 from builder.kubernetes.persistent_registry import REGISTRY
 from builder.kubernetes.security import ENFORCE, PROFILES
 from builder.kubernetes.site import NAME, Site
+from builder.payload.human import abbreviated
 
 CRIO_STRICT = (1, 35)  # from here on CRI-O takes plain HTTP on loopback only from registries it is configured for
 SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it
@@ -142,7 +142,7 @@ def _runtime_warnings(site: Site, cluster: Cluster) -> List[str]:
     if not strict:
         return []
     text = REGISTRIES_CONF + (IMAGE_CONFIG if is_openshift(cluster) else "")
-    return [text.format(nodes=some(strict), port=site.node_port,
+    return [text.format(nodes=abbreviated(strict), port=site.node_port,
                         allow=kubectl.allow_insecure_registry("127.0.0.1:%d" % site.node_port))]
 
 
@@ -162,7 +162,7 @@ def _pull_warnings(choice: Choice, cluster: Cluster) -> List[str]:
     if secret and newest >= SECRETS_CHECKED and not choice.site.pull_secrets and not is_openshift(cluster):
         warnings.append("%s: all its Pods have a pull secret, and kubelets since 1.33 may keep it from others: if so, "
                         "copy the secret into namespace %s and add --pull-secret NAME"
-                        % (some(secret), choice.site.namespace))
+                        % (abbreviated(secret), choice.site.namespace))
     if cluster.always_pull:
         warnings.append("the API server runs the admission plug-in AlwaysPullImages: the node must be able to pull the "
                         "injector's image, even though it has it")

@@ -104,8 +104,10 @@ def readme(facts: Facts, plan: Plan, found: Mapping[str, str]) -> str:
     """Return README.txt. `found`: reference -> address."""
     site, is_update = facts.site, bool(facts.base)
     more = steps.registry_sections(plan, facts.runners[0]) if facts.registry else []
-    lines = steps.steps(steps.commands(plan, "THIS_FOLDER", is_update), site.tries, more,
-                        site.namespace if site.emits_namespace and not is_update else "")
+    commands = steps.commands(plan, "THIS_FOLDER", is_update)
+    lost = site.namespace if site.emits_namespace and not is_update else ""
+    lines = [*steps.numbered([*steps.first_steps(commands, site.tries), *more]),
+             *steps.unnumbered(steps.later(commands, facts.kinds, lost))]
     images = "".join("  %s\n      %s\n" % (pull_name(site.node_port, address), reference)
                      for reference, address in found.items())
     return FOLDER_TEXT.format(mark=MARK, steps="\n".join(lines), images=images, pyz=PYZ, chunks=CHUNKS, sums=SUMS)

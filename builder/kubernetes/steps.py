@@ -8,7 +8,7 @@ Rules for editors, which a test checks on a model of a cluster:
   namespace. Labels find the objects of all seeds.
 """
 import os
-from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Container, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 from builder.kubernetes import kubectl, labels
 from builder.kubernetes.file_names import CHUNKS
@@ -30,6 +30,7 @@ NEXT = {  # key of a command -> its purpose, in order
     "outcomes": "see each attempt's outcome",
 }
 PRUNE, REMOVE, REMOVE_ALL = "prune", "remove", "remove_all"  # what a deletion selects
+CHUNKS_TOO = "_chunks"  # the end of the key of a command for chunks and programs
 
 
 class Section(NamedTuple):
@@ -54,7 +55,7 @@ def deletions(namespace: str, scope: str, selector: str) -> Dict[str, str]:
 def removals(namespace: str) -> Dict[str, str]:
     """Return the commands that remove every seed of a namespace, in order. A persistent registry stays."""
     return {**deletions(namespace, REMOVE, labels.SEED),
-            REMOVE + "_chunks": kubectl.delete_selected(namespace, "configmap", of_parts(SHARED))}
+            REMOVE + CHUNKS_TOO: kubectl.delete_selected(namespace, "configmap", of_parts(SHARED))}
 
 
 def commands(plan: Plan, out: str, is_update: bool) -> Dict[str, str]:
@@ -71,7 +72,7 @@ def commands(plan: Plan, out: str, is_update: bool) -> Dict[str, str]:
     if out == STDOUT:
         return found
     needed = os.path.join(out, CHUNKS)
-    found["prune_chunks"] = kubectl.delete_unlisted(namespace, shared, needed)
+    found[PRUNE + CHUNKS_TOO] = kubectl.delete_unlisted(namespace, shared, needed)
     if is_update:
         found["check"] = kubectl.list_missing(namespace, shared, out, needed)
     else:
@@ -123,47 +124,47 @@ def kinds_of_seed(site: Site, has_registry: bool) -> Tuple[str, ...]:
             *(["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"] if names == BY_POLICY else []))
 
 
-def brief(found: Mapping[str, str], kinds: Iterable[str], has_registry: bool) -> Dict[str, str]:
-    """Return the commands for a summary: only the deletions of these kinds, and one command to uninstall the seed, or
-    two if a persistent registry may stay."""
-    needed = {KINDS[kind].deletion for kind in kinds}
-    skipped = {key_of(scope, deletion) for scope in (PRUNE, REMOVE) for deletion in set(DELETIONS) - needed}
-    skipped.update(_keys(REMOVE_ALL))
-    if "uninstall" in found and not has_registry:
-        skipped.update(_keys(REMOVE))
-    return {key: command for key, command in found.items() if key not in skipped}
+def first_steps(found: Mapping[str, str], tries: int) -> List[Section]:
+    """Return the steps that come next, in order."""
+    return [Section(NEXT[key], [found[key]]) for key in NEXT if key in found and (key != "outcomes" or tries > 1)]
 
 
-def steps(found: Mapping[str, str], tries: int, more: Sequence[Section], lost_namespace: str) -> List[str]:
-    """Return the commands as lines for people: the next steps, numbered, `more` among them; then those for later.
-    `lost_namespace`: the one that uninstalling deletes; "": none."""
-    first = [Section(NEXT[key], [found[key]]) for key in NEXT if key in found and (key != "outcomes" or tries > 1)]
+def numbered(sections: Sequence[Section]) -> List[str]:
+    """Return the lines of steps."""
     lines = ["next steps"]
-    for number, (purpose, its_commands) in enumerate([*first, *more], 1):
+    for number, (purpose, its_commands) in enumerate(sections, 1):
         lines += ["  %d. %s" % (number, purpose), *("     " + command for command in its_commands)]
-    for purpose, its_commands in later(found, lost_namespace):
-        lines += [purpose, *("     " + command for command in its_commands)]
     return lines
 
 
-def later(found: Mapping[str, str], lost_namespace: str) -> Iterator[Section]:
-    """Yield the commands for later; those that uninstall come last."""
+def unnumbered(sections: Iterable[Section]) -> List[str]:
+    """Return the lines of sections of which each is for a case of its own."""
+    return [line for purpose, its_commands in sections
+            for line in (purpose, *("     " + command for command in its_commands))]
+
+
+def later(found: Mapping[str, str], kinds: Iterable[str], lost_namespace: str) -> List[Section]:
+    """Return the commands for later; those that uninstall the seed come last. `kinds`: of objects that are known to be
+    in the cluster; `lost_namespace`: the one that uninstalling deletes; "": none."""
+    needed = {KINDS[kind].deletion for kind in kinds}
     by_label = "remove the seed; a persistent registry stays" if "uninstall" in found else "uninstall"
     if "check" in found:
         by_label += ", by label: deleting the folder would delete chunks that other seeds share"
     uninstall = "uninstall"
     if lost_namespace:
         uninstall += "; this deletes namespace %s with everything in it" % lost_namespace
-    for purpose, keys in (
-            ("if its Pod is evicted or its node is lost", ["heal"]),
-            ("prune older seeds, once this one serves", _keys(PRUNE)),
-            (by_label, _keys(REMOVE)),
-            ("uninstall every seed and the persistent registry; its claim and the namespace stay", _keys(REMOVE_ALL)),
-            (uninstall, [key_of(REMOVE_ALL, POLICIES), "uninstall"] if "uninstall" in found else [])):
-        its_commands = [found[key] for key in keys if key in found]
-        if its_commands:
-            yield Section(purpose, its_commands)
+    sections = (
+        ("if its Pod is evicted or its node is lost", ["heal"]),
+        ("prune older seeds, once this one serves", [*_keys(PRUNE, needed), PRUNE + CHUNKS_TOO]),
+        ("prune or remove what only seeds with other options have",
+         [key for scope in (PRUNE, REMOVE) for key in _keys(scope, set(DELETIONS) - needed)]),
+        ("uninstall every seed and the persistent registry; its claim and the namespace stay",
+         _keys(REMOVE_ALL, DELETIONS)),
+        (by_label, [*_keys(REMOVE, needed), REMOVE + CHUNKS_TOO]),
+        (uninstall, [key_of(REMOVE_ALL, POLICIES), "uninstall"] if "uninstall" in found else []))
+    return [Section(purpose, [found[key] for key in keys if key in found])
+            for purpose, keys in sections if any(key in found for key in keys)]
 
 
-def _keys(scope: str) -> List[str]:
-    return [key_of(scope, deletion) for deletion in DELETIONS] + [scope + "_chunks"]
+def _keys(scope: str, groups: Container[str]) -> List[str]:
+    return [key_of(scope, deletion) for deletion in DELETIONS if deletion in groups]
