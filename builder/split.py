@@ -36,11 +36,11 @@ from builder.reading.reference import digest_tag, parse
 
 SUFFIX = ".tar"
 BLOBS = "BLOBS"
-MARK = "Written by Seedpod --split."
+MARK = "Written by Seedpod split."
 FOLDER_TEXT = """\
 {mark} One OCI archive for each image, to be pushed into a registry.
 
-With the spooler that --with-registry deploys with its registry:
+With the spooler of a persistent registry that Seedpod deployed:
   SPOOLER="{spooler}"
   for file in THIS_FOLDER/*.tar; do $SPOOLER push < "$file"; done
 {readers} {blobs} lists the blobs of these archives and of all earlier ones.
@@ -72,7 +72,7 @@ def split(request: Request, progress: Progress, commit: Callable[[], None] = lam
     """Write OUT; return its archives, and notes. `commit`: see FolderTarget."""
     onto = request.sources.onto
     if request.out == STDOUT:
-        raise InputError("--split: writes several files: name a folder with -o")
+        raise InputError("-o %s: is a stream, and split writes several files: name a folder" % STDOUT)
     check_onto(onto, request.out)
     target = FolderTarget(request.out, MARK, progress, commit=commit)
     target.check()
@@ -111,7 +111,7 @@ def carried(folders: Sequence[str]) -> Set[str]:
             with open(path, encoding="ascii", errors="replace") as file:
                 found.update(filter(is_digest, file.read().split()))
         else:
-            raise InputError("--onto %s: is neither a seed nor a folder that --split wrote: name one of them" % folder)
+            raise InputError("--onto %s: is neither a seed nor a folder that split wrote: name one of them" % folder)
     return found
 
 

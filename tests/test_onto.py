@@ -467,5 +467,5 @@ def test_the_command_line_builds_and_verifies_updates(release, tmp_path):
         return json.loads(page)
     found = run("next.tar", "--onto", "seed", "--image", builds.IMAGE, "--compression", "none", "-o", "again")
     assert found["update"]["base"] == "seed" and found["update"]["new_chunks"] == 4
-    assert run("--verify", "again", "--onto", "seed")["chunks"] == {"count": len(release[1].payload.contents.chunks),
-                                                                    "elsewhere": 0}
+    assert run("verify", "again", "--onto", "seed")["folders"][0]["chunks"] == {
+        "count": len(release[1].payload.contents.chunks), "elsewhere": 0}

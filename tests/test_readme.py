@@ -12,8 +12,8 @@ import sys
 
 import pytest
 
-from builder.cli import options as arguments
-from builder.kubernetes import steps as commands
+from builder.cli import commands
+from builder.kubernetes import steps
 from builder.kubernetes import workloads
 from builder.kubernetes.runner import Runner
 from builder.output import reader
@@ -218,17 +218,23 @@ def test_the_patch_of_the_readme_sets_a_field_of_the_pod(tmp_path, kubectl):
 
 def test_every_option_is_shown_by_example():
     words = {word.partition("=")[0] for text in TEXTS.values() for block in blocks(text) for word in block.split()}
-    options = {name for name in arguments.option_names(arguments.parser()) if name.startswith("--")}
-    assert options - {"--help", "--version", "--out"} - words == set()
+    options = {option.name for name in commands.COMMANDS for option in commands.options_of(name).values()}
+    assert options - {"--help", "--out"} - words == set()
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_every_command_is_shown_by_example(name):
+    typed = "build.py %s " % name if name != commands.BUILD else "build.py registry.tar "
+    assert any(typed in block.replace("\n", " ") for text in TEXTS.values() for block in blocks(text))
 
 
 def test_the_readme_removes_a_seed_by_the_commands_that_are_printed():
-    assert "\n".join(["```sh", *commands.removals("seedpod").values(), "```"]) in README
+    assert "\n".join(["```sh", *steps.removals("seedpod").values(), "```"]) in README
 
 
 def test_the_readmes_show_the_steps_of_an_update_as_they_are_printed():
-    plan = workloads.plan_of(builds.Site(builds.IMAGE, expose="nodeport"), [Runner(builds.IMAGE)], "{}", [], "", 0, 0)
-    printed = commands.commands(plan, "update", is_update=True)
+    plan = workloads.plan_of(builds.Site(builds.IMAGE, expose="nodeport"), [Runner(builds.IMAGE)], "{}", [], b"", 0, 0)
+    printed = steps.commands(plan, "update", is_update=True)
     for key in ("apply_rest", "turn"):
         assert "\n%s\n" % printed[key] in TEXTS["builder/README.md"]
 
@@ -236,8 +242,8 @@ def test_the_readmes_show_the_steps_of_an_update_as_they_are_printed():
 def test_the_first_screen_holds_what_it_needs_and_both_commands():
     screen = README.splitlines()[:SCREEN_LINES]
     assert [line for line in screen if len(line) > SCREEN_COLUMNS] == []
-    assert "python3 build.py --demo" in screen and TEST_COMMAND in "\n".join(screen)
-    text = " ".join(screen[:screen.index("python3 build.py --demo")])
+    assert "python3 build.py demo" in screen and TEST_COMMAND in "\n".join(screen)
+    text = " ".join(screen[:screen.index("python3 build.py demo")])
     oldest = re.search(r"sys.version_info < \((\d+), (\d+)\)", (ROOT / "build.py").read_text()).groups()
     for version, where in ((oldest, "on your machine"), (map(str, OLDEST), "on a node"), (None, "kubectl")):
         assert where in text and (not version or "Python %s or newer" % ".".join(version) in text)

@@ -47,7 +47,7 @@ LINES = (
     "seed other.tar " + IMAGE,
     "app.tar both.tar -o - " + IMAGE,
     "app.tar both.tar --dry-run " + IMAGE,
-    "--split app.tar both.tar registry.tar chart.tgz",
+    "split app.tar both.tar registry.tar chart.tgz",
 )
 
 

@@ -120,11 +120,11 @@ def test_a_file_of_somebody_else_keeps_the_folder(tmp_path, name):
 
 def test_a_seed_and_a_split_never_replace_each_other(tmp_path):
     path = samples.write(tmp_path / "one.tar", samples.crane(ONE, "docker.io/library/one:1"))
-    for first, second in ((["--split"], ["--image", "x"]), (["--image", "x"], ["--split"])):
+    for first, second in ((["split"], ["build", "--image", "x"]), (["build", "--image", "x"], ["split"])):
         out = str(tmp_path / ("first" + first[0]))
-        assert cli.main([path, *first, "-o", out, "--quiet"]) == 0
-        assert cli.main([path, *second, "-o", out, "--quiet"]) == 2
-        assert cli.main([path, *first, "-o", out, "--quiet"]) == 0
+        assert cli.main([*first, path, "-o", out, "--quiet"]) == 0
+        assert cli.main([*second, path, "-o", out, "--quiet"]) == 2
+        assert cli.main([*first, path, "-o", out, "--quiet"]) == 0
 
 
 @pytest.mark.parametrize("out", ("full", STDOUT))
@@ -151,11 +151,11 @@ def test_only_the_platforms_that_are_asked_for(tmp_path):
 
 def test_the_command_line_tells_what_was_written(tmp_path, capsys):
     path = samples.write(tmp_path / "one.tar", samples.crane(ONE, "docker.io/library/one:1"))
-    assert cli.main(["--split", path, "-o", str(tmp_path / "out"), "--json"]) == 0
+    assert cli.main(["split", path, "-o", str(tmp_path / "out"), "--json"]) == 0
     page = json.loads(capsys.readouterr().out)
     assert page["archives"] == [{"file": "library_one_1.tar", "names": ["library/one:1"],
                                  "size": page["archives"][0]["size"], "left_out": 0}]
-    assert cli.main(["--split", "-o", str(tmp_path / "none")]) == 2
+    assert cli.main(["split", "-o", str(tmp_path / "none")]) == 2
 
 
 # --- thin archives
@@ -199,7 +199,7 @@ def test_the_newest_split_is_enough_to_go_on_from(tmp_path):
 
 @pytest.mark.parametrize("base, words", [
     ("out", "--onto .*out: cannot be the output folder as well"),
-    ("nothing", "--onto .*nothing: is neither a seed nor a folder that --split wrote: name one of them")])
+    ("nothing", "--onto .*nothing: is neither a seed nor a folder that split wrote: name one of them")])
 def test_a_base_that_is_none_is_refused(tmp_path, base, words):
     members = samples.crane(ONE, "docker.io/library/one:1")
     split_up(tmp_path, members)

@@ -1,4 +1,4 @@
-"""`--demo`: the whole way on this machine, with a tiny built-in image; no archive, no cluster, no root.
+"""The command `demo`: the whole way on this machine, with a tiny built-in image; no archive, no cluster, no root.
 
 It goes through the very code that a real build goes through, runs the emitted injector.pyz as the Pod would, pulls
 every byte back over HTTP and checks it. Raises OSError if any of it fails, InputError where it cannot run.
@@ -36,7 +36,7 @@ START_SECONDS = 30  # for a Python to start on a slow disk; it takes a tenth of 
 def demo(program: str) -> None:
     """Do it, and print each step with the time that it took. `program`: how it was started."""
     if os.name != "posix":
-        raise InputError("--demo: the injector runs on Linux: try it there, or build for a cluster")
+        raise InputError("demo: the injector runs on Linux: try it there, or build for a cluster")
     with tempfile.TemporaryDirectory(prefix="seedpod-demo-") as folder:
         archive, out, chunks, seed = (os.path.join(folder, name) for name in ("hello.tar", "out", "chunks", "seed"))
         with step("made    a tiny image, as crane pull would save it: %s" % REFERENCE):

@@ -1,4 +1,5 @@
 """What archives contain -> facts for programs -> the table that a person reads. Pure."""
+import textwrap
 from typing import Any, Dict, Iterator, List, Sequence
 
 from builder.inspection import Inspection
@@ -6,6 +7,7 @@ from builder.payload.human import human, short
 from builder.reading.errors import shown
 from builder.rows import facts_of
 
+_WIDTH = 80  # columns
 _COLUMNS = "    %-23s %-13s %-13s %9s"
 HEAD = _COLUMNS % ("", "image ID", "digest", "size")
 
@@ -23,7 +25,9 @@ def table(archives: Sequence[Dict[str, Any]]) -> str:
         lines.append(shown(archive["archive"]))
         for image in archive["images"]:
             lines += ["  " + name for name in image["references"] or ["(no name)"]] + list(rows_of(image))
-        lines += ["  note: " + shown(note) for note in archive["notes"]]
+        for note in archive["notes"]:
+            lines += textwrap.wrap("note: " + shown(note), _WIDTH, initial_indent="  ", subsequent_indent="    ",
+                                   break_long_words=False, break_on_hyphens=False)
     return "\n".join(line.rstrip() for line in lines)
 
 

@@ -13,24 +13,26 @@ import json
 import os
 import signal
 import sys
-from typing import Any, BinaryIO, Dict, Iterator, Optional, Sequence, TextIO, Tuple, Union
+from typing import IO, Any, BinaryIO, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tuple, TypeVar, Union
 
 from builder import split
-from builder.cli import options as arguments
+from builder.cli import inspected, options as arguments
+from builder.cli.commands import (BUILD, DEMO, EXPLAIN, IMAGES, INJECTOR, INSPECT, SEEDPOD, SPLIT, VERIFY, WRITE)
 from builder.cli.options import request_of, site_of, sources_of
+from builder.cli.words import HELP
 from builder.cluster.decision import Decision, Needs, Refused, decide
 from builder.cluster.objects import Cluster, cluster_of, parse_dump
 from builder.kubernetes.steps import STDOUT
 from builder.finding.missing_images import MissingImages
 from builder.finding.named_images import NamedImages, combined, find_images, notes_on
 from builder.kubernetes.file_names import SUMS
-from builder.loading import STDIN, STDIN_NAME
+from builder.inspection import inspect
+from builder.loading import STDIN, STDIN_NAME, Sources
 from builder.output import signature
 from builder.output.single_file import write_file
 from builder.pipeline import build
 from builder.reading.errors import InputError, shown
 from builder.reading.progress import Progress
-from builder.rewriting.platforms import checked_platform
 from builder.verification import verify
 from builder.cli.meter import Meter
 from builder.cli.summary import decided, explained, explanation, facts, reasons, summary, verified
@@ -40,6 +42,7 @@ from builder.zipapp.program import pack_program
 USAGE, FAILED = 2, 1
 INTERRUPTED = "interrupted: nothing was written"
 INTERRUPTED_STREAM = "interrupted: the stream may be incomplete"
+Item = TypeVar("Item")
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -58,7 +61,7 @@ def main(words: Optional[Sequence[str]] = None) -> int:
     try:
         handle_signals()
         program = arguments.started(sys.argv[0]) if words is None else arguments.PROGRAM
-        run(arguments.read(typed, program))
+        status = run(arguments.read(typed, program))
     except (InputError, OSError, Interrupted) as failure:
         ignore_signals()
         as_json, out = arguments.answer_of(typed)
@@ -72,7 +75,7 @@ def main(words: Optional[Sequence[str]] = None) -> int:
                 say(json.dumps(answer, indent=2), stream_for(out))
         return complain(line, status)
     ignore_signals()
-    return 0
+    return status
 
 
 def handle_signals() -> None:
@@ -163,12 +166,12 @@ def report_written(options: argparse.Namespace, found: Dict[str, Any], page: str
         leave_broken_output()
 
 
-def run(options: argparse.Namespace) -> None:
-    """Do what the options ask for. What a cluster refuses is explained before it is an error."""
+def run(options: argparse.Namespace) -> int:
+    """Run the command; return the exit status. What a cluster refuses is explained before it is an error."""
     try:
-        RUN[options.mode](options)
+        return RUN[options.command](options)
     except Refused as refusal:
-        if options.explain and not options.json:
+        if (options.explain or options.command == EXPLAIN) and not options.json:
             say(full_explanation(refusal.decision), stream_for(options.out))
         raise
     except MissingImages as missing:
@@ -177,92 +180,136 @@ def run(options: argparse.Namespace) -> None:
         raise
 
 
-def run_demo(options: argparse.Namespace) -> None:
+def run_help(options: argparse.Namespace) -> int:
+    say(options.page, sys.stdout)
+    return 0
+
+
+def run_demo(options: argparse.Namespace) -> int:
     from builder.cli.demo import demo
-    demo(options.started)
+    demo(options.program)
+    return 0
 
 
-def run_verify(options: argparse.Namespace) -> None:
-    signer = signature.verify(os.path.join(options.verify, SUMS), options.signers) if options.signers else ""
-    found = dict(verify(options.verify, options.onto), signer=signer)
-    report(options, found, verified(found))
+def run_verify(options: argparse.Namespace) -> int:
+    """Check each folder; report those that are whole."""
+    def look(out: str) -> Dict[str, Any]:
+        signer = signature.verify(os.path.join(out, SUMS), options.signers) if options.signers else ""
+        return dict(verify(out, options.onto), signer=signer)
+    return report_each(options, "folders", options.files, look,
+                       lambda folders: "\n\n".join(map(verified, folders)))
 
 
-def run_split(options: argparse.Namespace) -> None:
+def run_inspect(options: argparse.Namespace) -> int:
+    """List the images of each archive."""
+    def look(archive: Tuple[str, str]) -> Dict[str, Any]:
+        sources = Sources([archive], options.onto, stdin=standard_input())
+        with progress_of(options) as progress:
+            return inspected.facts(inspect(sources, progress))
+    return report_each(options, "archives", options.archives, look, inspected.table)
+
+
+def report_each(options: argparse.Namespace, key: str, items: Sequence[Item], look: Callable[[Item], Dict[str, Any]],
+                page: Callable[[Sequence[Dict[str, Any]]], str]) -> int:
+    """Look at each item by itself, and report the good ones, then the failures; return the exit status."""
+    found, failures = [], []
+    for item in items:
+        try:
+            found.append(look(item))
+        except (InputError, OSError) as failure:
+            failures.append(outcome(failure, ""))
+    if found or options.json:
+        report(options, {key: found, "errors": [line for line, _ in failures]}, page(found))
+    return max([complain(line, status) for line, status in failures], default=0)
+
+
+def run_split(options: argparse.Namespace) -> int:
     request = split.Request(sources_of(options, standard_input()), options.out)
     with progress_of(options) as progress:
         parts, notes = split.split(request, progress, ignore_signals)
     found = {"out": request.out, "archives": [part._asdict() for part in parts], "notes": notes}
     report_written(options, found, split.table(parts, notes))
+    return 0
 
 
-def run_build(options: argparse.Namespace) -> None:
-    """Build, and report; without archives, explain what a cluster offers."""
-    named = read_manifests(options.images_of)
-    if options.images_of and not options.archives:
-        list_images(options, named)
-        return
-    cluster = read_cluster(options.cluster)
-    if options.explain and not options.archives:
-        decision = decide(site_of(options), cluster, Needs([checked_platform(text) for text in options.platform]))
-        report(options, dict(decided(decision), **explained(decision)), full_explanation(decision))
-        return
-    request = request_of(options, standard_input(), cluster, named if options.images_of else None)
+def run_build(options: argparse.Namespace) -> int:
+    """Build, and report."""
+    named = read_manifests(options.images_of) if options.images_of else None
+    request = request_of(options, standard_input(), read_cluster(options.cluster), named)
     with progress_of(options) as progress:
         result = build(request, sys.stdout.buffer, progress, ignore_signals)
-    found, page = facts(request, result), ""
+    found, page = facts(request, result, options.program), ""
     if options.explain:
         page = explanation(result.decision) + "\n\n"
         found.update(explained(result.decision))
     report_written(options, found, page + summary(found))
+    return 0
 
 
-def list_images(options: argparse.Namespace, named: NamedImages) -> None:
-    """What manifests name, on stdout for a program that pulls it; on stderr what a person should look at."""
+def run_explain(options: argparse.Namespace) -> int:
+    """Report what a cluster offers to any image."""
+    decision = decide(site_of(options), read_cluster(options.files), Needs(options.platform))
+    report(options, dict(decided(decision), **explained(decision)), full_explanation(decision))
+    return 0
+
+
+def run_images(options: argparse.Namespace) -> int:
+    """Print the images of manifests on stdout, for a program that pulls them; on stderr what a person should check."""
+    named = read_manifests(options.files)
     if options.json:
         say(json.dumps(named._asdict(), indent=2), sys.stdout)
-        return
+        return 0
     for text in named.images:
         say(shown(text), sys.stdout)
     for note in notes_on(named):
         say("note: " + shown(note), sys.stderr)
+    return 0
+
+
+def run_write(options: argparse.Namespace) -> int:
+    program, path = options.files
+    if program == SEEDPOD:
+        write_file(path, pack_program(), mode=0o777, commit=ignore_signals)
+    else:
+        write_file(path, pyz.injector() if program == INJECTOR else pyz.spooler(), commit=ignore_signals)
+    return 0
 
 
 def full_explanation(decision: Decision) -> str:
-    """The decision alone, where there is no build to report."""
+    """Return the decision as a page of its own, without a build."""
     return "\n".join([explanation(decision), ""] + reasons(decided(decision)))
 
 
-RUN = {
-    "": run_build,
-    "--split": run_split,
-    "--verify": run_verify,
-    "--demo": run_demo,
-    "--pyz": lambda options: write_file(options.pyz, pyz.injector(), commit=ignore_signals),
-    "--spooler": lambda options: write_file(options.spooler, pyz.spooler(), commit=ignore_signals),
-    "--self": lambda options: write_file(options.program, pack_program(), mode=0o777, commit=ignore_signals),
-}
+RUN = {HELP: run_help, BUILD: run_build, VERIFY: run_verify, EXPLAIN: run_explain, IMAGES: run_images,
+       INSPECT: run_inspect, SPLIT: run_split, WRITE: run_write, DEMO: run_demo}
 
 
 def read_cluster(paths: Sequence[str]) -> Optional[Cluster]:
-    """All dumps, joined."""
+    """Return all dumps, joined; None without any."""
     objects = []
     for path in paths:
-        if path == STDOUT:
-            objects += parse_dump(sys.stdin.buffer.read(), "--cluster -")
-        else:
-            with open(path, "rb") as file:
-                objects += parse_dump(file.read(), path)
+        with open_input(path) as file:
+            objects += parse_dump(file.read(), name_of(path))
     return cluster_of(objects) if paths else None
 
 
 def read_manifests(paths: Sequence[str]) -> NamedImages:
-    """What all of them name."""
+    """Return the images that all of them name."""
     parts = []
     for path in paths:
-        with open(sys.stdin.fileno() if path == STDIN else path, "rb", closefd=path != STDIN) as file:
-            parts.append(find_images(file.read().decode("utf-8", "replace"), STDIN_NAME if path == STDIN else path))
+        with open_input(path) as file:
+            parts.append(find_images(file.read().decode("utf-8", "replace"), name_of(path)))
     return combined(parts)
+
+
+def open_input(path: str) -> IO[bytes]:
+    """Open a file, or standard input, to be read."""
+    return open(sys.stdin.fileno() if path == STDIN else path, "rb", closefd=path != STDIN)
+
+
+def name_of(path: str) -> str:
+    """Return how messages call a file that is read."""
+    return STDIN_NAME if path == STDIN else path
 
 
 def standard_input() -> Optional[BinaryIO]:

@@ -2,6 +2,7 @@
 
 All errors are InputErrors that begin with the option.
 """
+import re
 from typing import Mapping, Tuple
 
 from builder.kubernetes import ports, site
@@ -10,6 +11,8 @@ from builder.kubernetes.quantity import MIB, QUANTITY, number
 from builder.reading import reference
 from builder.reading.errors import InputError
 
+_SIZE = re.compile(r"([0-9]{1,18})(KiB|MiB|)", re.IGNORECASE)
+_UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20}
 ALL_TAINTS = "all"  # a taint with this key is all:EFFECT
 
 
@@ -114,6 +117,14 @@ def quantities(option: str, text: str) -> Mapping[str, str]:
         raise InputError("%s %s: write e.g. cpu=50m,memory=64Mi (%s)"
                          % (option, ascii(text), ", ".join(site.RESOURCES)))
     return found
+
+
+def size(text: str) -> int:
+    """Parse `512KiB` into bytes, more than none."""
+    match = _SIZE.fullmatch(text)
+    if not match or not int(match.group(1)):
+        raise InputError("--chunk-size %s: is not a size: write 184KiB, 1MiB or a number of bytes" % text)
+    return int(match.group(1)) * _UNITS[match.group(2).lower()]
 
 
 def storage(text: str) -> Storage:

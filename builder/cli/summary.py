@@ -1,10 +1,13 @@
 """What was built -> facts (for programs) -> the summary that a person reads. Pure."""
 import collections
 import os
+import shlex
 from typing import Any, Counter, Dict, List, Sequence
 
 from builder.cluster.decision import Decision
+from builder.cli.commands import VERIFY
 from builder.cli.inspected import HEAD, rows_of
+from builder.cli.options import PROGRAM
 from builder.kubernetes.file_names import README
 from builder.kubernetes.steps import (STDOUT, Section, commands, first_steps, later, numbered,
                                       registry_sections, unnumbered)
@@ -27,8 +30,8 @@ LONG_SECONDS = 5  # from there on it is shown
 NEAR = .98  # of a limit: from there on it is shown; a chunk of the usual size takes a little less
 
 
-def facts(request: Request, result: Result) -> Facts:
-    """Return all that the summary shows, under names that stay: `--json` prints it."""
+def facts(request: Request, result: Result, program: str = PROGRAM) -> Facts:
+    """Return all that the summary shows, under names that stay: `--json` prints it. `program`: as it was started."""
     plan, images, payload = result.plan, result.images, result.payload
     site, contents = plan.site, payload.contents
     annotation_bytes = sizes.largest_annotation_bytes(plan, max(payload.chunk_sizes.values()))
@@ -64,10 +67,18 @@ def facts(request: Request, result: Result) -> Facts:
         "update": dict(result.update._asdict(), replaced=[one._asdict() for one in result.update.replaced])
                   if result.update else {},
         "kinds": list(result.facts.kinds),
-        "commands": commands(plan, request.out, result.update is not None),
+        "commands": {**verify_command(request, program), **commands(plan, request.out, result.update is not None)},
         "registry": {section.purpose: section.commands[0] for section in sections},
         **decided(result.decision),
     }
+
+
+def verify_command(request: Request, program: str) -> Dict[str, str]:
+    """Return the command that checks the folder, with its bases; none for a stream."""
+    if request.out == STDOUT:
+        return {}
+    words = [VERIFY, request.out, *(word for folder in request.sources.onto for word in ("--onto", folder))]
+    return {VERIFY: " ".join([program, *map(shlex.quote, words)])}
 
 
 def compression_of(contents: Contents) -> str:

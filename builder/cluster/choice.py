@@ -22,7 +22,7 @@ HOST_PYTHON = "/usr/bin/python3"
 ALSO_RUNS_ON = {"386": "amd64", "arm": "arm64"}  # most of them
 COMMON = ("amd64", "arm64")  # architectures of nodes, the most common first, to guess from without a dump
 NO_IMAGE = ("--image: is required: name an image with Python that the nodes already have, as they name it (%s), or let "
-            "--cluster FILE choose: see --help" % LIST_PODS)
+            "--cluster FILE choose" % LIST_PODS)
 
 
 class Choice(NamedTuple):
@@ -86,9 +86,14 @@ def _runners(site: Site, architectures: Sequence[str], cluster: Cluster, found: 
     return _known_images(site, cluster, fitting, candidates)
 
 
-def _without_cluster(site: Site, architectures: Sequence[str]) -> Choice:
+def check_image(site: Site) -> None:
+    """Raise InputError if no image is given, and there is no cluster to choose one from."""
     if not site.image:
         raise InputError("--try: requires --cluster FILE, which lists the images" if site.tries > 1 else NO_IMAGE)
+
+
+def _without_cluster(site: Site, architectures: Sequence[str]) -> Choice:
+    check_image(site)
     site = site._replace(expose=site.exposure.name)
     reference = parsed(site.image)
     if not site.host_python:

@@ -54,7 +54,7 @@ Every node can then pull:
 {images}
 Apply the YAML files in the order of their names. {pyz} is the program in them, for you to inspect (unzip it) or to run
 by hand. {chunks} lists the ConfigMaps that the Pod needs. To check that the folder was copied completely:
-sha256sum -c {sums}, or Seedpod with --verify THIS_FOLDER. kubectl ignores these files.
+sha256sum -c {sums}, or build.py verify THIS_FOLDER. kubectl ignores these files.
 """
 
 

@@ -22,6 +22,7 @@ from builder.kubernetes.workloads import Plan, workloads
 STDOUT = "-"
 
 NEXT = {  # key of a command -> its purpose, in order
+    "verify": "verify the folder where you apply it",
     "check": "check that the cluster has the chunks of the other folders: this lists missing ones",
     "apply": "apply it",
     "apply_rest": "apply all but Services and policies",

@@ -36,7 +36,7 @@ def named(images: List[Image], name: Name) -> List[Tuple[Image, List[Name]]]:
     found = [image for image in images if not image.subject]
     if len(found) != 1:
         raise InputError("%s: the file holds %d images, and one name fits one: use the archive's own names, or "
-                         "build.py --split" % (name, len(found)))
+                         "build.py split" % (name, len(found)))
     (main,) = found
     name = name._replace(reference=versioned(name.reference, main))
     return [(image, [name] if image is main else [

@@ -37,7 +37,7 @@ def demo_by(request, tmp_path_factory):
         free.pop("PYTHONDONTWRITEBYTECODE", None)
         before = set(copy.glob("**/*"))
         with open(folder / "out", "w+") as out, open(folder / "err", "w+") as err:
-            process = subprocess.Popen([python, str(copy / "build.py"), "--demo"], stdout=out, stderr=err,
+            process = subprocess.Popen([python, str(copy / "build.py"), "demo"], stdout=out, stderr=err,
                                        cwd=temporary, env=free)
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)

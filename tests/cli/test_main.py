@@ -21,6 +21,7 @@ from tests.support.interpreters import environment, interpreters
 
 NOBODY = 65534
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+WRITING = [["build", "--image", builds.IMAGE], ["split"]]  # commands that write a folder
 PYTHONS = [pytest.param(path, id="%d.%d" % version) for version, path in interpreters((3, 9))]
 
 
@@ -72,8 +73,8 @@ def test_json_reports_the_same_to_programs(tmp_path, archive):
 
 def test_quiet_prints_nothing_but_errors(tmp_path, archive):
     assert run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out", "--quiet") == (0, "", "")
-    assert run("--verify", tmp_path / "out", "--quiet") == (0, "", "")
-    assert run("--split", archive, "-o", tmp_path / "split", "--quiet") == (0, "", "")
+    assert run("verify", tmp_path / "out", "--quiet") == (0, "", "")
+    assert run("split", archive, "-o", tmp_path / "split", "--quiet") == (0, "", "")
     status, stream, errors = run(archive, "--image", builds.IMAGE, "-o", "-", "--quiet")
     assert (status, stream[:4], errors) == (0, "---\n", "")
     refused(run("missing.tar", "--image", builds.IMAGE, "--quiet"), "missing.tar: no such file or folder")
@@ -110,7 +111,7 @@ def test_a_dry_run_meets_every_refusal(tmp_path, archive):
     (["--chunk-size", "0"], "--chunk-size 0: is not a size: write 184KiB, 1MiB or a number of bytes"),
     (["--imag", "x"], "--imag: unknown option: did you mean --image?"),
     (["missing.tar", "--image", "x"], "missing.tar: no such file or folder: check the path"),
-    (["--demo", "--split"], "--split, --demo: exclude each other: give one of them")])
+    (["split", "--demo"], "--demo is a command now: %s demo" % BUILD)])
 def test_json_answers_every_error_as_json_too(tmp_path, words, line):
     status, answer, errors = run(*words, "--json", cwd=tmp_path)
     assert (status, json.loads(answer)) == (2, {"errors": [line], "warnings": []})
@@ -124,13 +125,13 @@ MANIFESTS = "image: other:1\n---\nimage: sample:1\n---\nvalue: quay.io/a/b:1\n"
 
 def test_the_images_of_manifests_are_listed_for_a_program_and_doubts_for_a_person(tmp_path):
     (tmp_path / "a.yaml").write_text(MANIFESTS)
-    status, page, errors = run_anew("--images-of", "a.yaml", "--images-of", "-", cwd=tmp_path,
+    status, page, errors = run_anew("images", "a.yaml", "-", cwd=tmp_path,
                                     input=b"image: \x1b[0m\n")
     assert (status, page) == (0, "other:1\nsample:1\n")
     assert errors.splitlines() == [
         "note: a.yaml:5: mentions quay.io/a/b:1, which may be an image",
         "note: standard input:1: has \\x1b[0m where an image should be: only the cluster knows which"]
-    status, page, errors = run("--images-of", "a.yaml", "--json", cwd=tmp_path)
+    status, page, errors = run("images", "a.yaml", "--json", cwd=tmp_path)
     assert json.loads(page)["images"] == {"other:1": "a.yaml:1", "sample:1": "a.yaml:3"} and (status, errors) == (0, "")
 
 
@@ -147,7 +148,7 @@ def test_a_seed_that_lacks_an_image_of_the_manifests_is_not_built(tmp_path, arch
 
 
 def test_an_explanation_ends_with_its_error(tmp_path):
-    done = subprocess.run([sys.executable, BUILD, "--cluster", dump("all-tainted"), "--explain"], stdout=subprocess.PIPE,
+    done = subprocess.run([sys.executable, BUILD, "explain", dump("all-tainted")], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, cwd=tmp_path)
     lines = done.stdout.decode().splitlines()
     assert done.returncode == 2 and lines[0] == "nodes" and lines[-1].startswith("error: cluster: no node fits")
@@ -158,14 +159,14 @@ def test_a_name_that_no_terminal_should_see_is_escaped_in_one_line(tmp_path, nam
     refused(run(name, "--image", builds.IMAGE, cwd=tmp_path), ascii(name)[1:-1])
     (tmp_path / name).write_bytes(b"no archive")
     refused(run(name, "--image", builds.IMAGE, cwd=tmp_path), ascii(name)[1:-1])
-    refused(run("--verify", name, cwd=tmp_path), ascii(name)[1:-1])
-    refused(run("--split", name, cwd=tmp_path), ascii(name)[1:-1])
+    refused(run("verify", name, cwd=tmp_path), ascii(name)[1:-1])
+    refused(run("split", name, cwd=tmp_path), ascii(name)[1:-1])
 
 
-@pytest.mark.parametrize("mode", [["--image", builds.IMAGE], ["--split"]])
-def test_a_folder_whose_name_cannot_be_shown_is_refused(tmp_path, archive, mode):
+@pytest.mark.parametrize("command", WRITING)
+def test_a_folder_whose_name_cannot_be_shown_is_refused(tmp_path, archive, command):
     for name in ("a\x1b[2J", "a\nb", os.fsdecode(b"\xff")):
-        refused(run(archive, *mode, "-o", tmp_path / name), "contains unprintable characters")
+        refused(run(*command, archive, "-o", tmp_path / name), "contains unprintable characters")
     assert os.listdir(tmp_path) == ["a.tar"]
 
 
@@ -177,7 +178,7 @@ def test_a_terminal_that_lacks_characters_gets_them_escaped(tmp_path, archive):
 
 def test_an_output_that_is_full_is_one_line():
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([sys.executable, BUILD, "--demo"], stdout=full, stderr=subprocess.PIPE)
+        done = subprocess.run([sys.executable, BUILD, "demo"], stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 1 and done.stderr.startswith(b"error: writing: the disk is full") \
         and done.stderr.count(b"\n") == 1
 
@@ -190,15 +191,15 @@ def test_a_stream_on_stdout_has_its_summary_on_stderr(tmp_path, archive):
 
 
 @pytest.mark.parametrize("arguments, line", [
-    ([], "error: no archive: name at least one, or try --demo"),
+    (["build"], "error: no archive: name at least one: see %s build --help" % BUILD),
     (["a.tar"], "error: --image: is required: name an image with Python"),
     (["missing.tar", "--image", "x"], "missing.tar: "),
-    (["registry:2", "--image", "x"], "registry:2: there is no such file: if it is an image, save it first: docker save -o "
+    (["registry:2", "--image", "x"], "registry:2: no such file: if it is an image, save it first: docker save -o "
                                      "image.tar registry:2"),
-    (["a.tar", "--image", "x", "--what"], "--what: unknown option: see --help"),
+    (["a.tar", "--image", "x", "--what"], "--what: unknown option: see %s build --help" % BUILD),
     (["a.tar", "--image", "x", "--chunk-size", "1TB"], "--chunk-size 1TB: is not a size: write 184KiB"),
     (["a.tar", "--image", "x", "--chunk-size", "2MiB"], "--chunk-size 2097152: a ConfigMap holds at most"),
-    (["a.tar", "--image", "x", "--compression", "brotli"], "error: --compression: invalid choice"),
+    (["a.tar", "--image", "x", "--compression", "brotli"], "error: --compression 'brotli': must be auto, none, gzip or xz"),
     (["UPPER=a.tar", "--image", "x"], "UPPER: is not an image name"),
     (["Library/x=a.tar", "--image", "x"], "Library/x: is not an image name: write Library in lower case"),
     (["sample:1=b.tar", "a.tar", "--image", "x"], "a.tar: docker.io/library/sample:1 is another image in b.tar"),
@@ -206,9 +207,9 @@ def test_a_stream_on_stdout_has_its_summary_on_stderr(tmp_path, archive):
     (["a.tar", "--image", "x", "-o", "a.tar"], "a.tar: exists and is not a folder"),
     (["a.tar", "--image", "x", "-o", "."], "not a folder that Seedpod wrote (it holds a.tar): move it away, or choose another "
                                            "folder"),
-    (["--pyz", "a.tar"], "a.tar: not a program that Seedpod wrote: move it away, or choose another file"),
-    (["--spooler", "."], ".: is not a regular file: choose another"),
-    (["--pyz", "no/such/file"], "no/such/file"),
+    (["write", "injector", "a.tar"], "a.tar: not a program that Seedpod wrote: move it away, or choose another file"),
+    (["write", "spooler", "."], ".: is not a regular file: choose another"),
+    (["write", "injector", "no/such/file"], "no/such/file"),
 ])
 def test_wrong_input_is_one_line(tmp_path, archive, arguments, line):
     builds.archive(tmp_path, "b")
@@ -395,9 +396,9 @@ def test_at_every_step_a_killed_build_loses_nothing_and_the_next_one_cleans_up(t
         stepper.left = 0
         left = os.listdir(tmp_path)
         seen.append((len(left), "out" in left))
-        assert run(tmp_path / "missing.tar", "--image", "x", "-o", out)[0] == 2
+        assert run(BUILD, "--image", "x", "-o", out)[0] == 2, "it is no archive"
         assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
-        assert run("--verify", out, "--quiet")[0] == 0
+        assert run("verify", out, "--quiet")[0] == 0
         assert builds.content(out) == older or seen[-1][1]
         return -status if status else None
     assert set(each_half_step(stepper, start)) == {signal.SIGKILL}
@@ -445,12 +446,12 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored(tmp_path, archive
     assert run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")[0] == 0
 
 
-@pytest.mark.parametrize("mode", [["--image", builds.IMAGE], ["--split"]])
+@pytest.mark.parametrize("command", WRITING)
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_after_the_folder_is_in_place_does_not_end_the_report(tmp_path, archive, monkeypatch, number, mode):
+def test_a_signal_after_the_folder_is_in_place_does_not_end_the_report(tmp_path, archive, monkeypatch, number, command):
     say = cli.say
     monkeypatch.setattr(cli, "say", lambda *words: (signal.raise_signal(number), say(*words)))
-    status, page, errors = run(archive, *mode, "-o", tmp_path / "out")
+    status, page, errors = run(*command, archive, "-o", tmp_path / "out")
     assert (status, errors) == (0, "") and "library/sample:1" in page
 
 
@@ -467,8 +468,8 @@ def test_a_signal_after_the_stream_is_complete_does_not_end_the_report(archive, 
     assert status == 0 and "docker.io/library/sample:1" in page
 
 
-@pytest.mark.parametrize("mode", ["--pyz", "--spooler", "--self"])
-def test_at_every_step_a_signal_leaves_the_old_program_or_the_new_one_and_says_which(tmp_path, monkeypatch, mode):
+@pytest.mark.parametrize("program", ["injector", "spooler", "seedpod"])
+def test_at_every_step_a_signal_leaves_the_old_program_or_the_new_one_and_says_which(tmp_path, monkeypatch, program):
     monkeypatch.setattr(cli.pyz, "injector", lambda: b"new")
     monkeypatch.setattr(cli.pyz, "spooler", lambda: b"new")
     monkeypatch.setattr(cli, "pack_program", lambda: b"new")
@@ -480,7 +481,7 @@ def test_at_every_step_a_signal_leaves_the_old_program_or_the_new_one_and_says_w
 
     def start():
         (tmp_path / "a.pyz").write_bytes(old.getvalue())
-        result = run(mode, tmp_path / "a.pyz")
+        result = run("write", program, tmp_path / "a.pyz")
         assert os.listdir(tmp_path) == ["a.pyz"]
         interrupted = (128 + signal.SIGTERM, "", "error: interrupted: nothing was written\n")
         assert (result, (tmp_path / "a.pyz").read_bytes()) in ((interrupted, old.getvalue()), ((0, "", ""), b"new"))
@@ -491,18 +492,18 @@ def test_at_every_step_a_signal_leaves_the_old_program_or_the_new_one_and_says_w
 
 
 def test_a_program_is_written_to_standard_output():
-    done = subprocess.run([sys.executable, BUILD, "--pyz", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done = subprocess.run([sys.executable, BUILD, "write", "injector", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (0, b"")
     assert "__main__.py" in zipfile.ZipFile(io.BytesIO(done.stdout)).namelist()
 
 
-@pytest.mark.parametrize("words", [["--image", builds.IMAGE], ["--split"]])
+@pytest.mark.parametrize("command", WRITING)
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_a_folder_that_is_in_place_is_no_failure_even_if_no_one_reads_the_report(tmp_path, archive, words, form):
+def test_a_folder_that_is_in_place_is_no_failure_even_if_no_one_reads_the_report(tmp_path, archive, command, form):
     reading, writing = os.pipe()
     os.close(reading)
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    done = subprocess.run([sys.executable, BUILD, archive, *words, *form, "-o", str(tmp_path / "out")], stdout=writing,
+    done = subprocess.run([sys.executable, BUILD, *command, archive, *form, "-o", str(tmp_path / "out")], stdout=writing,
                           stderr=subprocess.PIPE, env=buffered)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"") and (tmp_path / "out" / "SHA256SUMS").exists()
@@ -535,15 +536,15 @@ def test_a_namespace_of_the_cluster_is_never_written(tmp_path, archive, name):
     assert run(*words)[0] == 0 and not (tmp_path / "out" / "00-namespace.yaml").exists()
 
 
-@pytest.mark.parametrize("mode", [["--image", builds.IMAGE], ["--split"]])
+@pytest.mark.parametrize("command", WRITING)
 @pytest.mark.parametrize("name", ["40-my-netpol.yaml", "70-policy-mine.yaml", "mine.tar"])
-def test_a_file_of_the_operators_own_in_the_folder_stops_the_next_build(tmp_path, archive, mode, name):
-    arguments = archive, *mode, "-o", tmp_path / "out"
+def test_a_file_of_the_operators_own_in_the_folder_stops_the_next_build(tmp_path, archive, command, name):
+    arguments = *command, archive, "-o", tmp_path / "out"
     assert run(*arguments)[0] == 0
     (tmp_path / "out" / name).write_text("mine")
     before = builds.content(tmp_path / "out")
     refused(run(*arguments), "out/%s: not written by Seedpod: move it away, or choose another folder" % name)
-    if "--split" not in mode:
+    if "split" not in command:
         refused(run(*arguments, "--dry-run"), "out/%s: not written by Seedpod" % name)
     assert builds.content(tmp_path / "out") == before and sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
 
@@ -576,7 +577,7 @@ def test_a_bug_shows_its_traceback(monkeypatch):
         raise ZeroDivisionError
     monkeypatch.setattr(cli, "run", bug)
     with pytest.raises(ZeroDivisionError):
-        cli.main(["--demo"])
+        cli.main(["demo"])
 
 
 @pytest.mark.parametrize("failure, line, status", [
@@ -593,12 +594,12 @@ def test_every_other_failure_is_one_line(monkeypatch, capsys, failure, line, sta
     def fail(_):
         raise failure
     monkeypatch.setattr(cli, "run", fail)
-    assert cli.main(["--demo"]) == status
+    assert cli.main(["demo"]) == status
     assert capsys.readouterr().err.startswith("error: " + line)
 
 
 def test_the_injector_alone_is_written(tmp_path):
-    assert run("--pyz", tmp_path / "injector.pyz") == (0, "", "")
+    assert run("write", "injector", tmp_path / "injector.pyz") == (0, "", "")
     assert "__main__.py" in zipfile.ZipFile(tmp_path / "injector.pyz").namelist()
     assert os.listdir(tmp_path) == ["injector.pyz"]
 
@@ -608,7 +609,7 @@ def pyz_by(request, tmp_path_factory):
     """A Python -> the path of the injector that it packed."""
     def pack(python):
         path = tmp_path_factory.mktemp("packed") / "injector.pyz"
-        assert run_anew("--pyz", path, python=python, env=environment()) == (0, "", "")
+        assert run_anew("write", "injector", path, python=python, env=environment()) == (0, "", "")
         return path
 
     return at_once.outcomes(request, "python", pack)
@@ -616,7 +617,7 @@ def pyz_by(request, tmp_path_factory):
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_injector_is_the_same_whichever_python_helps_to_build_it(tmp_path, pyz_by, python):
-    run("--pyz", tmp_path / "first")
+    run("write", "injector", tmp_path / "first")
     first, second = map(zipfile.ZipFile, (tmp_path / "first", pyz_by(python)))
     assert first.namelist() == second.namelist()
 
@@ -669,7 +670,7 @@ def test_every_node_and_image_is_explained_on_demand(tmp_path, archive):
 
 
 def test_a_dump_is_explained_without_any_archive(tmp_path):
-    status, page, errors = run("--cluster", dump("openshift-4.22"), "--explain", cwd=tmp_path)
+    status, page, errors = run("explain", dump("openshift-4.22"), cwd=tmp_path)
     assert (status, errors, os.listdir(tmp_path)) == (0, "", [])
     assert "ocp-master-0  does not fit" in page and "\nwhy       names no user" in page and "\nwarning   CRI-O" in page
 
@@ -684,7 +685,7 @@ def test_what_the_cluster_refuses_is_one_line_and_nothing_is_written(tmp_path, a
 
 
 def test_a_platform_that_is_none_is_refused_where_there_is_no_archive_too(tmp_path):
-    refused(run("--cluster", dump("talos"), "--explain", "--platform", "amd64"), "--platform")
+    refused(run("explain", dump("talos"), "--platform", "amd64"), "--platform")
 
 
 def test_what_the_cluster_refuses_is_in_the_json_with_what_is_doubtful(tmp_path, archive):
@@ -712,13 +713,41 @@ def test_several_pods_are_emitted_to_try(tmp_path, archive):
 
 def test_a_folder_is_verified(tmp_path, archive):
     run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
-    status, page, errors = run("--verify", tmp_path / "out")
+    status, page, errors = run("verify", tmp_path / "out")
     assert (status, errors) == (0, "")
     assert "docker.io/library/sample:1\n" in page and "out: whole: 2 chunks" in page
-    assert json.loads(run("--verify", tmp_path / "out", "--json")[1])["chunks"] == {"count": 2, "elsewhere": 0}
+    assert json.loads(run("verify", tmp_path / "out", "--json")[1])["folders"][0]["chunks"] == {"count": 2, "elsewhere": 0}
     (tmp_path / "out" / "40-pod.yaml").unlink()
-    refused(run("--verify", tmp_path / "out"), "40-pod.yaml: is missing")
-    refused(run("--verify", tmp_path), "is not a folder that Seedpod wrote")
+    refused(run("verify", tmp_path / "out"), "40-pod.yaml: is missing")
+    refused(run("verify", tmp_path), "is not a folder that Seedpod wrote")
+
+
+def test_each_folder_is_verified_by_itself(tmp_path, archive):
+    for name in ("one", "other", "damaged"):
+        run(archive, "--image", builds.IMAGE, "-o", tmp_path / name)
+    (tmp_path / "damaged" / "40-pod.yaml").unlink()
+    status, page, errors = run("verify", "one", "damaged", "other", cwd=tmp_path)
+    assert status == 2 and errors.startswith("error: damaged: 40-pod.yaml: is missing") and errors.count("\n") == 1
+    assert "\none: whole: " in page and "\nother: whole: " in page
+    status, page, errors = run("verify", "damaged", "one", "--json", cwd=tmp_path)
+    found = json.loads(page)
+    assert status == 2 and [folder["out"] for folder in found["folders"]] == ["one"]
+    assert ["error: %s\n" % line for line in found["errors"]] == [errors]
+    assert run("verify", "one", "other", "--quiet", cwd=tmp_path) == (0, "", "")
+    assert run("verify", "damaged", "one", "--quiet", cwd=tmp_path)[:2] == (2, "")
+
+
+def test_each_archive_is_inspected_by_itself(tmp_path, archive):
+    (tmp_path / "none.tar").write_bytes(b"no archive")
+    status, page, errors = run("inspect", "none.tar", "x:1=a.tar", cwd=tmp_path)
+    assert status == 2 and errors.startswith("error: none.tar: ") and errors.count("\n") == 1
+    assert page.splitlines()[1:3] == ["a.tar", "  docker.io/library/x:1"]
+    status, page, errors = run("inspect", "a.tar", "none.tar", "--json", cwd=tmp_path)
+    found = json.loads(page)
+    assert (status, ["error: %s\n" % line for line in found["errors"]]) == (2, [errors])
+    (image,) = found["archives"][0]["images"]
+    assert image["references"] == ["docker.io/library/sample:1"] and len(image["variants"][0]["image_id"]) == 71
+    assert sorted(os.listdir(tmp_path)) == ["a.tar", "none.tar"]
 
 
 @pytest.fixture
@@ -734,12 +763,12 @@ def key(tmp_path_factory, needs):
 def test_a_signed_folder_is_verified_with_its_signer(tmp_path, archive, key):
     out, signers = tmp_path / "out", key.parent / "signers"
     assert run(archive, "--image", builds.IMAGE, "-o", out, "--sign", key)[0] == 0
-    assert run("--verify", out, "--signers", signers)[1].endswith("\nsigned by release@example.com\n")
-    assert json.loads(run("--verify", out, "--signers", signers, "--json")[1])["signer"] == "release@example.com"
-    assert run("--verify", out)[1].endswith(
+    assert run("verify", out, "--signers", signers)[1].endswith("\nsigned by release@example.com\n")
+    assert json.loads(run("verify", out, "--signers", signers, "--json")[1])["folders"][0]["signer"] == "release@example.com"
+    assert run("verify", out)[1].endswith(
         "\nthis proves integrity, not origin: --signers FILE checks who signed it\n")
     assert run(archive, "--image", builds.IMAGE, "-o", out)[0] == 0, "a signed folder is replaced like any other"
-    refused(run("--verify", out, "--signers", signers), "SHA256SUMS.sig: missing, so nothing is signed")
+    refused(run("verify", out, "--signers", signers), "SHA256SUMS.sig: missing, so nothing is signed")
 
 
 def swap(out):
@@ -763,11 +792,11 @@ def test_a_change_of_a_signed_folder_is_found_with_the_sums_renewed_too(tmp_path
     out, signers = tmp_path / "out", key.parent / "signers"
     assert run(archive, "--image", builds.IMAGE, "-o", out, "--sign", key)[0] == 0
     change(out)
-    refused(run("--verify", out, "--signers", signers), line)
+    refused(run("verify", out, "--signers", signers), line)
     names = sorted(path.name for path in out.iterdir() if not path.name.startswith("SHA256SUMS"))
     with open(out / "SHA256SUMS", "wb") as sums:
         subprocess.run(["sha256sum", *names], cwd=out, stdout=sums, check=True)
-    refused(run("--verify", out, "--signers", signers), line_with_new_sums)
+    refused(run("verify", out, "--signers", signers), line_with_new_sums)
 
 
 def test_a_build_that_cannot_be_signed_leaves_what_was_there(tmp_path, archive, key):

@@ -104,3 +104,15 @@ def test_what_is_no_folder_of_a_node_is_refused(text):
 
 def test_a_folder_loses_its_last_slash():
     assert site_options.folder("--containerd-config", "/etc/containerd/") == "/etc/containerd"
+
+
+@pytest.mark.parametrize("text, size", [("1", 1), ("184KiB", 184 << 10), ("512kib", 512 << 10), ("1MiB", 1 << 20)])
+def test_sizes_are_read(text, size):
+    assert site_options.size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "KiB", "1.5MiB", "-1", "1 KiB", "1KB", "1GiB", "0x10", "\u0661", "0", "0KiB",
+                                  "9" * 5000])
+def test_what_is_not_a_size_is_refused(text):
+    with pytest.raises(InputError, match="--chunk-size .*: is not a size: write 184KiB, 1MiB or a number of bytes"):
+        site_options.size(text)

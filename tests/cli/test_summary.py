@@ -47,6 +47,7 @@ def test_each_command_is_of_this_build(tmp_path):
     policies = "mutatingadmissionpolicybinding,mutatingadmissionpolicy"
     older = "seedpod/seed,seedpod/seed!=" + seed
     assert found["commands"] == {
+        "verify": "python3 build.py verify " + out,
         "apply": "kubectl apply --server-side -f " + out,
         "wait": "kubectl -n seedpod wait --for=condition=Ready pod/%s --timeout=300s" % pod,
         "outcomes": "kubectl -n seedpod get pods -l seedpod/seed=%s -o custom-columns=POD:.metadata.name,"
@@ -149,8 +150,9 @@ def test_a_stream_has_no_step_that_needs_a_folder(tmp_path):
 def test_next_steps_are_numbered_and_uninstalling_comes_last(tmp_path):
     found, _ = facts_of(tmp_path)
     page = summary.summary(found)
-    assert "\nnext steps\n  1. apply it\n     kubectl apply --server-side -f " in page
-    assert "\n  2. wait until it serves\n     kubectl -n seedpod wait " in page and "\n  3. " not in page
+    assert "\nnext steps\n  1. verify the folder where you apply it\n     python3 build.py verify " in page
+    assert "\n  2. apply it\n     kubectl apply --server-side -f " in page
+    assert "\n  3. wait until it serves\n     kubectl -n seedpod wait " in page and "\n  4. " not in page
     assert page.splitlines()[-4:] == [
         "uninstall; this deletes namespace seedpod with everything in it", "     " + found["commands"]["remove_all_policies"],
         "     " + found["commands"]["uninstall"],
@@ -168,7 +170,7 @@ def test_uninstalling_warns_of_a_namespace_that_goes_with_it(tmp_path, site, lin
 def test_the_steps_of_a_persistent_registry_go_on_counting(tmp_path):
     found, _ = facts_of(tmp_path)
     page = summary.summary(dict(found, registry={"wait until the registry serves": "kubectl wait"}))
-    assert "\n  3. wait until the registry serves\n     kubectl wait\n" in page
+    assert "\n  4. wait until the registry serves\n     kubectl wait\n" in page
 
 
 @pytest.mark.parametrize("used, shown", [(100, False), (252000, False), (258000, True)])

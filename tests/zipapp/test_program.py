@@ -18,7 +18,7 @@ PYTHONS = [pytest.param(path, id="%d.%d" % version) for version, path in interpr
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     path = tmp_path_factory.mktemp("program") / "seedpod.pyz"
-    subprocess.run([sys.executable, str(ROOT / "build.py"), "--self", str(path)], check=True)
+    subprocess.run([sys.executable, str(ROOT / "build.py"), "write", "seedpod", str(path)], check=True)
     return path
 
 
@@ -41,7 +41,7 @@ def test_it_is_executable_and_an_ordinary_zip(packed, tmp_path):
 
 def test_it_is_the_same_each_time_and_writes_itself(packed, tmp_path):
     assert program.pack_program() == packed.read_bytes()
-    run(sys.executable, packed, "--self", tmp_path / "again.pyz", cwd=tmp_path)
+    run(sys.executable, packed, "write", "seedpod", tmp_path / "again.pyz", cwd=tmp_path)
     assert (tmp_path / "again.pyz").read_bytes() == packed.read_bytes()
 
 
@@ -52,11 +52,11 @@ def whole_way(request, packed, tmp_path_factory):
         folder = tmp_path_factory.mktemp("way")
         place = folder / "empty"
         place.mkdir()
-        assert run(python, "-I", packed, "--demo", cwd=place).splitlines()[-1].startswith("done ")
+        assert run(python, "-I", packed, "demo", cwd=place).splitlines()[-1].startswith("done ")
         archive = builds.archive(folder)
         run(python, "-I", packed, archive, "--image", builds.IMAGE, "-o", folder / "out", cwd=place)
-        assert ": whole: " in run(python, "-I", packed, "--verify", folder / "out", cwd=place)
-        run(python, "-I", packed, "--split", archive, "-o", folder / "split", cwd=place)
+        assert ": whole: " in run(python, "-I", packed, "verify", folder / "out", cwd=place)
+        run(python, "-I", packed, "split", archive, "-o", folder / "split", cwd=place)
         return os.listdir(str(place))
 
     return at_once.outcomes(request, "python", go)
@@ -71,24 +71,22 @@ def test_help_and_hints_name_the_program_as_it_was_started(packed, tmp_path, mon
     folder = packed.parent
     monkeypatch.setenv("PATH", "%s:%s" % (folder, os.environ["PATH"]))
     in_folder, demo, page = at_once.each(lambda words: run(*words[1:], cwd=words[0]), [
-        (folder, "./seedpod.pyz", "--help"), (folder, sys.executable, "seedpod.pyz", "--demo"),
-        (tmp_path, "seedpod.pyz", "--help")])
-    assert in_folder.startswith("usage: ./seedpod.pyz [REF=]ARCHIVE...")
+        (folder, "./seedpod.pyz", "verify", "--help"), (folder, sys.executable, "seedpod.pyz", "demo"),
+        (tmp_path, "seedpod.pyz", "build", "--help")])
+    assert in_folder.startswith("usage: ./seedpod.pyz verify OUT...")
     assert demo.splitlines()[-1].endswith("next: python3 seedpod.pyz ARCHIVE --image NODE_IMAGE -o seedpod")
     assert page.startswith("usage: seedpod.pyz [REF=]ARCHIVE...")
     assert "build.py" not in page
 
 
 def test_what_it_packs_is_what_the_folder_packs(packed, tmp_path):
-    made = {"--pyz": pyz.injector, "--spooler": pyz.spooler}
-    at_once.each(lambda option: run(sys.executable, packed, option, tmp_path / option, cwd=tmp_path), made)
-    assert {option: (tmp_path / option).read_bytes() for option in made} == {
-        option: code() for option, code in made.items()}
+    made = {"injector": pyz.injector, "spooler": pyz.spooler}
+    at_once.each(lambda name: run(sys.executable, packed, "write", name, tmp_path / name, cwd=tmp_path), made)
+    assert {name: (tmp_path / name).read_bytes() for name in made} == {name: code() for name, code in made.items()}
 
 
 def test_it_has_the_list_of_known_images(packed, tmp_path):
     dump = ROOT / "tests" / "cluster" / "dumps" / "kubeadm-kube-prometheus-stack.json"
-    words = "--cluster", dump, "--explain"
-    one, other = at_once.each(lambda program: run(sys.executable, program, *words, cwd=tmp_path),
+    one, other = at_once.each(lambda program: run(sys.executable, program, "explain", dump, cwd=tmp_path),
                               [packed, ROOT / "build.py"])
     assert one == other

@@ -1,0 +1,63 @@
+"""Options that became commands, take no value any more, or are gone -> what to type now. Pure."""
+import re
+import shlex
+from typing import Sequence
+
+from builder.cli.commands import (BUILD, DEMO, EXPLAIN, IMAGES, INJECTOR, SEEDPOD, SPLIT, SPOOLER, VERIFY, WRITE,
+                                  options_of)
+from builder.cli.words import Line, is_option
+from builder.kubernetes.names import SYSTEM_NAMESPACE
+
+# Option -> the command that took its place, the word behind that, and how the value of the option was called.
+BECAME = {
+    "--verify": ([VERIFY], "OUT"),
+    "--split": ([SPLIT], ""),
+    "--demo": ([DEMO], ""),
+    "--pyz": ([WRITE, INJECTOR], "FILE"),
+    "--spooler": ([WRITE, SPOOLER], "FILE"),
+    "--self": ([WRITE, SEEDPOD], "FILE"),
+}
+# Options that are a command where there is no archive, and the option whose values become its words.
+WITHOUT_ARCHIVES = {"--explain": (EXPLAIN, "--cluster", "DUMP"), "--images-of": (IMAGES, "--images-of", "MANIFEST")}
+GONE = {
+    "--sizes": "is a program now: python3 -m builder.zipapp",
+    "--completion": "is gone: leave it out",
+    "--tolerate-all": "is --tolerate all now",
+    "--names-kube-system": "is gone: --names policy leaves the Pods of %s as they are" % SYSTEM_NAMESPACE,
+    "--priority-class": "is gone: patch the Pod, as builder/README.md shows with kustomize",
+}
+VALUES = {**{name: value for name, (_, value) in BECAME.items()}, "--completion": "SHELL", "--priority-class": "NAME"}
+_HOST_PYTHON = "--host-python"  # its value was the path of a Python
+_PATH = re.compile(r"/(?:.*/)?(?:platform-)?python[0-9.]*")
+
+
+def answer(line: Line, program: str) -> str:
+    """Return what to type in place of the first former option; "" if there is none."""
+    for given in line.options:
+        if given.name in BECAME:
+            command, value = BECAME[given.name]
+            return "%s is a command now: %s" % (given.name, _typed(
+                program, command, [given.value or value] if value else [], line))
+        if given.name in WITHOUT_ARCHIVES and line.command == BUILD and not line.files:
+            name, option, word = WITHOUT_ARCHIVES[given.name]
+            return "%s without archives is a command now: %s" % (given.name, _typed(
+                program, [name], line.values(option) or [word], line))
+        if given.name in GONE:
+            return "%s %s" % (given.name, GONE[given.name])
+    return _host_python(line)
+
+
+def _host_python(line: Line) -> str:
+    paths = [path for option, path in zip(line.words, line.words[1:])
+             if option == _HOST_PYTHON and _PATH.fullmatch(path)]
+    paths += line.values(_HOST_PYTHON)
+    return "%s takes no value: %s --interpreter %s" % (_HOST_PYTHON, _HOST_PYTHON, shlex.quote(paths[0])) \
+        if paths else ""
+
+
+def _typed(program: str, command: Sequence[str], words: Sequence[str], line: Line) -> str:
+    """Return the whole line, with those options and files of the given one that the command takes."""
+    taken = options_of(command[0])
+    files = [] if command[0] in (WRITE, DEMO) else ["./" + file if is_option(file) else file for file in line.files]
+    options = [word for given in line.options if given.name in taken for word in given.words]
+    return " ".join([program, *map(shlex.quote, [*command, *words, *files, *options])])
