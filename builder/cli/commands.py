@@ -48,14 +48,14 @@ class Parser(argparse.ArgumentParser):
     """argparse, but an error is one line of our form."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError("%s: see %s --help" % (message, self.prog))
+        raise InputError(f"{message}: see {self.prog} --help")
 
 
 @functools.lru_cache(maxsize=None)
 def parser_of(name: str, program: str) -> argparse.ArgumentParser:
     """Return the parser of a command. `program`: how it was started, for its help."""
     command = COMMANDS[name]
-    start = program if name == BUILD else "%s %s" % (program, name)
+    start = program if name == BUILD else f"{program} {name}"
     result = Parser(
         start, add_help=False, allow_abbrev=False, description=command.purpose[0].upper() + command.purpose[1:] + ".",
         usage="\n       ".join(" ".join([start, *form.split()]) for form in command.usage),
@@ -91,12 +91,12 @@ def options_of(name: str) -> Dict[str, Option]:
 
 def overview(program: str) -> str:
     """Return the page that is printed without a word: the commands, and examples."""
-    lines = ["Seedpod %s: container images into a Kubernetes cluster that has no registry" % VERSION, "",
-             "usage: %s [REF=]ARCHIVE... --image NODE_IMAGE [-o OUT]" % program,
-             "       %s COMMAND ..." % program, "", "commands:"]
-    lines += ["  %-9s %s" % (name, command.purpose) for name, command in COMMANDS.items()]
-    return "\n".join(lines + ["", "examples:", *("  %s %s" % (program, words) for words in _EXAMPLES), "",
-                              "%s COMMAND --help lists the options of a command." % program])
+    lines = [f"Seedpod {VERSION}: container images into a Kubernetes cluster that has no registry", "",
+             f"usage: {program} [REF=]ARCHIVE... --image NODE_IMAGE [-o OUT]",
+             f"       {program} COMMAND ...", "", "commands:"]
+    lines += [f"  {name:9} {command.purpose}" for name, command in COMMANDS.items()]
+    lines += ["", "examples:", *(f"  {program} {words}" for words in _EXAMPLES)]
+    return "\n".join(lines + ["", f"{program} COMMAND --help lists the options of a command."])
 
 
 _EXAMPLES = ("demo", "registry.tar --image python:3.12 -o seed", "verify seed")
@@ -124,7 +124,7 @@ def _one_of(option: str, choices: Sequence[str]) -> Dict[str, Any]:
     """Return the settings of an option that takes one of several words."""
     def read(text: str) -> str:
         if text not in choices:
-            raise InputError("%s %s: must be %s or %s" % (option, ascii(text), ", ".join(choices[:-1]), choices[-1]))
+            raise InputError(f"{option} {ascii(text)}: must be {', '.join(choices[:-1])} or {choices[-1]}")
         return text
     return {"type": read, "metavar": "|".join(choices)}
 
@@ -168,14 +168,14 @@ def _add_namespace(group: Group) -> None:
     group.add_argument("--create-namespace", action="store_true", default=None,
                        help="write the namespace, too; deleting OUT then deletes all in it")
     group.add_argument("--no-create-namespace", action="store_false", default=None, dest="create_namespace",
-                       help="do not write namespace %s" % site.NAME)
+                       help=f"do not write namespace {site.NAME}")
 
 
 def _add_placement(group: Group) -> None:
     group.add_argument("--expose", **_one_of("--expose", tuple(EXPOSURES)), help=(
-        "how 127.0.0.1 of each node leads to it (default: %s, or what fits the cluster)" % DEFAULT_EXPOSURE.name))
+        f"how 127.0.0.1 of each node leads to it (default: {DEFAULT_EXPOSURE.name}, or what fits the cluster)"))
     group.add_argument("--node-port", type=site_options.port, metavar="PORT",
-                       help="at 127.0.0.1 of each node (default: %d)" % ports.IMAGES)
+                       help=f"at 127.0.0.1 of each node (default: {ports.IMAGES})")
     group.add_argument("--replicas", type=partial(site_options.count, "--replicas"), default=0, metavar="N",
                        help="write a Deployment, which heals itself, not a Pod")
     group.add_argument("--node-selector", **_many(partial(site_options.label, "--node-selector")),
@@ -205,7 +205,7 @@ def _build(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("most used")
     _add_node_image(group)
     group.add_argument("--cluster", **_many(), metavar="FILE", help=(
-        "choose the image, the nodes and the exposure by `%s`, and check what the cluster would refuse" % GET_CLUSTER))
+        f"choose the image, the nodes and the exposure by `{GET_CLUSTER}`, and check what the cluster would refuse"))
     _add_out(group, "folder to write, or - for a YAML stream", site.NAME)
     _add_platform(group, "only these platforms, such as linux/amd64 (default: all)")
     group.add_argument("--onto", **_many(), metavar="OLD", help=(
@@ -242,12 +242,11 @@ def _build(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--sign", default="", metavar="KEY", help="sign SHA256SUMS with this private SSH key")
     group = parser.add_argument_group("a persistent registry")
     group.add_argument("--with-registry", action="store_true", help=(
-        "persistent registry on port %d; the injector moves to %d" % (ports.IMAGES, ports.SEED)))
+        f"persistent registry on port {ports.IMAGES}; the injector moves to {ports.SEED}"))
     group.add_argument("--registry-image", default="", metavar="REF",
                        help="which of the images it is (default: the only image named registry or distribution)")
-    group.add_argument("--registry-storage", type=site_options.storage,
-                       metavar="STORAGE", help="emptydir[:SIZE], claim:NAME or new:SIZE[:CLASS] (default: emptydir:%s)"
-                       % persistent_registry.DATA_SIZE)
+    group.add_argument("--registry-storage", type=site_options.storage, metavar="STORAGE", help=(
+        f"emptydir[:SIZE], claim:NAME or new:SIZE[:CLASS] (default: emptydir:{persistent_registry.DATA_SIZE})"))
 
 
 def _verify(parser: argparse.ArgumentParser) -> None:
@@ -290,6 +289,7 @@ def _split(parser: argparse.ArgumentParser) -> None:
     _add_report(group)
 
 
+_PROGRAM = "|".join(PROGRAMS)
 _ARCHIVES = Words(
     "[REF=]ARCHIVE", "what docker save, podman save, skopeo, crane and others write, an OCI layout, a Helm chart, a "
     "seed, or - for stdin; REF names an image that has no name, or renames it", "no archive: name at least one",
@@ -314,9 +314,8 @@ COMMANDS = {
         "[REF=]ARCHIVE... [--json]",), _ARCHIVES, _inspect),
     SPLIT: Command("write one OCI archive for each image, for a registry", (
         "[REF=]ARCHIVE... [--onto OLD]... [-o OUT]",), _ARCHIVES, _split),
-    WRITE: Command("write a program as one file: %s or %s" % (", ".join(PROGRAMS[:-1]), PROGRAMS[-1]), (
-        "%s FILE" % "|".join(PROGRAMS),), Words(
-            "WORD", "the name of a program, then the file to write, or - for stdout; seedpod is all of this program",
-            "no program: write " + "|".join(PROGRAMS) + " FILE")),
+    WRITE: Command(f"write a program as one file: {INJECTOR}, {SPOOLER} or {SEEDPOD}", (f"{_PROGRAM} FILE",), Words(
+        f"{_PROGRAM} FILE", f"program, and the file to write, or - for stdout; {SEEDPOD} is this whole program",
+        f"no program: write {_PROGRAM} FILE")),
     DEMO: Command("run end to end on this machine: no archive, no cluster, no root", ("",), Words("")),
 }

@@ -23,7 +23,7 @@ GONE = {
     "--sizes": "is a program now: python3 -m builder.zipapp",
     "--completion": "is gone: leave it out",
     "--tolerate-all": "is --tolerate all now",
-    "--names-kube-system": "is gone: --names policy leaves the Pods of %s as they are" % SYSTEM_NAMESPACE,
+    "--names-kube-system": f"is gone: --names policy leaves the Pods of {SYSTEM_NAMESPACE} as they are",
     "--priority-class": "is gone: patch the Pod, as builder/README.md shows with kustomize",
 }
 VALUES = {**{name: value for name, (_, value) in BECAME.items()}, "--completion": "SHELL", "--priority-class": "NAME"}
@@ -36,14 +36,14 @@ def answer(line: Line, program: str) -> str:
     for given in line.options:
         if given.name in BECAME:
             command, value = BECAME[given.name]
-            return "%s is a command now: %s" % (given.name, _typed(
-                program, command, [given.value or value] if value else [], line))
+            words = [given.value or value] if value else []
+            return f"{given.name} is a command now: {_typed(program, command, words, line)}"
         if given.name in WITHOUT_ARCHIVES and line.command == BUILD and not line.files:
             name, option, word = WITHOUT_ARCHIVES[given.name]
-            return "%s without archives is a command now: %s" % (given.name, _typed(
-                program, [name], line.values(option) or [word], line))
+            now = _typed(program, [name], line.values(option) or [word], line)
+            return f"{given.name} without archives is a command now: {now}"
         if given.name in GONE:
-            return "%s %s" % (given.name, GONE[given.name])
+            return f"{given.name} {GONE[given.name]}"
     return _host_python(line)
 
 
@@ -51,8 +51,7 @@ def _host_python(line: Line) -> str:
     paths = [path for option, path in zip(line.words, line.words[1:])
              if option == _HOST_PYTHON and _PATH.fullmatch(path)]
     paths += line.values(_HOST_PYTHON)
-    return "%s takes no value: %s --interpreter %s" % (_HOST_PYTHON, _HOST_PYTHON, shlex.quote(paths[0])) \
-        if paths else ""
+    return f"{_HOST_PYTHON} takes no value: {_HOST_PYTHON} --interpreter {shlex.quote(paths[0])}" if paths else ""
 
 
 def _typed(program: str, command: Sequence[str], words: Sequence[str], line: Line) -> str:
@@ -60,4 +59,4 @@ def _typed(program: str, command: Sequence[str], words: Sequence[str], line: Lin
     taken = options_of(command[0])
     files = [] if command[0] in (WRITE, DEMO) else ["./" + file if is_option(file) else file for file in line.files]
     options = [word for given in line.options if given.name in taken for word in given.words]
-    return " ".join([program, *map(shlex.quote, [*command, *words, *files, *options])])
+    return f"{program} {shlex.join([*command, *words, *files, *options])}"

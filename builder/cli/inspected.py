@@ -1,4 +1,4 @@
-"""What archives contain -> facts for programs -> the table that a person reads. Pure."""
+"""The content of archives -> facts for programs -> a table for people. Pure."""
 import textwrap
 from typing import Any, Dict, Iterator, List, Sequence
 
@@ -8,8 +8,6 @@ from builder.reading.errors import shown
 from builder.rows import facts_of
 
 _WIDTH = 80  # columns
-_COLUMNS = "    %-23s %-13s %-13s %9s"
-HEAD = _COLUMNS % ("", "image ID", "digest", "size")
 
 
 def facts(found: Inspection) -> Dict[str, Any]:
@@ -20,7 +18,7 @@ def facts(found: Inspection) -> Dict[str, Any]:
 
 def table(archives: Sequence[Dict[str, Any]]) -> str:
     """Return the facts of archives as one table."""
-    lines = [HEAD]
+    lines = [head()]
     for archive in archives:
         lines.append(shown(archive["archive"]))
         for image in archive["images"]:
@@ -31,15 +29,24 @@ def table(archives: Sequence[Dict[str, Any]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def head() -> str:
+    """Return the first line of a table."""
+    return _columns("", "image ID", "digest", "size").rstrip()
+
+
 def rows_of(image: Dict[str, Any]) -> Iterator[str]:
     """Yield a line for each platform, for the index above them, and for what is missing."""
     variants: List[Dict[str, Any]] = image["variants"]
     for one in variants:
-        yield _COLUMNS % (shown(one["platform"]), short(one["image_id"]), short(one["digest"]), human(one["bytes"]))
+        yield _columns(shown(one["platform"]), short(one["image_id"]), short(one["digest"]), human(one["bytes"]))
     if image["digest"] not in [one["digest"] for one in variants]:
-        yield _COLUMNS % (_kind(image), "", short(image["digest"]), human(image["bytes"]))
+        yield _columns(_kind(image), "", short(image["digest"]), human(image["bytes"]))
     for part in image["missing"]:
-        yield _COLUMNS % (shown(part["platform"]) or "manifest or blob", "missing", short(part["digest"]), "")
+        yield _columns(shown(part["platform"]) or "manifest or blob", "missing", short(part["digest"]), "")
+
+
+def _columns(label: str, image_id: str, digest: str, size: str) -> str:
+    return f"    {label:23} {image_id:13} {digest:13} {size:>9}"
 
 
 def _kind(image: Dict[str, Any]) -> str:

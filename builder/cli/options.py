@@ -32,20 +32,21 @@ PLUGIN = "kubectl-"  # begins the names of kubectl's plug-ins
 EXCLUDE = (("--quiet", "--json"), ("--quiet", "--explain"), ("--create-namespace", "--no-create-namespace"))
 NEEDS = {"--explain": "--cluster", "--registry-image": "--with-registry", "--registry-storage": "--with-registry",
          "--not-image": "--images-of"}
-# What main.py asks of every command, also of one without such an option.
+# Options that main.py reads of every command: their values where a command has none.
 DEFAULTS = {"json": False, "quiet": False, "explain": False, "dry_run": False, "out": "", "cluster": (),
             "images_of": ()}
 SYNONYMS = {"--ns": "--namespace"}
 TRANSPORT = re.compile(r"(?:docker-archive|oci-archive|oci|dir):")  # before a path, as skopeo has it
 COMMAND_LIKE = re.compile("[a-z]+")
-LIKENESS = .7  # of a word to the command that is meant
+LIKENESS = .7  # of a word to the one that is meant
 
 
 def started(path: str) -> str:
     """Return what to type to start the program again that was started as `path`, the first word of the process."""
     name = os.path.basename(path)
     if shutil.which(name) == path:
-        return "kubectl " + name[len(PLUGIN):].replace("-", " ").replace("_", "-") if name.startswith(PLUGIN) else name
+        is_plugin = name.startswith(PLUGIN)
+        return "kubectl " + name[len(PLUGIN):].replace("-", " ").replace("_", "-") if is_plugin else name
     return shlex.quote(path) if os.path.dirname(path) and os.access(path, os.X_OK) else "python3 " + shlex.quote(path)
 
 
@@ -65,7 +66,7 @@ def read(words: Sequence[str], program: str = PROGRAM) -> argparse.Namespace:
     else:
         _check_files(line, program)
     options = parser_of(line.command, program).parse_args(
-        [given.name if given.value is None else "%s=%s" % given for given in line.options],
+        [given.name if given.value is None else f"{given.name}={given.value}" for given in line.options],
         argparse.Namespace(command=line.command, program=program, archives=archives, files=list(line.files),
                            given={own[given.name].field for given in line.options}))
     for name, value in DEFAULTS.items():
@@ -93,7 +94,7 @@ def _page(words: Sequence[str], line: Line, program: str) -> str:
     if name in COMMANDS:
         return parser_of(name, program).format_help().rstrip()
     if name != HELP and words[0] == HELP:
-        raise InputError("%s: no such command: %s" % (name, _meant(name) or "see %s %s" % (program, HELP)))
+        raise InputError(f"{name}: no such command: {_meant(name) or f'see {program} {HELP}'}")
     return overview(program)
 
 
@@ -109,46 +110,47 @@ def _check_options(line: Line, program: str) -> None:
     for name in strange:
         owners = [command for command in COMMANDS if name in options_of(command)]
         if owners:
-            raise InputError("%s: belongs to %s, not to %s: see %s %s --help" % (
-                name, _and(owners), line.command, program, owners[0]))
-    for name in strange:
-        raise InputError("%s: unknown option: %s" % (
-            name, _nearest(name, own) or "see %s %s --help" % (program, line.command)))
+            raise InputError(f"{name}: belongs to {_and(owners)}, not to {line.command}: "
+                             f"see {program} {owners[0]} --help")
+    if strange:
+        advice = _nearest(strange[0], own) or f"see {program} {line.command} --help"
+        raise InputError(f"{strange[0]}: unknown option: {advice}")
     seen: Set[str] = set()
     for name, value in line.options:
         option = own[name]
         if value is not None and not option.value:
-            raise InputError("%s takes no value: write %s" % (name, name))
+            raise InputError(f"{name} takes no value: write {name}")
         if value is None and option.value:
-            raise InputError("%s: requires a value: write %s %s" % (name, name, option.value))
+            raise InputError(f"{name}: requires a value: write {name} {option.value}")
         if name in seen and option.value and not option.repeated:
-            raise InputError("%s: given twice: leave out one of them" % name)
+            raise InputError(f"{name}: given twice: leave out one of them")
         seen.add(name)
 
 
 def _nearest(name: str, own: Mapping[str, Option]) -> str:
     """Return a question for the option that is meant, "" if none is alike."""
     names = sorted({option.name for option in own.values()})
-    longer = [one for one in names if one.startswith(name)]
-    like = [SYNONYMS[name]] if SYNONYMS.get(name) in names else longer if len(longer) == 1 \
-        else difflib.get_close_matches(name, names, 1)
-    return "did you mean %s?" % like[0] if like else ""
+    like = [one for one in names if one == SYNONYMS.get(name) or one.startswith(name)]
+    if len(like) != 1:
+        like = difflib.get_close_matches(name, names, 1, LIKENESS)
+    return f"did you mean {like[0]}?" if like else ""
 
 
 def _and(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1])] * (len(names) > 1) + [names[-1]])
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _check_together(line: Line, program: str) -> None:
     """Raise InputError for options that cannot be combined, and for what is missing."""
     for one, other in EXCLUDE:
         if line.has(one) and line.has(other):
-            raise InputError("%s: cannot be combined with %s: leave out one of them" % (one, other))
+            raise InputError(f"{one}: cannot be combined with {other}: leave out one of them")
     for option, needed in NEEDS.items():
         if line.has(option) and not line.has(needed):
-            raise InputError("%s: requires %s: add it" % (option, needed))
+            raise InputError(f"{option}: requires {needed}: add it")
     if not line.files and line.command != DEMO:
-        raise InputError("%s: see %s %s --help" % (COMMANDS[line.command].words.lacking, program, line.command))
+        raise InputError(f"{COMMANDS[line.command].words.lacking}: see {program} {line.command} --help")
 
 
 # --- files
@@ -157,12 +159,11 @@ def _check_files(line: Line, program: str) -> None:
     """Raise InputError for a word that is no file."""
     if line.command == WRITE:
         if line.files and (len(line.files) != 2 or line.files[0] not in PROGRAMS):
-            raise InputError("%s: takes a program and a file: %s %s %s FILE"
-                             % (WRITE, program, WRITE, "|".join(PROGRAMS)))
+            raise InputError(f"{WRITE}: takes a program and a file: {program} {WRITE} {'|'.join(PROGRAMS)} FILE")
         return
     for text in line.files:
         if line.command == DEMO:
-            raise InputError("%s: %s takes no file: leave it out" % (text, DEMO))
+            raise InputError(f"{text}: {DEMO} takes no file: leave it out")
         if not (text == STDIN and COMMANDS[line.command].words.stdin or os.path.lexists(text)):
             raise _no_file(text, text, line, program)
 
@@ -173,7 +174,7 @@ def _archive(text: str, line: Line, program: str) -> Tuple[str, str]:
     if not equals or os.path.lexists(text):
         name, path = "", text
     elif not name:
-        raise InputError("%s: the name before = is empty: write NAME=%s, or %s" % (text, path, path))
+        raise InputError(f"{text}: the name before = is empty: write NAME={path}, or {path}")
     if path != STDIN and not os.path.lexists(path):
         raise _no_file(text, path, line, program)
     return name, path
@@ -185,23 +186,21 @@ def _no_file(word: str, path: str, line: Line, program: str) -> InputError:
     before_dashes = line.words[:line.words.index("--")] if "--" in line.words else line.words
     if word in (*COMMANDS, HELP) and word in before_dashes:
         rest = [one for number, one in enumerate(line.words) if number != line.words.index(word)]
-        return InputError("%s: the command comes first: %s" % (
-            word, " ".join([program, *map(shlex.quote, [word, *rest])])))
+        return InputError(f"{word}: the command comes first: {program} {shlex.join([word, *rest])}")
     if is_first and _meant(word):
-        return InputError("%s: no such file or command: %s" % (word, _meant(word)))
+        return InputError(f"{word}: no such file or command: {_meant(word)}")
     transport = TRANSPORT.match(path)
     if transport and os.path.lexists(path[transport.end():]):
-        return InputError("%s: no such file: leave out %s" % (path, transport.group()))
+        return InputError(f"{path}: no such file: leave out {transport.group()}")
     if COMMANDS[line.command].words.named and _is_image_name(path):
-        return InputError("%s: no such file: if it is an image, save it first: docker save -o image.tar %s"
-                          % (path, path))
-    return InputError("%s: no such file or folder: check the path" % path)
+        return InputError(f"{path}: no such file: if it is an image, save it first: docker save -o image.tar {path}")
+    return InputError(f"{path or repr(path)}: no such file or folder: check the path")
 
 
 def _meant(word: str) -> str:
     """Return a question for the command that is meant, "" if none is alike."""
     like = difflib.get_close_matches(word, [*COMMANDS, HELP], 1, LIKENESS) if COMMAND_LIKE.fullmatch(word) else []
-    return "did you mean %s?" % like[0] if like else ""
+    return f"did you mean {like[0]}?" if like else ""
 
 
 def _is_image_name(text: str) -> bool:

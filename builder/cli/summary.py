@@ -6,7 +6,7 @@ from typing import Any, Counter, Dict, List, Sequence
 
 from builder.cluster.decision import Decision
 from builder.cli.commands import VERIFY
-from builder.cli.inspected import HEAD, rows_of
+from builder.cli.inspected import head, rows_of
 from builder.cli.options import PROGRAM
 from builder.kubernetes.file_names import README
 from builder.kubernetes.steps import (STDOUT, Section, commands, first_steps, later, numbered,
@@ -155,7 +155,7 @@ def summary(found: Facts) -> str:
 
 def image_table(images: Sequence[Facts]) -> List[str]:
     """Return the images as a table: IDs, digests and sizes for each platform, and what to pull."""
-    lines = [HEAD.rstrip()]
+    lines = [head()]
     for image in images:
         lines += [image["reference"], *(row.rstrip() for row in rows_of(image)), "    pull  " + pull_line(image)]
     return lines

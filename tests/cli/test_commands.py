@@ -94,6 +94,7 @@ RULES = {
     "a.tar verify": "error: verify: the command comes first: python3 build.py verify a.tar",
     "verify help": "error: help: the command comes first: python3 build.py help",
     "none.tar --node-port x": "error: none.tar: no such file or folder: check the path",
+    "''": "error: '': no such file or folder: check the path",
     "verify none": "error: none: no such file or folder: check the path",
     "explain none.json": "error: none.json: no such file or folder: check the path",
     "registry:2 --image x": "error: registry:2: no such file: if it is an image, save it first: docker save -o image.tar "
