@@ -37,6 +37,7 @@ from builder.reading.reference import digest_tag, parse
 SUFFIX = ".tar"
 BLOBS = "BLOBS"
 MARK = "Written by Seedpod split."
+FORMER_MARK = "Written by Seedpod --"  # of 0.2
 FOLDER_TEXT = """\
 {mark} One OCI archive for each image, to be pushed into a registry.
 
@@ -107,7 +108,7 @@ def carried(folders: Sequence[str]) -> Set[str]:
         path = os.path.join(folder, BLOBS)
         if reader.is_seed(folder):
             found.update(reader.open_seed(folder).contents.blob_sizes)
-        elif marked(os.path.join(folder, README), MARK) and os.path.isfile(path):
+        elif any(marked(os.path.join(folder, README), mark) for mark in (MARK, FORMER_MARK)) and os.path.isfile(path):
             with open(path, encoding="ascii", errors="replace") as file:
                 found.update(filter(is_digest, file.read().split()))
         else:

@@ -197,6 +197,14 @@ def test_the_newest_split_is_enough_to_go_on_from(tmp_path):
     assert layers_in(tmp_path / "out" / part.file) == (set(), digests(ONE.layers))
 
 
+def test_a_split_of_an_older_seedpod_is_gone_on_from(tmp_path):
+    split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:1"), out="base")
+    page = tmp_path / "base" / "README.txt"
+    page.write_text(page.read_text().replace(split.MARK, "Written by Seedpod --split."))
+    (part,), _ = split_up(tmp_path, samples.crane(ONE, "docker.io/library/one:2"), onto=[str(tmp_path / "base")])
+    assert part.left_out == 2
+
+
 @pytest.mark.parametrize("base, words", [
     ("out", "--onto .*out: cannot be the output folder as well"),
     ("nothing", "--onto .*nothing: is neither a seed nor a folder that split wrote: name one of them")])
