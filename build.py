@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """Image archives in, Kubernetes manifests out. See `python3 build.py --help`."""
 import os
+import signal
 import sys
 
 if sys.version_info < (3, 9):
     sys.exit("error: %s: needs Python 3.9 or newer, this is %d.%d: start it with another python3"
              % ((os.path.basename(sys.argv[0]),) + sys.version_info[:2]))
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # Ctrl-C while modules are imported: no traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 sys.dont_write_bytecode = True  # nothing is left beside it: the folder may be on a medium that is carried on
 

@@ -145,7 +145,7 @@ def make_project(folder, packed):
     shutil.copytree(str(ROOT / "builder"), str(folder / "builder"), ignore=shutil.ignore_patterns("__pycache__"))
     with (folder / "builder" / "zipapp" / "pyz.py").open("a") as file:
         file.write(PACKED % str(packed))
-    for modules, code in ((pyz.read_stage1(), pyz.injector()), (pyz.read_spooler(), pyz.spooler())):
+    for modules, code in ((pyz.read_injector(), pyz.injector()), (pyz.read_spooler(), pyz.spooler())):
         (packed / hashlib.sha256(repr(modules).encode()).hexdigest()).write_bytes(code)
     assert compileall.compile_dir(str(folder / "builder"), quiet=1)
 

@@ -1,4 +1,5 @@
 """Progress on a stream: the edge that prints it."""
+import shutil
 import threading
 import time
 from typing import Callable, TextIO
@@ -26,8 +27,10 @@ class Meter:
     SILENT_SECONDS = 1
     BAR_SECONDS, LINE_SECONDS = .1, 10
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic,
+                 columns: Callable[[], int] = lambda: shutil.get_terminal_size().columns) -> None:
         self.stream = stream
+        self.columns = columns  # of the terminal, which may change its size
         self.clock = clock
         self.terminal = stream.isatty()
         self.stage = ""
@@ -42,7 +45,11 @@ class Meter:
             if now >= self.next:
                 self.next = now + (self.BAR_SECONDS if self.terminal else self.LINE_SECONDS)
                 line = progress_line(stage, self.done, total, now - self.started)
-                self.stream.write("\r\x1b[K" + line if self.terminal else line + "\n")
+                if self.terminal:
+                    line = "\r\x1b[K" + line[:self.columns() - 1]  # a line that wraps cannot be erased
+                else:
+                    line += "\n"
+                self.stream.write(line)
                 self.stream.flush()
 
     def close(self) -> None:

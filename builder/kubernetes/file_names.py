@@ -1,8 +1,7 @@
 """The files of OUT: one table for who writes them and who verifies them. Pure values.
 
 kubectl applies files in the order of their names, so the numbers are the order to apply: what a Pod needs comes before
-it. It stands here, below the writer, because the objects of the registry come with their files' names.
-To add a file, add a row to APPLIED, or to BESIDE if kubectl is to pass over it.
+it. The module is below the writer, because the objects of the registry come with their files' names.
 """
 import re
 from typing import Dict, Iterable
@@ -23,8 +22,6 @@ REGISTRY = "60-registry.yaml"
 MIRROR = "70-mirror.yaml"
 POLICY = "70-policy-*.yaml"  # last: Pods that it rewrites need all of the above
 BINDING = "71-binding-*.yaml"
-APPLIED = (NAMESPACE, CHUNK, CONTENTS, INJECTOR, SERVICE, WORKLOAD, REGISTRY_CLAIM, SPOOLER, REGISTRY_SERVICE, REGISTRY,
-           MIRROR, POLICY, BINDING)
 
 README = "README.txt"  # begins with the mark by which a folder of ours is known
 PYZ = INJECTOR_FILE  # to look at, or to run by hand
@@ -33,7 +30,6 @@ FACTS = "FACTS"  # what the build decided and no other file holds; JSON
 SUMS = "SHA256SUMS"  # last, of all the others
 SIGNATURE_SUFFIX = ".sig"  # which ssh-keygen appends
 SIGNATURE = SUMS + SIGNATURE_SUFFIX  # only if the build is signed
-BESIDE = (README, PYZ, CHUNKS, FACTS, SUMS, SIGNATURE)
 
 _PARTS = "[a-z0-9]+(-[a-z0-9]+)*"  # for "*"
 

@@ -3,7 +3,7 @@ from typing import List, Mapping, Tuple
 
 from builder.zipapp.bundle import bundle
 from builder.zipapp.minify import minify
-from builder.zipapp.pyz import BUDGET_BYTES, read_stage1, zip_of
+from builder.zipapp.pyz import BUDGET_BYTES, read_injector, zip_of
 
 Row = Tuple[str, int, int, int]  # module; bytes of its source, of its minified source, and that it adds to the zip
 
@@ -27,4 +27,4 @@ def table(rows: List[Row]) -> str:
 
 
 if __name__ == "__main__":
-    print(table(sizes(read_stage1())))
+    print(table(sizes(read_injector())))

@@ -31,7 +31,7 @@ _MODE = 0o100644  # a plain file
 _UNIX = 3  # the system of these modes
 
 
-def read_stage1() -> Dict[str, str]:
+def read_injector() -> Dict[str, str]:
     """Return the modules of the injector, path -> source, in order."""
     return _sources(INJECTOR)
 
@@ -49,7 +49,7 @@ def read_mirror() -> str:
 @functools.lru_cache(maxsize=None)
 def injector() -> bytes:
     """Return injector.pyz, made once in a process. Raises UnfitSource."""
-    return pack(read_stage1())
+    return pack(read_injector())
 
 
 @functools.lru_cache(maxsize=None)

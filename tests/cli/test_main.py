@@ -294,6 +294,25 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, archive, ne
     assert done.stdout == b"out\n"
 
 
+INTERRUPTED_IMPORT = """
+import os, runpy, signal, sys
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "builder.pipeline":
+            os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["build.py"]
+runpy.run_path(%r, run_name="__main__")
+"""
+
+
+def test_an_interrupt_while_modules_are_imported_shows_no_traceback():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT % BUILD],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupted_build_leaves_what_was_there(tmp_path, archive, number):
     arguments = archive, "--image", builds.IMAGE, "-o", tmp_path / "out"

@@ -34,6 +34,17 @@ def test_progress_is_silent_for_a_second():
     assert stream.getvalue().endswith("\r\x1b[K")
 
 
+@pytest.mark.parametrize("columns", [40, 20, 80])
+def test_the_bar_never_wraps(columns):
+    stream, now = Terminal(), [0.0]
+    progress = meter.Meter(stream, lambda: now[0], lambda: columns)
+    progress("packing", 1, 10 ** 9)
+    now[0] = 2
+    progress("packing", 5 * 10 ** 8, 10 ** 9)
+    line = stream.getvalue().rpartition("\x1b[K")[2]
+    assert line.startswith("packing [###") and len(line) < columns
+
+
 def test_progress_that_is_no_terminal_is_a_line_now_and_then():
     stream = io.StringIO()
     progress, wait = clocked(stream)

@@ -16,7 +16,7 @@ from tests.support.interpreters import environment, interpreters
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILDER_OLDEST = (3, 9)
-WRITE_STAGE1 = "import sys; from builder.zipapp import pyz; sys.stdout.buffer.write(pyz.pack(pyz.read_stage1()))"
+WRITE_STAGE1 = "import sys; from builder.zipapp import pyz; sys.stdout.buffer.write(pyz.pack(pyz.read_injector()))"
 WRITE_BOTH = "import sys; from builder.zipapp import pyz; sys.stdout.buffer.write(pyz.injector() + pyz.spooler())"
 OTHER_ZLIB = 1.01  # zlib-ng makes the injector 11 bytes larger; a program must fit with every zlib
 
@@ -81,7 +81,7 @@ def test_the_same_modules_give_the_same_bytes_in_any_folder_order_and_time(tmp_p
             (folder / name).chmod(0o600 + number)
         (folder / "README.md").write_text("left out", encoding="utf-8")
         monkeypatch.setattr(pyz, "INJECTOR", folder)
-        packed.add(pyz.pack(pyz.read_stage1()))
+        packed.add(pyz.pack(pyz.read_injector()))
     assert len(packed) == 1
 
 
@@ -115,7 +115,7 @@ def test_a_developer_sees_the_sizes_with_one_command():
 
 
 def test_stage1_stays_within_its_budget():
-    rows = report.sizes(pyz.read_stage1())
+    rows = report.sizes(pyz.read_injector())
     assert rows[-1][3] * OTHER_ZLIB <= pyz.BUDGET_BYTES, report.table(rows)
 
 

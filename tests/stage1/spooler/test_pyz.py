@@ -42,7 +42,7 @@ def run(packed, fake, *arguments, stdin=b"", python=sys.executable, **environmen
 
 
 def test_the_injector_does_not_carry_it():
-    assert not ({path.name for path in SPOOLER.glob("*.py")} - {"__main__.py"}) & set(pyz.read_stage1())
+    assert not ({path.name for path in SPOOLER.glob("*.py")} - {"__main__.py"}) & set(pyz.read_injector())
 
 
 def test_it_imports_the_standard_library_the_reading_modules_and_itself():
