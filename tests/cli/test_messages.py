@@ -49,12 +49,13 @@ def texts(path):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in statements]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_module_names_options_of_its_commands(path):
-    names = RUN_BY.get(path.relative_to(ROOT).as_posix(), ("build",))
-    if path.name == "commands.py":
-        names = tuple(commands.COMMANDS)
-    assert {option for text in texts(path) for option in options_in(text)} - taken_by(names) == set()
+def test_a_module_names_options_of_its_commands():
+    strange = {}
+    for path in MODULES:
+        name = path.relative_to(ROOT).as_posix()
+        names = tuple(commands.COMMANDS) if path.name == "commands.py" else RUN_BY.get(name, ("build",))
+        strange[name] = {option for text in texts(path) for option in options_in(text)} - taken_by(names)
+    assert len(strange) > 50 and {name: found for name, found in strange.items() if found} == {}
 
 
 @pytest.mark.parametrize("name", commands.COMMANDS)

