@@ -1,4 +1,4 @@
-"""Where each image is served: reference -> the shortest address that leads to it. Pure.
+"""Addresses of images: reference -> the shortest one that leads to it. Pure.
 
 Twin of stage1/injector/registry.py, which decides the same from the order of index.json.
 """

@@ -24,12 +24,12 @@ MOST_SMALL_CHUNKS = 256
 
 
 def name_of(data: bytes) -> str:
-    """The name of the chunk of these bytes."""
+    """Return the name of the chunk of these bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
 def cut(parts: Iterable[bytes], chunk_size: int) -> Iterator[Tuple[str, bytes]]:
-    """Bytes in parts of any size -> (name, bytes) of chunks of `chunk_size` bytes, the last one shorter."""
+    """Yield name and bytes of chunks of `chunk_size` bytes, the last one shorter. `parts`: of any size."""
     pending: List[memoryview] = []
     size = 0
     for part in map(memoryview, parts):
@@ -58,5 +58,5 @@ def sizes_of(size: int, chunk_size: int) -> List[int]:
 
 
 def base64_bytes(size: int) -> int:
-    """How long `size` bytes are in base64."""
+    """Return the length of `size` bytes in base64."""
     return -(-size // 3) * 4

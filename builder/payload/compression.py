@@ -1,4 +1,4 @@
-"""How a segment is compressed: the choice by a sample of its bytes, and blocks on all cores.
+"""The compression of a segment: its choice by a sample of the bytes, and blocks on all cores.
 
 Rules for editors:
 - The choice depends on the segment's bytes alone, never on an image that names its blobs, so that the same layer has
@@ -46,20 +46,20 @@ Count = Callable[[int], None]  # told how many bytes were dealt with since the l
 
 
 class Coding(NamedTuple):
-    """What is done to a segment's bytes."""
+    """The compression of a segment, with its filter."""
     compression: str  # "" or GZIP or XZ, as contents.json has it
     x86: bool = False  # whether xz gets the filter for programs of x86-64
 
 
 class Span(NamedTuple):
-    """Where a segment lies in a file, and what is to be done to it."""
+    """The place of a segment in a file, and its compression."""
     start: int  # byte
     size: int  # bytes
     coding: Coding
 
 
 def choose_coding(wanted: str, sample: bytes) -> Coding:
-    """The coding for a segment that begins with `sample`. `wanted`: one of COMPRESSIONS."""
+    """Return the coding for a segment that begins with `sample`. `wanted`: one of COMPRESSIONS."""
     compression = wanted
     if wanted == AUTO:
         compression = (XZ if lzma else GZIP) if shrinks(sample) else NONE
@@ -69,27 +69,27 @@ def choose_coding(wanted: str, sample: bytes) -> Coding:
 
 
 def shrinks(sample: bytes) -> bool:
-    """Whether compression pays: a quarter of the sample is compressed quickly."""
+    """Return whether compression pays. A quarter of the sample is compressed quickly."""
     pieces = [sample[start:start + TRIED_BYTES] for start in range(0, len(sample), TRIED_EVERY_BYTES)]
     before, after = sum(map(len, pieces)), sum(len(zlib.compress(piece, 1)) for piece in pieces)
     return after < before * WORTH
 
 
 def check_compression(wanted: str) -> None:
-    """InputError if it cannot be done here."""
+    """Raise InputError if this Python cannot do it."""
     if wanted == XZ and lzma is None:
         raise InputError("--compression xz: this Python has no lzma: use --compression gzip, or another python3")
 
 
 def compressed(path: str, spans: Sequence[Span], progress: Count) -> Iterator[Tuple[int, List[bytes]]]:
-    """(number of the span, pieces of it compressed) in order; a long span has several."""
+    """Yield the number of a span and compressed pieces of it, in order; a long span has several."""
     blocks = [(number, block) for number, span in enumerate(spans) for block in blocks_of(span)]
     numbers = [number for number, _ in blocks]
     return zip(numbers, compressed_blocks(path, [block for _, block in blocks], progress))
 
 
 def blocks_of(span: Span) -> List[Span]:
-    """The span in pieces that are compressed on their own."""
+    """Return the span in pieces that are compressed on their own."""
     size = BLOCK_BYTES[span.coding.compression]
     return [span._replace(start=span.start + done, size=min(size, span.size - done))
             for done in range(0, span.size, size)]
@@ -106,7 +106,7 @@ def encoder(coding: Coding) -> Any:
 
 
 def compressed_blocks(path: str, blocks: Iterable[Span], progress: Count) -> Iterator[List[bytes]]:
-    """Parts of a file, compressed on as many cores as there are, in order, each in pieces."""
+    """Yield parts of a file, compressed on all cores, in order, each in pieces."""
     cores = min(os.cpu_count() or 1, MAX_CORES)
     waiting: "collections.deque[concurrent.futures.Future[List[bytes]]]" = collections.deque()
     given_up = threading.Event()
@@ -129,7 +129,7 @@ def compressed_blocks(path: str, blocks: Iterable[Span], progress: Count) -> Ite
 
 
 def compressed_block(path: str, block: Span, progress: Count) -> List[bytes]:
-    """One block of a file, read in small parts."""
+    """Return one block of a file, compressed; it is read in small parts."""
     compressor, parts = encoder(block.coding), []
     with open(path, "rb") as source:
         source.seek(block.start)

@@ -55,7 +55,7 @@ class Contents:
 
 
 def index_of(images: Iterable[Image]) -> Dict[str, Any]:
-    """An OCI image index: an entry for every name of every image, then those that only refer to others."""
+    """Return an OCI image index: an entry for every name of every image, then those that only refer to others."""
     entries: List[Dict[str, Any]] = []
     for image in sorted(images, key=lambda image: not image.references):
         entry = {"mediaType": image.root.media_type, "digest": image.root.digest, "size": image.root.size}
@@ -65,28 +65,28 @@ def index_of(images: Iterable[Image]) -> Dict[str, Any]:
 
 
 def description_of(image: Image) -> str:
-    """What the page of the injector says of an image: `linux/amd64, linux/arm64, 8.6 MB`."""
+    """Return the description of an image on the injector's page: `linux/amd64, linux/arm64, 8.6 MB`."""
     return ", ".join(image.platforms + (human(bytes_of(image)),))
 
 
 def bytes_of(image: Image) -> int:
-    """Of all its blobs, as they are served."""
+    """Return the bytes of all its blobs, as they are served."""
     return sum(blob.size for blob in image.manifests + image.configs + image.layers)
 
 
 def to_text(contents: Contents) -> str:
-    """contents.json: ASCII, the same for the same value."""
+    """Return contents.json: ASCII, the same for the same value."""
     return json.dumps({"index": contents.index, "segments": [segment._asdict() for segment in contents.segments]},
                       separators=(",", ":"))
 
 
 def digest_of(text: str) -> str:
-    """The one argument of the Pod: what proves contents.json, which proves everything else."""
+    """Return the digest of contents.json, the one argument of the Pod: it proves everything else."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse_contents(text: bytes, where: str) -> Contents:
-    """The value that the text stands for; InputError, beginning with `where`, if it is malformed."""
+    """Return the value of the text. Raise InputError, beginning with `where`, if it is malformed."""
     document = parse_object(text, where)
     segments = []
     for entry in field(document, "segments", list, where):

@@ -7,7 +7,7 @@ _NAMES_SHOWN = 5
 
 
 def human(count: float) -> str:
-    """Bytes for people, as powers of 1000."""
+    """Return bytes for people, in powers of 1000."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
             return "%d bytes" % count if unit == "bytes" else "%.1f %s" % (count, unit)

@@ -16,7 +16,7 @@ Members = List[Tuple[str, Blob]]
 
 
 def members(images: Sequence[Image]) -> Members:
-    """(name, blob) in order: the layout's documents, manifests, configs, layers; each blob once."""
+    """Return (name, blob) in order: the layout's documents, manifests, configs, layers; each blob once."""
     blobs = {blob.digest: blob for blob in last_segment(images)}
     for image in images:
         for blob in image.layers:
@@ -27,7 +27,7 @@ def members(images: Sequence[Image]) -> Members:
 
 
 def tar(found: Iterable[Tuple[str, Blob]], progress: Callable[[int], None]) -> Iterator[bytes]:
-    """Members -> bytes of a tar; every blob is compared with its digest again on the way."""
+    """Yield the bytes of a tar. Every blob is compared with its digest again."""
     for name, blob in found:
         yield header(name, blob.size)
         for part in content(blob):
@@ -38,7 +38,7 @@ def tar(found: Iterable[Tuple[str, Blob]], progress: Callable[[int], None]) -> I
 
 
 def header(name: str, size: int) -> bytes:
-    """A member's header, the same wherever and whenever it is written. GNU format: long names, sizes beyond 8 GiB."""
+    """Return a member's header, the same on every machine at any time. GNU format: long names, sizes beyond 8 GiB."""
     member = tarfile.TarInfo(name)
     member.size = size
     member.mode = 0o444

@@ -27,7 +27,7 @@ class Packed(NamedTuple):
 
 
 def pack(segments: Sequence[Tuple[Blob, ...]], folder: str, wanted: str, progress: Progress) -> List[Packed]:
-    """The segments in order, compressed as `wanted` (compression.COMPRESSIONS); files are made in `folder`.
+    """Return the segments in order, compressed as `wanted` (compression.COMPRESSIONS); files are made in `folder`.
 
     Raises OSError (the disk is full) and InputError (an archive changed while it was read; xz is not to be had).
     """
@@ -62,7 +62,7 @@ def pack(segments: Sequence[Tuple[Blob, ...]], folder: str, wanted: str, progres
 
 
 def outline(packed: Iterable[Packed], chunk_size: int) -> List[Segment]:
-    """The segments as `cut` would make them, but for the names of the chunks, which stand for any of their length."""
+    """Return the segments as `cut` makes them, with placeholders of the same length for the names of chunks."""
     numbers = itertools.count()
     return [segment_of(one, ["%0*x" % (chunks.NAME_CHARACTERS, next(numbers))
                            for _ in range(chunks.count_of(one.size, chunk_size))]) for one in packed]
@@ -75,7 +75,7 @@ def segment_of(packed: Packed, names: Sequence[str]) -> Segment:
 
 
 def sample(blobs: Sequence[Blob]) -> bytes:
-    """The beginning of the blobs, one after the other."""
+    """Return the beginning of the blobs, one after the other."""
     parts, left = [], SAMPLE_BYTES
     for blob in blobs:
         if left:
@@ -87,13 +87,13 @@ def sample(blobs: Sequence[Blob]) -> bytes:
 
 
 def joined(blobs: Sequence[Blob]) -> Iterator[bytes]:
-    """The bytes of blobs, one after the other."""
+    """Yield the bytes of blobs, one after the other."""
     for blob in blobs:
         yield from content(blob)
 
 
 def content(blob: Blob) -> Iterator[bytes]:
-    """The bytes of a blob; InputError in the end if they are no longer what they were."""
+    """Yield the bytes of a blob. Raise InputError at the end if they changed since they were read."""
     algorithm, _, expected = blob.digest.partition(":")
     digest, size = hashlib.new(algorithm), 0
     with blob.open() as source:

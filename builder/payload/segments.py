@@ -19,7 +19,7 @@ Blobs = Tuple[Blob, ...]
 
 
 def layer_segments(images: Sequence[Image], known: AbstractSet[str] = frozenset()) -> List[Blobs]:
-    """The layers of all images but for those whose digests are `known`, each once."""
+    """Return the layers of all images except those whose digests are `known`, each once."""
     seen = set(known) | {blob.digest for blob in last_segment(images)}
     found: List[Blobs] = []
     small: List[Blob] = []
@@ -38,7 +38,7 @@ def layer_segments(images: Sequence[Image], known: AbstractSet[str] = frozenset(
 
 
 def last_segment(images: Sequence[Image]) -> Blobs:
-    """What a registry parses: manifests and indexes, then configs, each once."""
+    """Return the segment that a registry parses: manifests and indexes, then configs, each once."""
     blobs: Dict[str, Blob] = {}
     for kind in ("manifests", "configs"):
         for image in images:

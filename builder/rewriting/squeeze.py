@@ -45,7 +45,7 @@ class Squeezer:
         self._plain: Dict[str, Blob] = {}  # by the digest of the compressed layer
 
     def squeeze(self, images: Sequence[Image], expansion: Expansion) -> Tuple[List[Image], List[str]]:
-        """The images of one archive with plain layers, and notes on what is left out.
+        """Return the images of one archive with plain layers, and notes on those that stay compressed.
 
         `expansion`: the archive's. Raises InputError if a layer is damaged or an image is named by its digest.
         """
@@ -93,7 +93,7 @@ class Squeezer:
         return image if new.digest == tree.digest else changed(image, new, self._plain.values(), _OPTION)
 
     def _entry(self, entry: Document, layer: Blob, diff_id: str, where: str, expansion: Expansion) -> Document:
-        """The descriptor of the layer once it is plain: without what was said about its old bytes."""
+        """Return the descriptor of the plain layer, without annotations that describe its old bytes."""
         where = "%s: layer %s" % (where, layer.digest)
         if layer.digest not in self._plain:
             self._plain[layer.digest] = self._decompressed(layer, diff_id.partition(":")[0], where, expansion)
@@ -105,7 +105,7 @@ class Squeezer:
         return {key: new[key] for key in entry if key in new}
 
     def _decompressed(self, layer: Blob, algorithm: str, where: str, expansion: Expansion) -> Blob:
-        """The plain tar in a layer, as a file."""
+        """Return the plain tar in a layer, as a file."""
         path = os.path.join(self._folder, "layer-%d.tar" % len(self._plain))
         digest, size = hashlib.new(algorithm), 0
         with open(path, "wb") as target:
@@ -122,7 +122,7 @@ class Squeezer:
 
 
 def estimated_bytes(images: Sequence[Image], squeezed: bool) -> int:
-    """What an xz payload of the images takes with squeezed layers, or without, by samples of the largest blobs.
+    """Estimate the xz payload of the images, with squeezed layers or without, by samples of the largest blobs.
 
     0 if it makes no difference. Within a fifth of the truth on Go programs, Debian's /usr/bin, Python and libraries.
     """
@@ -141,7 +141,7 @@ def estimated_bytes(images: Sequence[Image], squeezed: bool) -> int:
 
 
 def _compressed_layers(image: Image) -> Dict[str, Blob]:
-    """The layers whose compression can be undone here, by digest."""
+    """Return digest -> layer, of those that can be decompressed here."""
     kinds = {layer.digest: _compression(layer) for layer in image.layers}
     return {layer.digest: layer for layer in image.layers if kinds[layer.digest] and has_decoder(kinds[layer.digest])}
 
@@ -153,14 +153,14 @@ def _squeezable(tree: Tree, layers: Dict[str, Blob]) -> Set[str]:
 
 
 def _compression(layer: Blob) -> str:
-    """How the bytes of a layer are compressed, whatever its media type says; "" if they are plain."""
+    """Return the compression of a layer by its bytes, not by its media type; "" if they are plain."""
     with layer.open() as source:
         head = source.read(BLOCK)
     return "" if is_header(head) else compression_of(head)
 
 
 def _share(blob: Blob, unpack: bool) -> float:
-    """How much of a blob's size xz leaves of it, once it is decompressed."""
+    """Return the share of a blob's size that xz leaves, once it is decompressed."""
     with blob.open() as source:
         sample = source.read(_SAMPLE_BYTES)
     kind = _compression(blob)
@@ -171,7 +171,7 @@ def _share(blob: Blob, unpack: bool) -> float:
 
 
 def _beginning(sample: bytes, kind: str) -> Iterator[bytes]:
-    """What a sample of compressed bytes expands to."""
+    """Return the decompressed bytes of a sample."""
     try:
         yield from decompressed([sample], kind, "", Expansion(len(sample)))
     except InputError:

@@ -29,12 +29,12 @@ class Tree(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Of the manifest or blob."""
+        """The digest of the manifest or blob."""
         return self.blob.digest
 
 
 def tree_of(image: Image) -> Tree:
-    """What the root of the image leads to. Raises InputError."""
+    """Return the tree of manifests below the root of the image. Raise InputError if one is malformed."""
     blobs = {blob.digest: blob for blob in image.layers + image.configs + image.manifests}
     manifests = {blob.digest for blob in image.manifests}
     trees: Dict[str, Tree] = {}
@@ -64,18 +64,18 @@ def tree_of(image: Image) -> Tree:
 
 
 def with_document(tree: Tree, document: Document) -> Tree:
-    """The same place in the tree with another document."""
+    """Return the same place in the tree with another document."""
     blob = blob_of(json.dumps(document, separators=(",", ":")).encode("ascii"))
     return tree._replace(entry=dict(tree.entry, digest=blob.digest, size=blob.size), blob=blob, document=document)
 
 
 def with_entries(tree: Tree, entries: Sequence[Document], children: Sequence[Tree]) -> Tree:
-    """The index with other entries, of which `children` are there."""
+    """Return the index with other entries, of which `children` are in the archive."""
     return with_document(tree, dict(tree.document, manifests=list(entries)))._replace(children=tuple(children))
 
 
 def parts(tree: Tree) -> Iterator[Tree]:
-    """The tree and everything below it, each once, in the order of the indexes."""
+    """Yield the tree and everything below it, each once, in the order of the indexes."""
     seen: Set[str] = set()
     waiting = [tree]
     while waiting:
@@ -87,17 +87,17 @@ def parts(tree: Tree) -> Iterator[Tree]:
 
 
 def leaves(tree: Tree) -> Iterator[Tree]:
-    """Everything below an index that is not an index, each once, or the manifest itself."""
+    """Return the manifests below an index, each once, or the manifest itself."""
     return (part for part in parts(tree) if not is_index(part))
 
 
 def is_index(tree: Tree) -> bool:
-    """Whether it lists others, rather than a config and layers."""
+    """Return whether it lists other manifests, not a config and layers."""
     return "manifests" in tree.document
 
 
 def changed(image: Image, tree: Tree, blobs: Iterable[Blob], option: str) -> Image:
-    """The image whose tree is `tree` now; `blobs`: those that are new in it. A note has the digests before and after.
+    """Return the image whose tree is `tree` now; `blobs`: new ones in it. A note has the digests before and after.
 
     Raises InputError if the image is named by the digest that it loses; `option` is to blame then.
     """
@@ -127,7 +127,7 @@ def changed(image: Image, tree: Tree, blobs: Iterable[Blob], option: str) -> Ima
 
 
 def without_orphans(images: Sequence[Image], gone: Iterable[str]) -> List[Image]:
-    """The images except those that refer to a manifest that is gone (digests), or to an image that does."""
+    """Return the images except those that refer to a manifest that is gone (digests), or to an image that does."""
     attached: Dict[str, List[Image]] = {}  # by subject
     for image in images:
         attached.setdefault(image.subject, []).append(image)
@@ -141,21 +141,21 @@ def without_orphans(images: Sequence[Image], gone: Iterable[str]) -> List[Image]
 
 
 def below_manifest(tree: Tree) -> List[Document]:
-    """The descriptors in a manifest: its config, then its layers."""
+    """Return the descriptors in a manifest: its config, then its layers."""
     if not tree.document or is_index(tree):
         return []
     return [tree.document["config"]] + list(tree.document.get("layers") or [])
 
 
 def is_named_by_digest(image: Image) -> bool:
-    """Whether the digest of the image is one of its names, or the tag that was made of such a name."""
+    """Return whether the digest of the image is one of its names, or the tag made of such a name."""
     tag = digest_tag(image.root.digest)
     return tag in image.tags or any(reference.digest or reference.tag == tag
                                     for reference in map(parse, image.references))
 
 
 def called(image: Image) -> str:
-    """How messages name the image."""
+    """Return the name of the image in messages."""
     return (image.references + image.tags + (image.root.digest,))[0]
 
 

@@ -194,7 +194,7 @@ def checked_url(flag: str, url: str) -> str:
 
 
 def log(line: str) -> None:
-    """An event on stderr. A line that nobody reads, or for which there is no room, is lost: nothing waits for it."""
+    """Write an event to stderr. A line is lost if the reader is gone or the pipe is full: nothing waits for it."""
     line = "%s %s" % (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), line)
     with contextlib.suppress(OSError):
         if select.select([], [STDERR], [], 0)[1]:
@@ -202,23 +202,23 @@ def log(line: str) -> None:
 
 
 def say(line: str) -> None:
-    """A line of output on stdout. Raises OSError when nobody reads it any more."""
+    """Write a line to stdout. Raise OSError if its reader is gone."""
     os.write(STDOUT, encoded(line))
 
 
 def complain(line: str) -> None:
-    """An error on stderr."""
+    """Write an error to stderr."""
     with contextlib.suppress(OSError):
         os.write(STDERR, encoded("error: " + line))
 
 
 def encoded(line: str) -> bytes:
-    """One line, whatever a file's name or a registry's answer holds."""
+    """Return one printable line of any text, such as a file's name or a registry's answer."""
     return shown(line).encode("utf-8")[:LOG_BYTES - 1] + b"\n"
 
 
 def open_closed_streams() -> None:
-    """Whoever starts this may have closed one (`>&-`); a file or socket in its place would get the log."""
+    """Open /dev/null in place of closed streams (`>&-`): a file or socket with their number would get the log."""
     descriptor = STDIN
     while descriptor <= STDERR:
         descriptor = os.open(os.devnull, os.O_RDWR)

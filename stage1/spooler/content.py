@@ -38,7 +38,7 @@ _TAR_NAME = re.compile(r"\.(?:tar(?:\.\w+)?|tgz|txz|tzst|tbz2?|oci|docker)$")
 
 
 class Content(NamedTuple):
-    """What a file holds."""
+    """The content of a file."""
     images: List[Image]
     notes: Tuple[str, ...]  # one line each, what the user should know
     has_end: bool  # False: it may be truncated, nothing in it says
@@ -79,7 +79,7 @@ class Opened:
 
 
 def _reader(file: IO[bytes]) -> IO[bytes]:
-    """The same file once more, with a position of its own."""
+    """Return the same file opened again, with a position of its own."""
     return open("/proc/self/fd/%d" % file.fileno(), "rb")
 
 
@@ -90,14 +90,14 @@ def _blocks(reader: IO[bytes], hasher: Any) -> Iterator[bytes]:
 
 
 def _compression(reader: IO[bytes]) -> str:
-    """How a tar is compressed, by its first bytes."""
+    """Return the compression of a tar by its first bytes."""
     head = reader.read(BLOCK)
     reader.seek(0)
     return "" if is_header(head) else compression_of(head)
 
 
 def _is_tar(file: IO[bytes]) -> bool:
-    """Whether a file begins as a tar does, compressed or not."""
+    """Return whether a file begins as a tar, compressed or not."""
     with _reader(file) as reader:
         compression = _compression(reader)
         blocks = _blocks(reader, hashlib.sha256())
@@ -147,7 +147,7 @@ def _artifact(file: IO[bytes], where: str, title: str) -> Image:
 
 
 def _layer_image(file: IO[bytes], where: str) -> Image:
-    """An image of one layer, for the machine that this runs on."""
+    """Return an image of one layer, for this machine's platform."""
     stored, plain = hashlib.sha256(), hashlib.sha256()
     with _reader(file) as reader:
         compression = _compression(reader)

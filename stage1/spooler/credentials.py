@@ -11,7 +11,7 @@ from builder.reading.errors import InputError
 
 
 def credentials_of(text: str, host: str, where: str) -> str:
-    """`user:password` for `host` (with its port), "" if the file has none for it; `where` begins every error."""
+    """Return `user:password` for `host` (with its port), "" if the file has none for it; `where` begins every error."""
     if not text.lstrip().startswith("{"):
         line = text.strip()
         if ":" not in line or "\n" in line:

@@ -46,7 +46,7 @@ class HealthServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().process_request(request, client_address)
 
     def service_actions(self) -> None:
-        """Called by serve_forever() all the time: end what is overdue. Its thread does the rest."""
+        """End overdue connections. serve_forever() calls it at short intervals; their threads do the rest."""
         with self._lock:
             now = time.monotonic()
             for request in [request for request, deadline in self._deadlines.items() if deadline < now]:

@@ -26,7 +26,7 @@ class Name(NamedTuple):
 
 
 def parse_name(text: str) -> Name:
-    """The name that `text` stands for; InputError if it is not a legal one."""
+    """Parse the name of an image. Raise InputError if it is not legal."""
     name, at, digest = text.partition("@")
     repository, colon, tag = name.partition(":")
     if not PATH.fullmatch(repository) or len(repository) > MAX_CHARACTERS or colon and not is_tag(tag) \
@@ -37,7 +37,7 @@ def parse_name(text: str) -> Name:
 
 
 def name_of_file(path: str) -> Name:
-    """The name that a file's path in the spool folder stands for: a backslash is a slash, and `.tar` and its kin are
+    """Return the image name of a file's path in the spool folder: a backslash is a slash, and `.tar` and its kin are
     left out. InputError if that is not a legal name, or one of a digest."""
     stem = path.replace("\\", "/")
     while ARCHIVE_SUFFIX.search(stem):

@@ -29,14 +29,14 @@ _PRINTABLE = re.compile("[!-~]+")
 
 
 class RegistryError(Exception):
-    """What the registry refused or could not do: one line."""
+    """A refusal or failure of the registry, as one line."""
 
     def __init__(self, line: str) -> None:
         super().__init__(shown(line))
 
 
 class Transient(RegistryError):
-    """What may pass by itself."""
+    """An error that a new try may not meet."""
     wait_seconds = 0.0  # what the registry asks for
 
 
@@ -56,7 +56,7 @@ class Manifest(NamedTuple):
 
 
 def challenge(header: str) -> Tuple[str, Dict[str, str]]:
-    """WWW-Authenticate -> ("bearer" or "basic" or "", its parameters); bearer is preferred."""
+    """Return the scheme of WWW-Authenticate ("bearer", "basic" or "") and its parameters; bearer is preferred."""
     found = {match.group(1).lower(): match.group(2) for match in _CHALLENGE.finditer(header)}
     for scheme in ("bearer", "basic"):
         if scheme in found:
@@ -66,29 +66,29 @@ def challenge(header: str) -> Tuple[str, Dict[str, str]]:
 
 
 def received(header: Optional[str]) -> int:
-    """How many bytes of an upload the registry has, by its Range; `0-0` is what it says of none."""
+    """Return the bytes of an upload that the registry has, by its Range; `0-0` means none."""
     match = _RANGE.fullmatch(header or "")
     last = int(match.group(1)) if match else 0
     return last + 1 if last else 0
 
 
 def wait_of(header: Optional[str]) -> float:
-    """Retry-After in seconds; 0 for a date and for anything else."""
+    """Return Retry-After in seconds; 0 for a date and for anything else."""
     return float(header) if header and _SECONDS.fullmatch(header) else 0.0
 
 
 def may_pass(status: int) -> bool:
-    """Whether a status is worth another try; 501 says that there is no such thing here."""
+    """Return whether another try may succeed after this status; 501 means that it is not implemented."""
     return status == 429 or status >= 500 and status != 501
 
 
 def is_token(text: str) -> bool:
-    """Whether `text` is fit for an Authorization header."""
+    """Return whether `text` can be in an Authorization header."""
     return _PRINTABLE.fullmatch(text) is not None
 
 
 def is_url(url: str) -> bool:
-    """Whether `url` is http://HOST[:PORT]... or https://..., in printable ASCII and without credentials."""
+    """Return whether `url` is http://HOST[:PORT]... or https://..., in printable ASCII and without credentials."""
     try:
         parts = urllib.parse.urlsplit(url)
         return (parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
@@ -98,7 +98,7 @@ def is_url(url: str) -> bool:
 
 
 def joined(url: str, location: str, where: str) -> str:
-    """Where a Location or Link in the answer to `url` leads to. RegistryError unless it is a URL."""
+    """Return the URL of a Location or Link in the answer to `url`. Raise RegistryError unless it is a URL."""
     try:
         target = urllib.parse.urljoin(url, location)
     except ValueError:
@@ -110,13 +110,13 @@ def joined(url: str, location: str, where: str) -> str:
 
 
 def next_page(answer: Answer, url: str) -> str:
-    """The URL of a list's next page, "" if it was the last."""
+    """Return the URL of a list's next page, "" after the last."""
     found = _NEXT.search(answer.headers.get("Link", ""))
     return joined(url, found.group(1), answer.where) if found else ""
 
 
 def location_of(answer: Answer, url: str) -> str:
-    """Where an upload goes on."""
+    """Return the URL at which an upload goes on."""
     location = answer.headers.get("Location")
     if not location:
         raise RegistryError("%s: status %d without Location: is it a registry?" % (answer.where, answer.status))
@@ -124,12 +124,12 @@ def location_of(answer: Answer, url: str) -> str:
 
 
 def with_query(url: str, **more: str) -> str:
-    """The URL with more parameters; those that it has stay as they are."""
+    """Return the URL with more parameters; those that it has are kept."""
     return url + ("&" if "?" in url else "?") + urllib.parse.urlencode(more)
 
 
 def complaint(body: bytes) -> str:
-    """What a registry's JSON says went wrong, in one printable line; "" if it says nothing."""
+    """Return the error in a registry's JSON as one printable line; "" if there is none."""
     if len(body) > MAX_ERROR_BYTES:
         return ""
     try:
@@ -141,7 +141,7 @@ def complaint(body: bytes) -> str:
 
 
 def refusal(answer: Answer) -> RegistryError:
-    """The error for an answer that is not the expected one."""
+    """Return the error for an unexpected answer."""
     line = "%s: status %d" % (answer.where, answer.status)
     reason, hint = complaint(answer.body), HINTS.get(answer.status)
     if reason:

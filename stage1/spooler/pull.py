@@ -35,7 +35,7 @@ class _Tree(NamedTuple):
 
 
 def pull(registry: RegistryClient, name: Name, form: str, platform: str) -> Iterator[bytes]:
-    """The bytes of the archive. `platform`: of an index, where the form holds one only, `os/architecture`. Raises
+    """Yield the bytes of the archive. `platform`: of an index, where the form holds one only, `os/architecture`. Raises
     InputError and RegistryError."""
     if form not in FORMATS:
         raise InputError("--format %s: is not known: choose one of %s" % (form, ", ".join(FORMATS)))
@@ -87,7 +87,7 @@ def _oci_archive(registry: RegistryClient, name: Name, tree: _Tree) -> Iterator[
 
 
 def _collect(tree: _Tree, manifests: Dict[str, Manifest], blobs: Dict[str, Descriptor]) -> None:
-    """Into the two, by digest: all manifests of a tree, and what they name."""
+    """Add all manifests of a tree, and the blobs that they name, to the two, by digest."""
     if tree.manifest.digest not in manifests:
         manifests[tree.manifest.digest] = tree.manifest
         blobs.update((blob.digest, blob) for blob in tree.blobs)
@@ -110,7 +110,7 @@ def _docker_archive(registry: RegistryClient, name: Name, tree: _Tree, platform:
 
 
 def _parts(tree: _Tree, platform: str, name: Name) -> Tuple[Descriptor, List[Descriptor]]:
-    """Config and layers of the image, of an index the one for `platform`."""
+    """Return config and layers of the image, of an index those for `platform`."""
     if not tree.children:
         return tree.blobs[0], tree.blobs[1:]
     for entry, child in zip(tree.document["manifests"], tree.children):

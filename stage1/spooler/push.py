@@ -22,7 +22,7 @@ NO_HOST = "localhost"  # of names that have none; with it nothing is put in fron
 
 
 class Pushed(NamedTuple):
-    """What is in the registry now."""
+    """The outcome of a push."""
     name: Name
     digest: str
     blob_count: int
@@ -107,7 +107,7 @@ def _absent(name: Name, digests: List[str]) -> RegistryError:
 
 
 def _parts_of(blob: Blob) -> Set[str]:
-    """The digests of the config and the layers of a manifest; none of an index."""
+    """Return the digests of the config and the layers of a manifest; none of an index."""
     document = parse_object(_manifest(blob).data, blob.digest)
     parts = [field(document, "config", dict, blob.digest)] + field(document, "layers", list, blob.digest)
     return {descriptor(part, blob.digest).digest for part in parts if part}

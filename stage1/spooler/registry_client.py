@@ -37,7 +37,7 @@ class RegistryClient:
         self._homes: Dict[str, str] = {}  # digest -> a repository that has it
 
     def answers(self) -> bool:
-        """Whether it is there at all; a refusal is an answer."""
+        """Return whether the registry answers; a refusal is an answer."""
         try:
             self._transport.request("GET", "/v2/")
         except Transient:
@@ -47,7 +47,7 @@ class RegistryClient:
         return True
 
     def has_blob(self, repository: str, digest: str) -> bool:
-        """Whether the repository has the blob."""
+        """Return whether the repository has the blob."""
         found = has_blob(self._transport, repository, digest)
         if found:
             self._homes[digest] = repository
@@ -56,7 +56,7 @@ class RegistryClient:
         return found
 
     def upload(self, repository: str, blob: Blob) -> str:
-        """Bring the blob there; -> THERE if it was, MOUNTED from another repository, or SENT."""
+        """Bring the blob there; return THERE if it was, MOUNTED from another repository, or SENT."""
         if self.has_blob(repository, blob.digest):
             return THERE
         home = self._home(repository, blob.digest, blob.size >= SEARCH_BYTES)
@@ -65,7 +65,7 @@ class RegistryClient:
         return outcome
 
     def take_over(self, repository: str, digest: str) -> bool:
-        """Whether the repository has the blob, mounted from another one of this registry if need be."""
+        """Return whether the repository has the blob, or can mount it from another one of this registry."""
         if self.has_blob(repository, digest):
             return True
         if digest in self._homes:
@@ -81,7 +81,7 @@ class RegistryClient:
         return False
 
     def _home(self, repository: str, digest: str, is_worth_a_search: bool) -> str:
-        """A repository that has the blob; this one if none is known."""
+        """Return a repository that has the blob; this one if none is known."""
         if digest not in self._homes and is_worth_a_search:
             with contextlib.suppress(RegistryError):  # it lists nothing to us: nothing to gain
                 any(other != repository and self.has_blob(other, digest)
@@ -89,7 +89,7 @@ class RegistryClient:
         return self._homes.get(digest, repository)
 
     def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> None:
-        """`reference`: a tag, or the manifest's digest."""
+        """Put a manifest. `reference`: a tag, or the manifest's digest."""
         headers = {"Content-Type": manifest.media_type, "Content-Length": str(len(manifest.data))}
         answer = self._transport.ask("PUT", "/v2/%s/manifests/%s" % (repository, reference), DONE, headers,
                                    lambda: [manifest.data])
@@ -98,7 +98,7 @@ class RegistryClient:
             raise RegistryError("%s: the registry took %s for %s" % (answer.where, manifest.digest, digest))
 
     def manifest(self, repository: str, reference: str) -> Optional[Manifest]:
-        """What a tag or digest leads to; None if nothing."""
+        """Return the manifest of a tag or digest; None if there is none."""
         headers = {"Accept": ", ".join(MANIFEST_TYPES + INDEX_TYPES)}
         answer = self._transport.ask("GET", "/v2/%s/manifests/%s" % (repository, reference), (200, 404), headers,
                                    limit_bytes=MAX_MANIFEST_BYTES)
@@ -115,15 +115,15 @@ class RegistryClient:
         self._transport.ask("DELETE", "/v2/%s/manifests/%s" % (repository, digest), DONE + (404,))
 
     def repositories(self) -> List[str]:
-        """The names of all repositories, in the registry's order."""
+        """Yield the names of all repositories, in the registry's order."""
         return self._pages("/v2/_catalog", "repositories", PATH)
 
     def tags(self, repository: str) -> List[str]:
-        """All tags of a repository, in the registry's order."""
+        """Yield all tags of a repository, in the registry's order."""
         return self._pages("/v2/%s/tags/list" % repository, "tags", TAG)
 
     def blob(self, repository: str, digest: str, size: int) -> Iterator[bytes]:
-        """Its bytes; goes on where it was when the connection is lost. RegistryError if they are not those."""
+        """Yield its bytes; go on at the same byte after a lost connection. RegistryError if the digest differs."""
         hasher, offset, response = hashlib.new(digest.partition(":")[0]), 0, None
         url = "%s/v2/%s/blobs/%s" % (self.url, repository, digest)
         while offset < size:
@@ -136,7 +136,7 @@ class RegistryClient:
             raise RegistryError("%s: is damaged in the registry: push it again" % url)
 
     def _next_block(self, response: Any, url: str, offset: int, size: int) -> Tuple[Any, bytes]:
-        """A block of a blob, and the response that has more; a new one where the last ended too early."""
+        """Return a block of a blob, and the response that has more; a new one if the last ended too early."""
         if not response or response.isclosed():
             response = self._transport.open("GET", url, {"Range": "bytes=%d-" % offset} if offset else {})
             if response.status != (206 if offset else 200):
@@ -150,7 +150,7 @@ class RegistryClient:
         return response, block
 
     def _pages(self, path: str, key: str, grammar: Pattern[str]) -> List[str]:
-        """All legal names of a list that comes page by page; none where there is no such list."""
+        """Yield all legal names of a list in pages; none if there is no such list."""
         found: List[str] = []
         url = "%s%s?n=%d" % (self.url, path, PAGE_ENTRIES)
         for _ in range(MAX_PAGES):

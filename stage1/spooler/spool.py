@@ -25,7 +25,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 
 
 class Signature(NamedTuple):
-    """What changes when a file changes."""
+    """Attributes of a file that change when it does."""
     inode: int
     size: int
     mtime_ns: int
@@ -39,7 +39,7 @@ class File(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What is remembered of a file between two looks."""
+    """The state of a file between two looks."""
     signature: Signature
     since: float
     looks: int  # 0, 1 after it settled, 2 after it was given up
@@ -57,7 +57,7 @@ class Spool:
         self._last_number = 1  # given to a failed file whose name was taken
 
     def ready(self) -> List[File]:
-        """The files to look at now, by name; each once when it settles and once when it is given up."""
+        """Return the files to look at now, by name; each once when it settles and once when it is given up."""
         now, seen, files = self._clock(), {}, []
         for name, signature in sorted(itertools.islice(self._files(), MAX_FILES)):
             known = self._seen.get(name)
@@ -75,11 +75,11 @@ class Spool:
         self._seen[file.name] = self._seen[file.name]._replace(looks=2 if is_settled else 1 + file.given_up)
 
     def waiting(self) -> int:
-        """How many files there were at the last look."""
+        """The number of files at the last look."""
         return len(self._seen)
 
     def open(self, file: File) -> Optional[IO[bytes]]:
-        """A reader of the file that was seen; None if it is gone or another one by now. Raises OSError."""
+        """Return a reader of the file that was seen; None if it is gone or was replaced. Raise OSError."""
         try:
             with self._folder_of(file.name) as (folder, name):
                 # Without O_NONBLOCK a named pipe that took the file's place would be waited for.
@@ -116,7 +116,7 @@ class Spool:
         return "%s/%s" % (FAILED, target)
 
     def _files(self) -> Iterator[Tuple[str, Signature]]:
-        """Every file that is meant, by its path in the folder, in any order."""
+        """Yield every file to be pushed, by its path in the folder, in any order."""
         folders = [""]
         while folders:
             for name, status in _entries(self.path, folders.pop()):
@@ -127,7 +127,7 @@ class Spool:
 
     @contextlib.contextmanager
     def _folder_of(self, name: str) -> Iterator[Tuple[int, str]]:
-        """Descriptor of the folder that holds the file, and the file's name in it."""
+        """Return a descriptor of the file's folder, and the file's name in it."""
         *parts, last = name.split("/")
         with contextlib.ExitStack() as stack:
             folder = _opened_folder(self.path, stack)
@@ -137,7 +137,7 @@ class Spool:
 
     @contextlib.contextmanager
     def _failed_folder(self) -> Iterator[int]:
-        """Descriptor of the folder for what could not be pushed."""
+        """Return a descriptor of the folder for files that could not be pushed."""
         with contextlib.ExitStack() as stack:
             top = _opened_folder(self.path, stack)
             with contextlib.suppress(FileExistsError):
@@ -146,14 +146,14 @@ class Spool:
 
 
 def _opened_folder(name: str, stack: contextlib.ExitStack, inside: Optional[int] = None) -> int:
-    """Descriptor of a folder, which `stack` closes; below another one no symlink is followed."""
+    """Return a descriptor of a folder, which `stack` closes; below another folder no symlink is followed."""
     descriptor = os.open(name, _FOLDER if inside is None else _FOLDER | os.O_NOFOLLOW, dir_fd=inside)
     stack.callback(os.close, descriptor)
     return descriptor
 
 
 def _entries(top: str, folder: str) -> Iterator[Tuple[str, os.stat_result]]:
-    """What is in a folder of the spool, but hidden files and `failed`; nothing if it is gone or cannot be read."""
+    """Return the entries of a folder of the spool, except hidden files and `failed`; none if it cannot be read."""
     with contextlib.suppress(OSError), os.scandir(os.path.join(top, folder)) as found:
         for entry in found:
             name = os.path.join(folder, entry.name)
@@ -182,7 +182,7 @@ def _exists(name: str, folder: int) -> bool:
 
 
 def _shortened(name: str, longest: int) -> str:
-    """A name of at most so many bytes, the same for the same name; a checksum keeps others apart."""
+    """Return a name of at most so many bytes, the same for the same name; a checksum keeps others apart."""
     data = os.fsencode(name)
     if len(data) <= longest:
         return name
@@ -191,7 +191,7 @@ def _shortened(name: str, longest: int) -> str:
 
 
 def _write_reason(name: str, reason: str, folder: int) -> None:
-    """The reason is in the log as well: where there is no room for it, the file is kept without."""
+    """Write the reason next to the file. Without room for it the file is kept: the reason is in the log, too."""
     try:
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=folder)
         with open(descriptor, "w", encoding="utf-8") as file:

@@ -31,14 +31,14 @@ class Upload:
         self._restarts = 0
 
     def run(self) -> str:
-        """Bring the blob there; -> MOUNTED or SENT. Each step that succeeds begins the time for new tries again."""
+        """Bring the blob there; return MOUNTED or SENT. Each step that succeeds begins the time for new tries again."""
         outcome = GOING_ON
         while outcome == GOING_ON:
             outcome = self._transport.retry(self._step)
         return outcome
 
     def _step(self) -> str:
-        """Bring the upload one request further."""
+        """Make the next request of the upload."""
         if self._in_doubt and self._arrived():
             return SENT
         self._in_doubt = True
@@ -66,7 +66,7 @@ class Upload:
         return GOING_ON
 
     def _go_on(self, answer: Answer, sent: int) -> None:
-        """Note what the registry says it has, of the `sent` bytes."""
+        """Note how many of the `sent` bytes the registry has."""
         offset = received(answer.headers.get("Range")) or sent
         if not self._offset < offset <= sent:
             raise RegistryError("%s: has %d bytes after %d were sent: is it a registry?" % (answer.where, offset, sent))
@@ -75,7 +75,7 @@ class Upload:
         self._url, self._offset, self._in_doubt = location_of(answer, self._url), offset, False
 
     def _arrived(self) -> bool:
-        """After a failure: whether the blob is there after all; if not, where its upload stands."""
+        """Return whether the blob arrived in spite of a failure; if not, note where its upload goes on."""
         if has_blob(self._transport, self._repository, self._blob.digest):
             return True
         answer = self._transport.request("GET", self._url) if self._url and not self._whole else None
@@ -96,13 +96,13 @@ class Upload:
 
 
 def has_blob(transport: Transport, repository: str, digest: str) -> bool:
-    """Whether the repository has the blob."""
+    """Return whether the repository has the blob."""
     return transport.ask("HEAD", "/v2/%s/blobs/%s" % (repository, digest), (200, 404)).status == 200
 
 
 def begin(transport: Transport, repository: str, digest: str, home: str) -> str:
-    """Begin an upload, unless the registry mounts the blob from the repository `home`; -> URL of the upload, "" if it
-    was mounted."""
+    """Begin an upload, unless the registry mounts the blob from the repository `home`; return the URL of the
+    upload, "" if it was mounted."""
     url = "%s/v2/%s/blobs/uploads/" % (transport.url, repository)
     if home != repository:
         url = with_query(url, mount=digest, **{"from": home})
@@ -115,7 +115,7 @@ def begin(transport: Transport, repository: str, digest: str, home: str) -> str:
 
 
 def blocks_of(blob: Blob, start: int, count: int) -> Iterator[bytes]:
-    """`count` bytes of a blob from `start` on; InputError if they are not there any more."""
+    """Yield `count` bytes of a blob from `start` on. Raise InputError if the file has them no more."""
     try:
         with blob.open() as reader:
             while start or count:

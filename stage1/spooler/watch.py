@@ -36,7 +36,7 @@ class Watcher:
         self.counts: Dict[str, Any] = {"answers": False, "waiting": 0, "pushed": 0, "deleted": 0, "failed": 0}
 
     def turn(self) -> None:
-        """Deal with every file that is ready."""
+        """Push every file that is ready."""
         files = self._spool.ready()
         answers = self._registry.answers()
         if answers != self.counts["answers"]:
@@ -82,7 +82,7 @@ class Watcher:
             self._log("done %s, but it cannot be removed: %s" % (file.name, error))
 
     def _push(self, file: File, reader: IO[bytes]) -> bool:
-        """False if the file may not have come to its end yet."""
+        """Push a file; return False if it may not be complete yet."""
         where, title = os.path.join(self._spool.path, file.name), os.path.basename(file.name.replace("\\", "/"))
         with Opened(reader, where, title, as_layer=self._as_layer) as content:
             if not content.has_end and not file.given_up:
@@ -96,7 +96,7 @@ class Watcher:
         return True
 
     def _named(self, file: File, images: List[Image]) -> List[Tuple[Image, List[Name]]]:
-        """Charts under their own names, under which Helm finds them, whatever the file is called."""
+        """Name the images of a file; charts under their own names, under which Helm finds them."""
         if all(image.is_chart and image.references for image in images):
             return named_by_archive(images, None)
         return self._choose(images, name_of_file(file.name))
@@ -114,7 +114,7 @@ class Watcher:
 
 
 def line_of(pushed: Pushed) -> str:
-    """A push in one line."""
+    """Return a push as one line."""
     return "pushed %s %s, %d of %d blobs sent, %d bytes" % (
         pushed.name, pushed.digest, pushed.sent_count, pushed.blob_count, pushed.sent_bytes)
 
