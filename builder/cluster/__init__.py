@@ -1,5 +1,5 @@
-"""What kubectl printed of a cluster -> nodes, images and findings -> the decision, with its reasons.
+"""A dump of a cluster by kubectl -> nodes, images and findings -> the decision, with its reasons.
 
-In:  JSON dumps, of which nothing is trusted, and the operator's Site. Out: a Decision, or why it is refused.
+In:  JSON dumps, which are not trusted, and the operator's Site. Out: a Decision, or a refusal with its causes.
 Imports builder.reading, builder.payload and builder.kubernetes.
 """

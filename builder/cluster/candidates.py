@@ -1,9 +1,11 @@
-"""The images that a cluster's nodes hold already, the best to run the injector first. Pure.
+"""The images that a cluster's nodes already have, the best for the injector first. Pure.
 
-The order, from what real clusters refused: images that are known to contain Python; of those, images of running Pods
-before those that a node merely lists (it lists its 50 largest, and drops images that nobody uses); images of Pods with
-pull secrets last (a kubelet may keep those from others since Kubernetes 1.33); then what is on more nodes.
-Then images of which nothing is known in the same order, those first whose names hint at Python; last what has none.
+The order, based on refusals by real clusters:
+1. Images that are known to contain Python, then unknown images whose names hint at Python, then other unknown images,
+   then images without Python.
+2. Of those, images of Pods with pull secrets last: since Kubernetes 1.33 a kubelet may refuse them to other Pods.
+3. Images of running Pods before those that a node only lists: it lists its 50 largest, and removes unused ones.
+4. Images on more nodes first.
 """
 import functools
 from collections import Counter
@@ -24,18 +26,18 @@ class Candidate(NamedTuple):
     """An image that is on some node."""
     image: str  # as a Pod names it, or a node: a legal reference
     python: int  # HAS_PYTHON, ...
-    known: Optional[Known]  # None: nothing is known of it
+    known: Optional[Known]  # None: an unknown image
     seen: str  # where, as a sentence
     running: FrozenSet[str]  # names of the nodes on which a Pod runs it
     pull_secret: bool  # whether every Pod that runs it has one
-    nodes: Tuple[Node, ...]  # that hold it, and fit
-    all_nodes: Tuple[str, ...]  # names of all that hold it
+    nodes: Tuple[Node, ...]  # that have it, and fit
+    all_nodes: Tuple[str, ...]  # names of all that have it
     chosen: bool = False
     verdict: str = ""  # why it was chosen or not, for people
 
 
 class _Image:
-    """What is found of one image, while it is gathered."""
+    """The findings on one image, while they are gathered."""
 
     def __init__(self, reference: Reference, image: str, seen: str) -> None:
         self.reference, self.image, self.seen = reference, image, seen
@@ -45,7 +47,7 @@ class _Image:
 
 
 def candidates_of(cluster: Cluster, fitting: Sequence[Node]) -> List[Candidate]:
-    """Every image of every node, the best first."""
+    """Return every image of every node, the best first."""
     fits = {node.name for node in fitting}
     found = [Candidate(image.image, _python(image), image.known, image.seen, frozenset(image.running),
                        bool(image.running) and all(image.running.values()),
@@ -61,10 +63,10 @@ def _python(image: _Image) -> int:
 
 
 def _gathered(cluster: Cluster) -> Dict[str, _Image]:
-    """Full name -> what the Pods and then the nodes say about it."""
+    """Return full name -> image, from the Pods first and then from the nodes' lists."""
     nodes = {node.name: node for node in cluster.nodes}
     found: Dict[str, _Image] = {}
-    for pod in sorted(cluster.pods, key=lambda pod: pod.pull_secret):  # what needs no secret is named first
+    for pod in sorted(cluster.pods, key=lambda pod: pod.pull_secret):  # the first Pod is `seen`
         for container in pod.containers:
             reference = parsed(container.image)
             if not (container.present and pod.node in nodes and reference):
@@ -90,8 +92,8 @@ def _gathered(cluster: Cluster) -> Dict[str, _Image]:
 
 @functools.lru_cache(maxsize=None)
 def parsed(text: str) -> Optional[Reference]:
-    """An image's name as nodes list it. None for `<none>:<none>` and the like, which are normal, and for what an
-    injector brought, which goes with it."""
+    """Return the reference of an image as nodes list it. None for `<none>:<none>` and the like, which are normal, and
+    for images that an injector served, which are lost with it."""
     try:
         reference = parse(text)
     except InputError:
@@ -106,8 +108,8 @@ def _rank(candidate: Candidate) -> Tuple[object, ...]:
 
 
 def spread(candidates: Sequence[Candidate], count: int) -> List[Candidate]:
-    """The first `count` of ranked candidates that may have Python, those with the best prospects first, each where
-    possible on a node that has none of the others: one bad node then fails one of them."""
+    """Return the first `count` of ranked candidates that may have Python, the best prospects first. Prefer nodes that
+    have none of the others, so that one bad node fails only one of them."""
     left = [candidate for candidate in candidates if candidate.nodes and candidate.python != NO_PYTHON]
     uses: Dict[str, int] = Counter()
     found: List[Candidate] = []
@@ -121,7 +123,7 @@ def spread(candidates: Sequence[Candidate], count: int) -> List[Candidate]:
 
 
 def why(candidate: Candidate) -> str:
-    """The sentence for an image that is chosen."""
+    """Return the reason for a chosen image, as a sentence."""
     secret = ("with a pull secret" if candidate.pull_secret else "without a pull secret") if candidate.running else ""
     python = "whether it contains Python is unknown"
     if candidate.known:
@@ -134,7 +136,7 @@ def why(candidate: Candidate) -> str:
 
 def judged(candidates: Sequence[Candidate], chosen: Sequence[Candidate], obstacles: Mapping[str, str], site: Site) \
         -> Tuple[Candidate, ...]:
-    """The same with verdicts. `obstacles`: node -> what keeps the Pod off it, or ""."""
+    """Return the candidates with verdicts. `obstacles`: node -> reason that keeps the Pod off it, or ""."""
     images = {candidate.image for candidate in chosen}
     return tuple(candidate._replace(chosen=candidate.image in images,
                                     verdict="chosen: " + candidate.seen if candidate.image in images

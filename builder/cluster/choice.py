@@ -256,7 +256,7 @@ def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candi
                                       one.image))
     runner = Runner(site.image or best.image, interpreter, True, architecture, host_names(best.nodes))
     since = "every Pod of the node needs it" if best.known and best.known.sandbox else best.seen
-    return [best], [runner], [reason, "image %s, which only has to be there: %s; on %s" % (
+    return [best], [runner], [reason, "image %s, which only has to be on the node: %s; on %s" % (
         runner.image, since, abbreviated([node.name for node in best.nodes]))]
 
 
@@ -300,7 +300,7 @@ def _no_python(site: Site, cluster: Cluster, fitting: Sequence[Node], candidates
     elif candidates:
         what = "no image on its nodes is known to contain Python"
     else:
-        what = "names no image on its nodes"
+        what = "the dump lists no image on its nodes"
     own = [node for node in fitting if _host_interpreter(node, "")]
     ways = [] if cluster.pods else ["a dump with Pods (%s)" % GET_CLUSTER]
     if own:

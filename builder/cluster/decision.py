@@ -1,6 +1,6 @@
-"""A site, a cluster and what the images need -> the Decision, complete when it is made. Pure.
+"""A site, a cluster and the needs of the images -> the Decision. Pure.
 
-A build decides with the needs of its images, `explain` with those of no image. What is not given is chosen first
+A build decides with the needs of its images, `explain` without images. Options that were not given are chosen first
 (choice.py, names_preflight.py), then everything is checked against the cluster (preflight.py, names_preflight.py).
 """
 from typing import NamedTuple, Optional, Sequence
@@ -21,11 +21,11 @@ class Needs(NamedTuple):
 
 
 class Decision(Choice):
-    """A choice that was held against the cluster, with all reasons and warnings."""
+    """A choice that was checked against the cluster, with all reasons and warnings."""
 
 
 class Refused(InputError):
-    """The cluster would refuse the objects, or no node fits. `errors`: one line each; `decision`: as far as it got."""
+    """The cluster would refuse the objects, or no node fits. `errors`: one line each; `decision`: an incomplete one."""
 
     def __init__(self, errors: Sequence[str], decision: Decision) -> None:
         super().__init__("; and ".join(errors))
@@ -33,8 +33,8 @@ class Refused(InputError):
 
 
 def decide(site: Site, cluster: Optional[Cluster], needs: Needs, kept: Sequence[Runner] = ()) -> Decision:
-    """Return the decision. `kept`: runners that are not chosen again, those of an update's base. InputError for options
-    that cannot be; Refused, with the decision as far as it came, for what the cluster would refuse."""
+    """Return the decision. `kept`: the runners of an update's base, which are not chosen again. Raise InputError for
+    options that cannot be used, and Refused if the cluster would refuse the objects."""
     choice = choose(site, cluster, needs.platforms) if not kept else Choice(
         site._replace(expose=site.exposure.name), tuple(kept))
     if choice.refusal:

@@ -1,4 +1,4 @@
-"""Where a Python is known to be: images and nodes -> rows of known_python.json. Pure."""
+"""Images and nodes that are known to have a Python, or to have none: rows of known_python.json. Pure."""
 import functools
 import importlib.resources
 import json
@@ -8,35 +8,36 @@ from typing import Any, Dict, FrozenSet, List, NamedTuple, Optional
 from builder.cluster.objects import Node
 from builder.reading.reference import Reference
 
-FILE = "known_python.json"  # beside this module, read by what loaded it: it may lie in a zip
+FILE = "known_python.json"  # in this folder; read by the module's loader, since it may be in a zip
 OFFICIAL = "library/"
-_PATTERNS = ("repository", "tags", "runtime", "os", "provider")  # columns that hold one
+_PATTERNS = ("repository", "tags", "runtime", "os", "provider")  # columns with a regular expression
 
 
 class Known(NamedTuple):
-    """A row that fits."""
+    """A row that matches."""
     interpreter: str  # "": it is known to have none
     version: str = ""  # for people
     why: str = ""  # of an image that has none, for people
     sandbox: bool = False  # the image that is on every node, since every Pod needs it
-    never: bool = False  # of a system: not even where a user says so
-    likely: bool = False  # of a system: most nodes have it, but it is not sure
-    what: str = ""  # the kind of node, where its osImage does not say so
+    never: bool = False  # of a system: it has none, even if the user gives a path
+    likely: bool = False  # of a system: most nodes have it, but not all
+    what: str = ""  # the kind of node, if its osImage does not show it
 
 
 def known_image(reference: Reference, workload: str = "", runtime: str = "") -> Optional[Known]:
-    """`workload`: what runs it (Pod.workload), or ""; `runtime`: the version of the node's. None: nothing is known."""
+    """Return the row of an image; None if there is none. `workload`: the Pod.workload that runs it, or ""; `runtime`:
+    the node's container runtime, with its version."""
     return _image(_full_path(reference), reference.tag, workload if workload in _workloads() else "", runtime)
 
 
 def hints_at_python(reference: Reference) -> bool:
-    """Whether the name of an image of which nothing is known makes Python likely."""
+    """Return whether the name of an unknown image suggests Python."""
     name = "%s:%s" % (_full_path(reference), reference.tag)
     return any(re.search(hint, name, re.IGNORECASE) for hint in _tables()["hints"])
 
 
 def known_system(node: Node) -> Optional[Known]:
-    """By what a node says of itself, what runs on it and what it lists; None: nothing is known."""
+    """Return the row of a node, by its own fields, its workloads and its images; None if there is none."""
     for row in _tables()["systems"]:
         if ("os" in row and row["os"].match(node.os_image)
                 or "provider" in row and row["provider"].match(node.provider)

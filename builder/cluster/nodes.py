@@ -1,4 +1,4 @@
-"""Nodes against what the operator wants: what keeps the Pod off one, and how to say so of many in one line. Pure."""
+"""The obstacles that keep the Pod off a node, and one line for those of many nodes. Pure."""
 from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
 from builder.cluster.objects import Node, Taint
@@ -10,11 +10,11 @@ from builder.payload.human import abbreviated
 from builder.reading.errors import shown
 
 NOT_READY = Taint("node.kubernetes.io/not-ready", "", "NoSchedule")
-CONDITIONS = (NOT_READY.key, "node.kubernetes.io/unreachable")  # taints of a node that is not ready: they say it again
+CONDITIONS = (NOT_READY.key, "node.kubernetes.io/unreachable")  # taints of a node that is not ready: redundant
 REPELLING = ("NoSchedule", "NoExecute")  # effects of taints that matter to a new Pod
 SET_BY_KUBERNETES = "node.kubernetes.io/"
 GROUPS_SHOWN = 5  # of nodes with one reason
-REASON_CHARACTERS = 75  # of a node's own words
+REASON_CHARACTERS = 75  # of a node's own message
 
 
 class Obstacle(NamedTuple):
@@ -28,7 +28,7 @@ Obstacles = Tuple[Obstacle, ...]
 
 
 def obstacles(node: Node, site: Site, architectures: Sequence[str]) -> Obstacles:
-    """All that keeps the Pod off a node; none: it fits."""
+    """Return all obstacles that keep the Pod off a node; none if it fits."""
     found = []
     if node.system.lower() == "windows":
         found.append(Obstacle("Windows"))
@@ -50,17 +50,17 @@ def obstacles(node: Node, site: Site, architectures: Sequence[str]) -> Obstacles
 
 
 def _starts_without_network(node: Node, site: Site) -> bool:
-    """Whether the Pod starts on this node, which has no CNI yet: it uses the host's network and tolerates the taint."""
+    """Return whether the Pod starts on a node without CNI: it uses the host's network and tolerates the taint."""
     return node.no_network and site.exposure.host_network and tolerates(site.tolerations, NOT_READY._asdict())
 
 
 def as_text(found: Obstacles) -> str:
-    """The obstacles of a node in one line; "" without any."""
+    """Return the obstacles of a node in one line; "" without any."""
     return ", ".join(obstacle.text for obstacle in found)
 
 
 def in_groups(reasons: Iterable[Tuple[str, str]]) -> str:
-    """(name, reason) -> `a, b: tainted ...; c: full`, so that a hundred nodes still make one line."""
+    """Return (name, reason) pairs as `a, b: tainted ...; c: full`, so that a hundred nodes fit in one line."""
     groups: Dict[str, List[str]] = {}
     for name, reason in reasons:
         if reason:
@@ -71,8 +71,8 @@ def in_groups(reasons: Iterable[Tuple[str, str]]) -> str:
 
 
 def advice(nodes: Sequence[Obstacles]) -> str:
-    """What to add where no node fits: tolerations for nodes that only taints keep the Pod off, and the host's network
-    for those that have no other yet. "": no option helps."""
+    """Return the options to add if no node fits: tolerations if only taints keep the Pod off a node, and the host's
+    network for nodes without CNI; "" if no option helps."""
     ways = []
     wanted = sorted({taint.key for found in nodes for taint in _only_taints(found)})
     if wanted:
@@ -84,18 +84,18 @@ def advice(nodes: Sequence[Obstacles]) -> str:
 
 
 def _only_taints(found: Obstacles) -> Tuple[Taint, ...]:
-    """The taints of a node that fits once they are tolerated, if somebody set them: what Kubernetes itself sets has
-    its reason, and a cordoned node is to be left alone."""
+    """Return the taints of a node that fits once they are tolerated. Return none if Kubernetes set one of them: it does
+    so for a reason, and a cordoned node must not get Pods."""
     taints = tuple(taint for obstacle in found for taint in obstacle.taints)
     return taints if all(obstacle.taints for obstacle in found) and all(
         is_key(taint.key) and not taint.key.startswith(SET_BY_KUBERNETES) for taint in taints) else ()
 
 
 def systems(nodes: Iterable[Node]) -> str:
-    """The operating systems of nodes, each once."""
+    """Return the operating systems of nodes, each once."""
     return abbreviated(list(dict.fromkeys(node.os_image or "an unknown system" for node in nodes)))
 
 
 def host_names(nodes: Iterable[Node]) -> Tuple[str, ...]:
-    """The values of their host name labels, sorted."""
+    """Return the values of their host name labels, sorted."""
     return tuple(sorted({node.host_name for node in nodes}))

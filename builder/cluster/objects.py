@@ -1,10 +1,10 @@
-"""What `kubectl get ... -o json` prints -> one value: nodes, Pods, Services, namespaces, kube-proxy.
+"""The output of `kubectl get ... -o json` -> one value: nodes, Pods, Services, namespaces, kube-proxy.
 
 In:  the text of one dump or several: a List of any kinds, single objects, several documents one after the other.
-Out: a Cluster. Reading is pure, and patient: clusters leave out and tools cut off what they like, so a field that is
-missing, or has the wrong type, counts as unknown. Only what no API server writes at all is refused.
+Out: a Cluster. Reading is pure and tolerant: clusters omit fields, and tools remove them, so a field that is missing
+or has the wrong type counts as unknown. Only text that no API server writes is refused.
 
-Rule: every text in a Cluster is one printable line of bounded length, so that whoever prints it need not escape it.
+Rule: every text in a Cluster is one printable line of bounded length, so that it can be printed without escaping.
 The one exception is Container.command, which is searched and never printed.
 
 API: https://kubernetes.io/docs/reference/kubernetes-api/ (v1 Node, Pod, Service, Namespace, ConfigMap)
@@ -26,7 +26,7 @@ FINISHED = ("Succeeded", "Failed")
 HOST_NAME = "kubernetes.io/hostname"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"  # the taint of a cordoned node
 TEXT_CHARACTERS = 600  # longer than any image reference: 255 of the name, 128 of the tag, 136 of a digest
-INTEGER_DIGITS = 18  # of what fits 64 bits for sure; Python takes quadratic time for many digits
+INTEGER_DIGITS = 18  # always fit in 64 bits; Python takes quadratic time for many digits
 NO_NETWORK = ("cni", "network plugin", "networkpluginnotready")  # in kubelets' messages while nodes wait for a CNI
 
 Object = Mapping[str, Any]
@@ -58,32 +58,32 @@ class Node(NamedTuple):
     images: Tuple[Tuple[str, ...], ...]  # names of each, the largest image first, as the kubelet lists them
     addresses: Tuple[str, ...]
     provider: str  # its providerID: "kind://docker/kind/kind-worker"
-    workloads: FrozenSet[str]  # NAMESPACE/OWNER/CONTAINER of what runs there
+    workloads: FrozenSet[str]  # NAMESPACE/OWNER/CONTAINER of the containers there
 
     @property
     def host_name(self) -> str:
-        """The value of its label, which affinities are written with."""
+        """The value of its host name label, which affinities use."""
         return self.labels.get(HOST_NAME) or self.name
 
     @property
     def kubelet_version(self) -> Version:
-        """(1, 36) of v1.36.2; (0, 0): unknown."""
+        """The major and minor version: (1, 36) for v1.36.2; (0, 0) if unknown."""
         return _version(self.kubelet)
 
     @property
     def runtime_name(self) -> str:
-        """containerd, cri-o, docker; "": unknown."""
+        """The container runtime: containerd, cri-o or docker; "" if unknown."""
         return self.runtime.partition("://")[0].lower()
 
     @property
     def runtime_version(self) -> Version:
-        """(1, 35) of cri-o://1.35.1-2.rhaos; (0, 0): unknown."""
+        """The major and minor version: (1, 35) for cri-o://1.35.1-2.rhaos; (0, 0) if unknown."""
         return _version(self.runtime)
 
 
 class Container(NamedTuple):
     name: str
-    image: str  # as the Pod names it, and so as the node's runtime finds it
+    image: str  # as the Pod names it, so that the node's runtime finds it
     command: Tuple[str, ...]  # with its arguments
     present: bool  # whether its image is on the node for sure
 
@@ -100,7 +100,7 @@ class Pod(NamedTuple):
     ours: bool
 
     def workload(self, container: Container) -> str:
-        """What a container is known by where its image has no telling name: NAMESPACE/OWNER/CONTAINER."""
+        """Return NAMESPACE/OWNER/CONTAINER, which identifies an image whose own name does not."""
         return "%s/%s/%s" % (self.namespace, self.owner, container.name)
 
 
@@ -120,9 +120,9 @@ class Namespace(NamedTuple):
 
 
 class KubeProxy(NamedTuple):
-    """What its ConfigMap or its command line says about local node ports."""
-    mode: str  # "iptables" where it names none
-    loopback: bool  # whether node ports are served at 127.0.0.1 as far as it is configured
+    """The settings of kube-proxy for local node ports."""
+    mode: str  # "iptables" if none is set
+    loopback: bool  # whether its settings let it serve node ports at 127.0.0.1
     source: str
 
 
@@ -136,7 +136,7 @@ class Cluster(NamedTuple):
 
 
 def parse_dump(data: bytes, where: str) -> List[Object]:
-    """The objects in a dump. Any encoding that JSON may have: PowerShell's `>` writes UTF-16."""
+    """Return the objects in a dump. Accept every encoding of JSON: PowerShell's `>` writes UTF-16."""
     try:
         text = data.decode(json.detect_encoding(data))
     except UnicodeDecodeError:
@@ -157,7 +157,7 @@ def parse_dump(data: bytes, where: str) -> List[Object]:
 
 
 def cluster_of(objects: Iterable[Object]) -> Cluster:
-    """Objects -> what there is to know. One that comes twice counts once, the last of them."""
+    """Return the cluster that the objects describe. If an object is listed twice, the last one counts."""
     kinds: Dict[str, Dict[Tuple[str, str], Object]] = {}
     for item in objects:
         key = (_text(item, "metadata", "namespace"), _text(item, "metadata", "name"))
@@ -186,14 +186,14 @@ def _version(text: str) -> Version:
 
 
 def _unpacked(value: Any) -> Iterator[Object]:
-    """The objects in arrays and Lists, in order, in time that does not depend on how deep they are nested."""
-    waiting = [(value, "")]  # the next one last; and the kind of those that do not say what they are
+    """Yield the objects in arrays and Lists, in order, without recursion, as they may be nested deeply."""
+    waiting = [(value, "")]  # the next one last; and the kind of items that have none
     while waiting:
         value, kind = waiting.pop()
         if isinstance(value, list):
             waiting += [(item, kind) for item in reversed(value)]
         elif isinstance(value, dict) and (_text(value, "kind").endswith("List") or "items" in value):
-            kind = _text(value, "kind")[:-len("List")]  # the items of a NodeList need not say what they are
+            kind = _text(value, "kind")[:-len("List")]  # the items of a NodeList may have no kind
             waiting += [(item, kind) for item in reversed(_list(value, "items"))]
         elif isinstance(value, dict):
             yield dict(value, kind=value.get("kind", kind))
@@ -250,7 +250,7 @@ def _pod(item: Object) -> Pod:
 
 
 def _requested(pods: Iterable[Object]) -> Dict[str, List[Mapping[str, Fraction]]]:
-    """Node -> what each of its Pods requests, as the scheduler counts: the sum, or the largest init container."""
+    """Return node -> requests of each Pod, as the scheduler counts: the sum, or the largest init container."""
     found: Dict[str, List[Mapping[str, Fraction]]] = {}
     for item in pods:
         if _text(item, "status", "phase") in FINISHED:
@@ -280,13 +280,13 @@ def _namespace(item: Object) -> Namespace:
 
 
 def _is_ours(item: Object) -> bool:
-    """Whether it belongs to a seed, which a newer one replaces. The persistent registry is not replaced."""
+    """Return whether it belongs to a seed, which a newer seed replaces. The persistent registry is not replaced."""
     labels = _texts(item, "metadata", "labels")
     return labels[PART] != REGISTRY if PART in labels else labels.get(MANAGED_BY) == NAME
 
 
 def _kube_proxy(config_maps: Iterable[Object], pods: Sequence[Pod]) -> Optional[KubeProxy]:
-    """From the ConfigMap, which is YAML in JSON, else from the command line."""
+    """Return the settings in the ConfigMap, which is YAML in JSON, else those of the command line."""
     for item in config_maps:
         if not _text(item, "metadata", "name").startswith("kube-proxy"):
             continue
@@ -306,8 +306,8 @@ def _kube_proxy(config_maps: Iterable[Object], pods: Sequence[Pod]) -> Optional[
 
 
 def _settings(text: str) -> Dict[str, List[str]]:
-    """Key -> the words of its value, of the few flat settings that matter, whatever section they are in: a scalar, or
-    a list in either style. The first of a key counts."""
+    """Return key -> words of its value, a scalar or a list in either style. Ignore sections, since the few settings
+    that matter have unique keys; the first of a key counts."""
     found: Dict[str, List[str]] = {}
     words: List[str] = []
     for line in text.splitlines():
@@ -336,14 +336,14 @@ def _quantities(value: Any) -> Dict[str, Fraction]:
 
 
 def _get(value: Any, *path: str) -> Any:
-    """What is at this path; None where there is nothing."""
+    """Return the value at a path; None if there is none."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
 def _text(value: Any, *path: str) -> str:
-    """A text that may be printed."""
+    """Return the text at a path, printable; "" if there is none."""
     found = _get(value, *path)
     return shown(found, TEXT_CHARACTERS) if isinstance(found, str) else ""
 

@@ -1,6 +1,6 @@
-"""A Choice held against the cluster: what will not work (errors), what may not (warnings). Pure.
+"""A Choice checked against the cluster: errors for what will not work, warnings for what may not. Pure.
 
-Each finding is one line that says what to change. What the chooser could avoid, it has avoided already (choice.py).
+Each finding is one line with a remedy. choice.py has already avoided the problems that it can avoid.
 """
 from typing import Dict, List, NamedTuple
 
@@ -14,8 +14,8 @@ from builder.kubernetes.security import ENFORCE, PROFILES
 from builder.kubernetes.site import NAME, Site
 from builder.payload.human import abbreviated
 
-CRIO_STRICT = (1, 35)  # from here on CRI-O takes plain HTTP on loopback only from registries it is configured for
-SECRETS_CHECKED = (1, 33)  # from here on a kubelet may keep an image that a secret pulled from Pods without it
+CRIO_STRICT = (1, 35)  # since this version, CRI-O must be configured for plain HTTP, on loopback too
+SECRETS_CHECKED = (1, 33)  # since this version, a kubelet may refuse an image pulled with a secret to Pods without it
 
 REGISTRIES_CONF = """\
 CRI-O 1.35 and newer ({nodes}) refuses plain HTTP on loopback unless it is configured.
@@ -29,7 +29,7 @@ On OpenShift configure the cluster instead (keep what is listed there already; n
 
 
 class PortUser(NamedTuple):
-    """What has a port of every node."""
+    """An object that uses a port of every node."""
     kind: str
     namespace: str
     name: str
@@ -39,7 +39,7 @@ class PortUser(NamedTuple):
 
 
 def errors(choice: Choice, cluster: Cluster, has_registry: bool) -> List[str]:
-    """Return what will not work, a line each. An empty cluster: what the options alone tell."""
+    """Return what will not work, a line each. With an empty cluster, check only the options."""
     return (_port_errors(choice.site, cluster) + _namespace_errors(choice, cluster)
             + (_registry_errors(choice.site, cluster) if has_registry else []))
 
@@ -53,7 +53,7 @@ def warnings(choice: Choice, cluster: Cluster, has_registry: bool) -> List[str]:
 
 
 def _port_errors(site: Site, cluster: Cluster) -> List[str]:
-    """Somebody else's node port or host port; one of ours is replaced."""
+    """Return an error if another object has the node port. A Service or Pod of an older seed is replaced."""
     users = _port_users(site, cluster)
     if site.node_port not in users:
         return []
@@ -64,8 +64,8 @@ def _port_errors(site: Site, cluster: Cluster) -> List[str]:
 
 
 def _registry_errors(site: Site, cluster: Cluster) -> List[str]:
-    """Somebody else on the port of the registry that stays, where an older build of it is replaced; or a cluster whose
-    node ports do not lead there."""
+    """Return an error if another object has the port of the persistent registry, and one if node ports do not answer at
+    127.0.0.1."""
     errors = []
     user = _port_users(site, cluster).get(ports.IMAGES)
     if user not in (None, PortUser("Service", site.namespace, REGISTRY)):
@@ -79,16 +79,17 @@ def _registry_errors(site: Site, cluster: Cluster) -> List[str]:
 
 
 def _registry_warnings(site: Site, cluster: Cluster) -> List[str]:
-    """It is one Pod on one node: on that node's network, or a host port, only that node would reach it at 127.0.0.1."""
+    """Return a warning if nodes may not reach the persistent registry. It needs a node port: it is one Pod, and with
+    the host's network or a host port only its own node could reach it at 127.0.0.1."""
     problem, presumed = loopback_problem(cluster)
     if site.exposure.service and not (problem and presumed):
         return []
-    return ["the registry that stays has a node port, whatever --expose says: where node ports do not answer at "
-            "127.0.0.1, nodes cannot pull from it: keep the injector there"]
+    return ["the persistent registry has a node port, regardless of --expose: if node ports do not answer at "
+            "127.0.0.1, nodes cannot pull from it: keep the injector"]
 
 
 def _port_users(site: Site, cluster: Cluster) -> Dict[int, PortUser]:
-    """Port of every node -> who has it, but for an older injector of ours."""
+    """Return port of every node -> object that has it, except objects of older seeds."""
     users = {port: PortUser("Service", service.namespace, service.name) for service in cluster.services
              if not (service.ours and service.namespace == site.namespace) for port in service.node_ports}
     users.update({port: PortUser("Pod", pod.namespace, pod.name) for pod in cluster.pods
@@ -104,7 +105,8 @@ def _port_warnings(site: Site) -> List[str]:
 
 
 def _namespace_errors(choice: Choice, cluster: Cluster) -> List[str]:
-    """A namespace that is missing, is being deleted, or refuses the Pod. One that is emitted gets the right label."""
+    """Return an error if the namespace is missing, is being deleted, or refuses the Pod. A namespace that OUT contains
+    gets the right label."""
     name, emitted, wanted = choice.site.namespace, choice.site.emits_namespace, choice.profile
     found = {namespace.name: namespace for namespace in cluster.namespaces}
     if not found or emitted and name not in found:
@@ -136,7 +138,7 @@ def _namespace_warnings(choice: Choice, cluster: Cluster) -> List[str]:
 
 
 def _runtime_warnings(site: Site, cluster: Cluster) -> List[str]:
-    """CRI-O, which refuses plain HTTP on loopback."""
+    """Return a warning if CRI-O would refuse plain HTTP on loopback."""
     strict = [node.name for node in cluster.nodes
               if node.runtime_name == CRI_O and node.runtime_version >= CRIO_STRICT]
     if not strict:
@@ -147,15 +149,15 @@ def _runtime_warnings(site: Site, cluster: Cluster) -> List[str]:
 
 
 def _constraint_warnings(choice: Choice, cluster: Cluster) -> List[str]:
-    """OpenShift's own admission, beside Pod Security."""
+    """Return a warning if OpenShift's own admission, which it has in addition to Pod Security, would refuse the Pod."""
     if choice.profile == RESTRICTED or not is_openshift(cluster):
         return []
-    return ["OpenShift's security context constraints refuse paths, ports and the network of a node: %s"
+    return ["OpenShift's security context constraints refuse hostPath volumes, host ports and the host's network: %s"
             % kubectl.allow_privileged(choice.site.namespace)]
 
 
 def _pull_warnings(choice: Choice, cluster: Cluster) -> List[str]:
-    """Who may use an image that is there already."""
+    """Return warnings if the Pod may not be allowed to use an image that is on its node."""
     warnings = []
     secret = [candidate.image for candidate in choice.candidates if candidate.chosen and candidate.pull_secret]
     newest = max((node.kubelet_version for node in cluster.nodes), default=(0, 0))
@@ -170,7 +172,7 @@ def _pull_warnings(choice: Choice, cluster: Cluster) -> List[str]:
 
 
 def _network_warnings(site: Site, cluster: Cluster) -> List[str]:
-    """Networks of which users report success and failure."""
+    """Return a warning for networks of which users report both success and failure."""
     remedy = "if pulls are refused, use --expose " + FALLBACK.name
     if site.exposure.portmap and any(node.runtime_name == CRI_O for node in cluster.nodes):
         return ["CRI-O's own bridge does not lead 127.0.0.1 to host ports: " + remedy]

@@ -114,7 +114,7 @@ def test_where_no_image_has_python_the_line_says_what_else_there_is():
     line = refused(Site(), dumps.node(images=[PAUSE], os_image="Talos (v1.12.0)"), dumps.pod(PAUSE))
     assert line == ("cluster: no image on its nodes is known to contain Python: use --image, to name one that has "
                     "Python (the nodes themselves are not known to have one: Talos (v1.12.0))")
-    assert "names no image on its nodes: use a dump with Pods (kubectl get nodes" in refused(Site(), dumps.node())
+    assert "the dump lists no image on its nodes: use a dump with Pods (kubectl" in refused(Site(), dumps.node())
     assert "python:3.12 contains Python, but is only on nodes that do not fit (n2)" in refused(
         Site(), dumps.node("n1"), dumps.node("n2", ready=False, images=[PYTHON]))
 
@@ -164,7 +164,7 @@ def test_the_nodes_python_runs_in_the_pause_image():
     assert decision.runners == (Runner(PAUSE, "/usr/bin/python3", True, "amd64", ("n1",)),)
     assert decision.reasons[:2] == (
         "the node's own Python: /usr/bin/python3, which nodes with Ubuntu 24.04.3 LTS should have",
-        "image registry.k8s.io/pause:3.10.1, which only has to be there: every Pod of the node needs it; on n1")
+        "image registry.k8s.io/pause:3.10.1, which only has to be on the node: every Pod of the node needs it; on n1")
     assert decision.profile == "privileged"
 
 

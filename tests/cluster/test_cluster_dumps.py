@@ -37,7 +37,8 @@ DECISIONS = [
          "exposed by nodeport: kube-proxy in iptables mode (its ConfigMap) serves node ports at 127.0.0.1"]),
     ("kubeadm-bare", {"host_python": True}, "registry.k8s.io/pause:3.10.1", "/usr/bin/python3", ("node-b",), "nodeport", [
         "the node's own Python: /usr/bin/python3, which nodes with Debian GNU/Linux 13 (trixie) should have",
-        "image registry.k8s.io/pause:3.10.1, which only has to be there: every Pod of the node needs it; on node-b"]),
+        "image registry.k8s.io/pause:3.10.1, which only has to be on the node: every Pod of the node needs it; "
+        "on node-b"]),
     ("k3s", {"host_python": True}, "docker.io/rancher/mirrored-pause:3.6", "/usr/bin/python3",
      ("k3s-agent", "k3s-server"),
      "nodeport", ["the node's own Python: /usr/bin/python3, which nodes with Ubuntu 24.04.3 LTS, openSUSE Leap 15.6 "

@@ -161,8 +161,8 @@ def test_on_openshift_what_needs_the_node_needs_a_constraint_as_well():
     openshift = dumps.namespace("openshift-dns")
     assert warnings(Site(), NODE, openshift) == ()
     assert warnings(Site(expose="hostnetwork"), NODE, openshift) == (
-        "OpenShift's security context constraints refuse paths, ports and the network of a node: oc adm policy "
-        "add-scc-to-user privileged -z default -n seedpod",)
+        "OpenShift's security context constraints refuse hostPath volumes, host ports and the host's network: oc adm "
+        "policy add-scc-to-user privileged -z default -n seedpod",)
 
 
 def test_all_errors_are_reported_with_the_warnings():
@@ -196,9 +196,9 @@ def test_the_registry_that_stays_is_refused_where_node_ports_do_not_lead_to_it(e
 
 
 @pytest.mark.parametrize("expose", ["hostnetwork", "hostport"])
-def test_whoever_exposes_the_injector_without_node_ports_is_warned_that_the_registry_has_one(expose):
+def test_an_injector_without_node_ports_warns_that_the_registry_has_one(expose):
     (warning,) = with_registry(NODE, dumps.kube_proxy("mode: iptables\n"), expose=expose).warnings
-    assert warning.startswith("the registry that stays has a node port, whatever --expose says: ")
+    assert warning.startswith("the persistent registry has a node port, regardless of --expose: ")
 
 
 def test_without_a_cluster_the_registrys_node_port_is_a_warning_too():
@@ -209,4 +209,4 @@ def test_without_a_cluster_the_registrys_node_port_is_a_warning_too():
 
 def test_where_node_ports_may_not_lead_to_the_registry_that_stays_there_is_a_warning():
     talos = dumps.node(images=[PYTHON], os_image="Talos (v1.9.0)")
-    assert any(line.startswith("the registry that stays has a node port") for line in with_registry(talos).warnings)
+    assert any(line.startswith("the persistent registry has a node port") for line in with_registry(talos).warnings)
