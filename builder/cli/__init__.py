@@ -1,10 +1,10 @@
-"""Words of the command line -> values; values -> words for people and programs.
+"""The command line -> values; values -> text for people, JSON for programs.
 
     commands            the commands, the options of each, their help
-    words, former       words -> a command line in parts; former options -> what to type now
-    options             a command line -> values and requests, checked
+    words, former       arguments -> a command line in parts; former options -> what to type now
+    options             a command line -> options and requests, checked
     site_options        the text of one option -> its value, checked
-    main                runs a command; the edge that prints and exits, with demo and meter
-    summary, inspected  what was built or found -> facts for programs, a page for people
+    main                runs a command, prints and exits; only demo and meter print, too
+    summary, inspected  a build, a check, archives -> facts for programs, a page for people
 Imports every other folder.
 """

@@ -1,6 +1,6 @@
 """The commands: one row for each, and a parser of its options, which also prints its help. Pure.
 
-The first word chooses the command; without one it is `build`. To add a command, add a row to COMMANDS here, and one to
+The first word selects the command, by default `build`. To add a command, add a row to COMMANDS here, and one to
 RUN in main.py. No option has an optional value.
 """
 import argparse
@@ -27,10 +27,10 @@ Group = argparse._ArgumentGroup
 
 
 class Words(NamedTuple):
-    """The words of a command that are no options."""
+    """The positional arguments of a command."""
     name: str  # in usage lines
     text: str = ""  # for people
-    lacking: str = ""  # the error without any
+    lacking: str = ""  # the error if there are none
     stdin: bool = True  # whether `-` is one of them
     named: bool = False  # whether one may be REF=ARCHIVE
 
@@ -38,14 +38,14 @@ class Words(NamedTuple):
 class Command(NamedTuple):
     """A command."""
     purpose: str  # one line for people
-    usage: Sequence[str]  # what is typed behind its name, a line for each form
+    usage: Sequence[str]  # the text after its name, a line for each form
     words: Words
     add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None
     more: str = ""  # at the end of its help, with {program}
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but an error is one line of our form."""
+    """An ArgumentParser whose errors have our form, on one line."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}: see {self.prog} --help")
@@ -70,16 +70,16 @@ def parser_of(name: str, program: str) -> argparse.ArgumentParser:
 
 
 class Option(NamedTuple):
-    """An option, as the words of a command line are split by it."""
+    """An option, for splitting a command line."""
     name: str  # the long one
-    value: str  # how its value is called; "": it takes none
+    value: str  # name of its value; "": it takes none
     repeated: bool
     field: str  # of the parsed options
 
 
 @functools.lru_cache(maxsize=None)
 def options_of(name: str) -> Dict[str, Option]:
-    """Return the options of a command by every spelling."""
+    """Return spelling -> option of a command."""
     found = {}
     for action in parser_of(name, "")._actions:  # argparse has no public list
         value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
@@ -90,7 +90,7 @@ def options_of(name: str) -> Dict[str, Option]:
 
 
 def overview(program: str) -> str:
-    """Return the page that is printed without a word: the commands, and examples."""
+    """Return the page for an empty command line: the commands, and examples."""
     lines = [f"Seedpod {VERSION}: container images into a Kubernetes cluster that has no registry", "",
              f"usage: {program} [REF=]ARCHIVE... --image NODE_IMAGE [-o OUT]",
              f"       {program} COMMAND ...", "", "commands:"]
@@ -150,12 +150,12 @@ def _add_platform(group: Group, text: str) -> None:
 
 def _add_node_image(group: Group) -> None:
     group.add_argument("--image", type=site_options.image, metavar="NODE_IMAGE",
-                       help="run the injector in this image, which the nodes have, with Python 3.6 or newer in it")
+                       help="run the injector in this image, with Python 3.6 or newer, which the nodes already have")
 
 
 def _add_runner(group: Group) -> None:
     group.add_argument("--interpreter", type=site_options.interpreter, metavar="PATH",
-                       help="path of its Python, or of the node's (default: as known, else python3)")
+                       help="path of its Python, or of the node's (default: the known path, else python3)")
     group.add_argument("--host-python", action="store_true", help=(
         "run the node's own Python in any image, such as pause; the namespace must allow hostPath volumes"))
     group.add_argument("--try", type=partial(site_options.count, "--try"), default=1, metavar="N", dest="tries",
@@ -177,7 +177,7 @@ def _add_placement(group: Group) -> None:
     group.add_argument("--node-port", type=site_options.port, metavar="PORT",
                        help=f"at 127.0.0.1 of each node (default: {ports.IMAGES})")
     group.add_argument("--replicas", type=partial(site_options.count, "--replicas"), default=0, metavar="N",
-                       help="write a Deployment, which heals itself, not a Pod")
+                       help="write a Deployment of N Pods, which replaces lost ones, instead of a Pod")
     group.add_argument("--node-selector", **_many(partial(site_options.label, "--node-selector")),
                        metavar="KEY=VALUE", help="only on nodes with this label")
     group.add_argument("--tolerate", **_many(site_options.toleration), dest="tolerations",
@@ -187,15 +187,15 @@ def _add_placement(group: Group) -> None:
 def _add_security(group: Group) -> None:
     group.add_argument("--pull-secret", **_many(partial(site_options.object_name, "--pull-secret")),
                        dest="pull_secrets", metavar="NAME", help="secret to pull the node image with")
-    group.add_argument("--no-user", action="store_true", help="name no user: the cluster assigns one (OpenShift)")
+    group.add_argument("--no-user", action="store_true", help="set no user: the cluster assigns one (OpenShift)")
     group.add_argument("--requests", type=partial(site_options.quantities, "--requests"), default={},
                        metavar="cpu=C,memory=M", help="of each container (default: cpu=50m,memory=48Mi)")
 
 
 def _add_names(group: Group) -> None:
     group.add_argument("--names", **_one_of("--names", site.NAMES), default=site.SERVED, help=(
-        "how manifests keep the names of their images: not (%(default)s: they name 127.0.0.1:PORT/...), by a policy "
-        "that rewrites Pods (Kubernetes 1.36), or by containerd's mirrors on each node"))
+        "whether manifests keep the names of their images: %(default)s (default): no, they name 127.0.0.1:PORT/...; "
+        "policy: yes, a policy rewrites Pods (Kubernetes 1.36); mirror: yes, by containerd's mirrors on each node"))
     group.add_argument("--containerd-config", type=partial(site_options.folder, "--containerd-config"), metavar="DIR",
                        help="folder of containerd's config.toml on the nodes, for --names mirror (default: as the "
                        "cluster has it, else /etc/containerd)")
@@ -205,11 +205,12 @@ def _build(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("most used")
     _add_node_image(group)
     group.add_argument("--cluster", **_many(), metavar="FILE", help=(
-        f"choose the image, the nodes and the exposure by `{GET_CLUSTER}`, and check what the cluster would refuse"))
+        f"output of `{GET_CLUSTER}`: choose the image, the nodes and the exposure for this cluster, and check what it "
+        "would refuse"))
     _add_out(group, "folder to write, or - for a YAML stream", site.NAME)
     _add_platform(group, "only these platforms, such as linux/amd64 (default: all)")
     group.add_argument("--onto", **_many(), metavar="OLD", help=(
-        "add the images to this seed, and write only what it does not contain; repeat it for the seeds below it"))
+        "add the images to this seed, and write only what it does not contain; repeat it for the bases of that seed"))
     group.add_argument("--dry-run", action="store_true", help="report what would be built; write nothing")
     _add_report(group)
     group = parser.add_argument_group("what runs the injector")
@@ -231,7 +232,7 @@ def _build(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--images-of", **_many(), metavar="FILE",
                        help="refuse to build without the images that these manifests name; - for stdin")
     group.add_argument("--not-image", **_many(), metavar="REF",
-                       help="except this one, which the cluster has already, as the manifests name it")
+                       help="do not require this image, which the cluster already has; REF as in the manifests")
     group = parser.add_argument_group("the payload")
     group.add_argument("--compression", **_one_of("--compression", compression.COMPRESSIONS), default=compression.AUTO,
                        help="(default: auto, which measures whether xz pays off)")
@@ -252,9 +253,9 @@ def _build(parser: argparse.ArgumentParser) -> None:
 def _verify(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("options")
     group.add_argument("--onto", **_many(), metavar="OLD",
-                       help="seed that OUT was added to; repeat it for the seeds below it")
+                       help="base of OUT; repeat it for the bases of that one")
     group.add_argument("--signers", default="", metavar="FILE",
-                       help="also check the signature: a file of ALLOWED SIGNERS, see ssh-keygen(1)")
+                       help="check the signature as well: a file of ALLOWED SIGNERS, see ssh-keygen(1)")
     _add_report(group)
 
 
@@ -276,7 +277,7 @@ def _images(parser: argparse.ArgumentParser) -> None:
 
 def _inspect(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("options")
-    group.add_argument("--onto", **_many(), metavar="OLD", help="seed that an ARCHIVE, itself a seed, was added to")
+    group.add_argument("--onto", **_many(), metavar="OLD", help="base of an ARCHIVE that is a seed")
     _add_report(group, quiet=False)
 
 
@@ -284,14 +285,14 @@ def _split(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("options")
     _add_out(group, "folder to write", "seedpod-images")
     group.add_argument("--onto", **_many(), metavar="OLD", help=(
-        "leave out the layers that this seed or earlier split carried (may be repeated)"))
+        "leave out the layers of this seed or earlier split; may be repeated"))
     _add_platform(group, "only these platforms, such as linux/amd64 (default: all)")
     _add_report(group)
 
 
 _PROGRAM = "|".join(PROGRAMS)
 _ARCHIVES = Words(
-    "[REF=]ARCHIVE", "what docker save, podman save, skopeo, crane and others write, an OCI layout, a Helm chart, a "
+    "[REF=]ARCHIVE", "archive of docker save, podman save, skopeo, crane or others, an OCI layout, a Helm chart, a "
     "seed, or - for stdin; REF names an image that has no name, or renames it", "no archive: name at least one",
     named=True)
 
@@ -304,7 +305,7 @@ COMMANDS = {
         Words("OUT", "folder that a build wrote", "no folder: name at least one that a build wrote", stdin=False),
         _verify),
     EXPLAIN: Command("report why each node and image can run the injector, or cannot", ("DUMP... [options]",),
-                     Words("DUMP", "what kubectl prints of a cluster, or - for stdin; the second dump is optional",
+                     Words("DUMP", "output of kubectl for a cluster, or - for stdin; the second dump is optional",
                            "no dump: make one with " + GET_CLUSTER), _explain, _EXPLAIN_MORE),
     IMAGES: Command("list the images that Kubernetes manifests name", ("MANIFEST... [--json]",),
                     Words("MANIFEST", "Kubernetes manifests, YAML or JSON, or - for stdin",

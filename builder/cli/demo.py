@@ -1,8 +1,7 @@
-"""The command `demo`: the whole way on this machine, with a tiny built-in image; no archive, no cluster, no root.
+"""The command `demo`: run end to end on this machine, with a tiny built-in image; no archive, no cluster, no root.
 
-It goes through the very code that a real build goes through, runs the emitted injector.pyz as the Pod would, pulls
-every byte back over HTTP and checks it. Raises OSError if any of it fails, InputError where it cannot run.
-Leaves nothing behind.
+It runs the same code as a real build, runs injector.pyz as the Pod would, pulls every byte over HTTP and checks it.
+Raises OSError if any of it fails, InputError on systems where it cannot run. Leaves no files behind.
 """
 import contextlib
 import hashlib
@@ -29,12 +28,12 @@ from builder.reading.errors import InputError
 
 REFERENCE = "docker.io/library/hello:demo"
 GREETING = b"Hello from an image that came out of a ConfigMap.\n"
-CLIENT_HELLO = bytes.fromhex("160301")  # how a containerd that tries HTTPS first begins
-START_SECONDS = 30  # for a Python to start on a slow disk; it takes a tenth of a second elsewhere
+CLIENT_HELLO = bytes.fromhex("160301")  # the first bytes from a containerd that tries HTTPS first
+START_SECONDS = 30  # for Python to start on a slow disk; usually 0.1 s
 
 
 def demo(program: str) -> None:
-    """Do it, and print each step with the time that it took. `program`: how it was started."""
+    """Run the demo, and print each step with its duration. `program`: how it was started."""
     if os.name != "posix":
         raise InputError("demo: the injector runs on Linux: try it there, or build for a cluster")
     with tempfile.TemporaryDirectory(prefix="seedpod-demo-") as folder:
@@ -47,7 +46,7 @@ def demo(program: str) -> None:
         for name in sorted(os.listdir(out)):
             shown_name = name if len(name) <= 26 else name[:23] + "..."
             print("          out/%-26s %8d bytes" % (shown_name, os.path.getsize(os.path.join(out, name))))
-        with step("carried the chunks into a folder, as a kubelet would mount it"):
+        with step("copied  the chunks into a folder, as a kubelet would mount it"):
             os.mkdir(chunks)
             for name, data in reader.mounted_files(out).items():
                 with open(os.path.join(chunks, name), "wb") as file:
@@ -59,7 +58,7 @@ def demo(program: str) -> None:
                 pulled = pull(port, result.images.addresses[REFERENCE])
             for line in pulled:
                 print("          " + line)
-        print("done    nothing is left of it; next: %s ARCHIVE --image NODE_IMAGE -o seedpod" % program)
+        print("done    temporary files removed; next: %s ARCHIVE --image NODE_IMAGE -o seedpod" % program)
 
 
 @contextlib.contextmanager
@@ -70,7 +69,7 @@ def step(text: str) -> Iterator[None]:
 
 
 def write_archive(path: str) -> None:
-    """A crane tarball: config, gzip layer, manifest.json."""
+    """Write a tarball as crane does: config, layer, manifest.json."""
     root = io.BytesIO()
     with tarfile.open(fileobj=root, mode="w") as tar:
         add(tar, "hello.txt", GREETING)
@@ -92,7 +91,7 @@ def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 @contextlib.contextmanager
 def injector(pyz: str, chunks: str, digest: str, seed: str) -> Iterator[int]:
-    """Run injector.pyz, both stages, as the Pod would; -> its port. Ended by SIGTERM."""
+    """Run injector.pyz, both stages, as the Pod would; yield its port. SIGTERM ends it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -123,11 +122,11 @@ def check_client_hello(port: int) -> None:
         connection.sendall(CLIENT_HELLO)
         answer = connection.recv(5)
     if answer != b"HTTP/":
-        raise OSError("the injector answers %r to a TLS ClientHello, where containerd wants HTTP/" % answer)
+        raise OSError("the injector answers %r to a TLS ClientHello; containerd expects HTTP/" % answer)
 
 
 def pull(port: int, address: str) -> List[str]:
-    """Manifest, config and layers of one image, each checked; -> a line for each."""
+    """Pull manifest, config and layers of one image, and check each; return a line for each."""
     name, _, tag = address.rpartition(":")
     manifest = get(port, "/v2/%s/manifests/%s" % (name, tag))
     digest = "sha256:" + hashlib.sha256(manifest).hexdigest()
@@ -137,7 +136,7 @@ def pull(port: int, address: str) -> List[str]:
     for kind, descriptor in wanted + [("blobs", layer) for layer in parts["layers"]]:
         body = get(port, "/v2/%s/%s/%s" % (name, kind, descriptor["digest"]))
         if "sha256:" + hashlib.sha256(body).hexdigest() != descriptor["digest"]:
-            raise OSError("the injector serves other bytes than those of %s" % descriptor["digest"])
+            raise OSError("digest mismatch: the injector serves wrong bytes for %s" % descriptor["digest"])
         lines.append("%s %8d bytes" % (descriptor["digest"], len(body)))
     return lines
 

@@ -1,4 +1,4 @@
-"""Options that became commands, take no value any more, or are gone -> what to type now. Pure."""
+"""Options that became commands, no longer take a value, or are gone -> what to type now. Pure."""
 import re
 import shlex
 from typing import Sequence
@@ -8,7 +8,7 @@ from builder.cli.commands import (BUILD, DEMO, EXPLAIN, IMAGES, INJECTOR, SEEDPO
 from builder.cli.words import Line, is_option
 from builder.kubernetes.names import SYSTEM_NAMESPACE
 
-# Option -> the command that took its place, the word behind that, and how the value of the option was called.
+# Option -> the command that replaces it, with its first argument; and the name of the option's value.
 BECAME = {
     "--verify": ([VERIFY], "OUT"),
     "--split": ([SPLIT], ""),
@@ -17,7 +17,7 @@ BECAME = {
     "--spooler": ([WRITE, SPOOLER], "FILE"),
     "--self": ([WRITE, SEEDPOD], "FILE"),
 }
-# Options that are a command where there is no archive, and the option whose values become its words.
+# Options that became commands only for use without archives, and the option whose values become the arguments.
 WITHOUT_ARCHIVES = {"--explain": (EXPLAIN, "--cluster", "DUMP"), "--images-of": (IMAGES, "--images-of", "MANIFEST")}
 GONE = {
     "--sizes": "is a program now: python3 -m builder.zipapp",
@@ -55,7 +55,7 @@ def _host_python(line: Line) -> str:
 
 
 def _typed(program: str, command: Sequence[str], words: Sequence[str], line: Line) -> str:
-    """Return the whole line, with those options and files of the given one that the command takes."""
+    """Return the new command line, with the options and files of the old one that the command takes."""
     taken = options_of(command[0])
     files = [] if command[0] in (WRITE, DEMO) else ["./" + file if is_option(file) else file for file in line.files]
     options = [word for given in line.options if given.name in taken for word in given.words]

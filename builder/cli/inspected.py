@@ -11,7 +11,7 @@ _WIDTH = 80  # columns
 
 
 def facts(found: Inspection) -> Dict[str, Any]:
-    """Return the content of an archive under names that stay: `--json` prints it."""
+    """Return the content of an archive under stable names, for `--json`."""
     images = [{"references": list(row.references), **facts_of(row)} for row in found.images]
     return {"archive": found.archive, "images": images, "notes": list(found.notes)}
 
@@ -50,7 +50,7 @@ def _columns(label: str, image_id: str, digest: str, size: str) -> str:
 
 
 def _kind(image: Dict[str, Any]) -> str:
-    """Return what has no platform itself."""
+    """Return the label of a manifest without a platform."""
     if image["is_chart"]:
         return "Helm chart"
     if image["variants"]:

@@ -1,4 +1,4 @@
-"""The command line: arguments in, summary and progress out, exit status. With demo.py, the only module that prints.
+"""The command line: arguments in, summary and progress out, exit status. Only demo.py and meter.py print, too.
 
 Exit status: 0 done; 2 the input or the options are wrong; 1 something else failed; 128 + N stopped by signal N. Errors
 are printed as one line, `error: WHERE: what: what to do`, on stderr. A bug shows its traceback.
@@ -55,7 +55,7 @@ class Interrupted(BaseException):
 
 
 def main(words: Optional[Sequence[str]] = None) -> int:
-    """Run; -> exit status. The words default to the process's arguments."""
+    """Run the command line; return the exit status. `words` default to the process's arguments."""
     typed = sys.argv[1:] if words is None else words
     prepare_streams()
     try:
@@ -79,7 +79,7 @@ def main(words: Optional[Sequence[str]] = None) -> int:
 
 
 def handle_signals() -> None:
-    """Let signals end the run, but for those that are ignored already (nohup; jobs in the background)."""
+    """Let signals end the run, except those that are already ignored (nohup; jobs in the background)."""
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupt)
@@ -92,14 +92,13 @@ def interrupt(number: int, frame: object) -> None:
 
 
 def ignore_signals() -> None:
-    """Ignore signals from now on: how the run ends is decided."""
+    """Ignore signals from now on: the outcome of the run is decided."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def prepare_streams() -> None:
-    """Whoever starts this may have closed one (`>&-`): then there is nothing to read, or nobody who reads. Characters
-    that the encoding of stdout lacks are escaped."""
+    """Replace closed standard streams (`>&-`) by the null device. Escape characters that stdout cannot encode."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))
@@ -108,7 +107,7 @@ def prepare_streams() -> None:
 
 
 def leave_broken_output() -> None:
-    """What is left in the buffer of an output that nobody takes has nowhere to go: let the interpreter end in peace."""
+    """Discard unflushed output if stdout is broken, so that shutdown does not raise."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -116,16 +115,16 @@ def leave_broken_output() -> None:
 
 
 def outcome(failure: Union[InputError, OSError, Interrupted], out: str) -> Tuple[str, int]:
-    """The line and the exit status of what ended a run that writes to `out`."""
+    """Return the error line and the exit status for the failure of a run that writes to `out`."""
     if isinstance(failure, InputError):
         return str(failure), USAGE
     if isinstance(failure, Interrupted):
         return INTERRUPTED_STREAM if out == STDOUT else INTERRUPTED, 128 + failure.number
     if isinstance(failure, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
-        where = failure.filename or "the current folder"  # os.getcwd names nothing
+        where = failure.filename or "the current folder"  # os.getcwd fails without a file name
         return "%s: %s: name another" % (where, failure.strerror.lower()), USAGE
     if isinstance(failure, PermissionError):
-        return "%s: permission denied: change it, or name another file" % failure.filename, USAGE
+        return "%s: permission denied: change the permissions, or name another file" % failure.filename, USAGE
     if isinstance(failure, BrokenPipeError):
         return "the output was closed before its end", FAILED
     if failure.errno == errno.ENOSPC:
@@ -141,23 +140,23 @@ def complain(line: str, status: int) -> int:
 
 
 def say(text: str, stream: TextIO) -> None:
-    """Print at once: what is said on stdout comes before what is said on stderr later."""
+    """Print and flush, so that output to stdout and stderr keeps its order."""
     print(text, file=stream, flush=True)
 
 
 def stream_for(out: str) -> TextIO:
-    """Where to report: on stdout, unless that is where the YAML goes."""
+    """Return the stream for reports: stdout, unless the YAML goes there."""
     return sys.stderr if out == STDOUT else sys.stdout
 
 
 def report(options: argparse.Namespace, found: Dict[str, Any], page: str) -> None:
-    """What a mode found, for a program, for a person, or for nobody."""
+    """Print the result of a command, as JSON or as a page; nothing with --quiet."""
     if not options.quiet:
         say(json.dumps(found, indent=2) if options.json else page, stream_for(options.out))
 
 
 def report_written(options: argparse.Namespace, found: Dict[str, Any], page: str) -> None:
-    """Report a folder that is in place: the run is done, even if its output is closed before the end of the report."""
+    """Report a folder that is in place. The run has succeeded, even if stdout is closed during the report."""
     try:
         report(options, found, page)
     except BrokenPipeError:
@@ -167,7 +166,7 @@ def report_written(options: argparse.Namespace, found: Dict[str, Any], page: str
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command; return the exit status. What a cluster refuses is explained before it is an error."""
+    """Run the command; return the exit status. Explain a refusal before it becomes an error."""
     try:
         return RUN[options.command](options)
     except Refused as refusal:
@@ -192,7 +191,7 @@ def run_demo(options: argparse.Namespace) -> int:
 
 
 def run_verify(options: argparse.Namespace) -> int:
-    """Check each folder; report those that are whole."""
+    """Check each folder; report those that are intact."""
     def look(out: str) -> Dict[str, Any]:
         signer = signature.verify(os.path.join(out, SUMS), options.signers) if options.signers else ""
         return dict(verify(out, options.onto), signer=signer)
@@ -211,7 +210,7 @@ def run_inspect(options: argparse.Namespace) -> int:
 
 def report_each(options: argparse.Namespace, key: str, items: Sequence[Item], look: Callable[[Item], Dict[str, Any]],
                 page: Callable[[Sequence[Dict[str, Any]]], str]) -> int:
-    """Look at each item by itself, and report the good ones, then the failures; return the exit status."""
+    """Process each item separately; report the good ones, then the failures; return the exit status."""
     found, failures = [], []
     for item in items:
         try:
@@ -233,7 +232,7 @@ def run_split(options: argparse.Namespace) -> int:
 
 
 def run_build(options: argparse.Namespace) -> int:
-    """Build, and report."""
+    """Run a build, and report it."""
     named = read_manifests(options.images_of) if options.images_of else None
     request = request_of(options, standard_input(), read_cluster(options.cluster), named)
     with progress_of(options) as progress:
@@ -247,14 +246,14 @@ def run_build(options: argparse.Namespace) -> int:
 
 
 def run_explain(options: argparse.Namespace) -> int:
-    """Report what a cluster offers to any image."""
+    """Report the decision for a cluster, without archives."""
     decision = decide(site_of(options), read_cluster(options.files), Needs(options.platform))
     report(options, dict(decided(decision), **explained(decision)), full_explanation(decision))
     return 0
 
 
 def run_images(options: argparse.Namespace) -> int:
-    """Print the images of manifests on stdout, for a program that pulls them; on stderr what a person should check."""
+    """Print the images of manifests on stdout, one a line, for a program that pulls them; print doubts on stderr."""
     named = read_manifests(options.files)
     if options.json:
         say(json.dumps(named._asdict(), indent=2), sys.stdout)
@@ -276,7 +275,7 @@ def run_write(options: argparse.Namespace) -> int:
 
 
 def full_explanation(decision: Decision) -> str:
-    """Return the decision as a page of its own, without a build."""
+    """Return a decision as a page, for `explain` and for refusals."""
     return "\n".join([explanation(decision), ""] + reasons(decided(decision)))
 
 
@@ -285,7 +284,7 @@ RUN = {HELP: run_help, BUILD: run_build, VERIFY: run_verify, EXPLAIN: run_explai
 
 
 def read_cluster(paths: Sequence[str]) -> Optional[Cluster]:
-    """Return all dumps, joined; None without any."""
+    """Return the cluster that the dumps describe together; None without any."""
     objects = []
     for path in paths:
         with open_input(path) as file:
@@ -294,7 +293,7 @@ def read_cluster(paths: Sequence[str]) -> Optional[Cluster]:
 
 
 def read_manifests(paths: Sequence[str]) -> NamedImages:
-    """Return the images that all of them name."""
+    """Return the images of all these manifests."""
     parts = []
     for path in paths:
         with open_input(path) as file:
@@ -303,23 +302,23 @@ def read_manifests(paths: Sequence[str]) -> NamedImages:
 
 
 def open_input(path: str) -> IO[bytes]:
-    """Open a file, or standard input, to be read."""
+    """Open a file, or standard input, for reading."""
     return open(sys.stdin.fileno() if path == STDIN else path, "rb", closefd=path != STDIN)
 
 
 def name_of(path: str) -> str:
-    """Return how messages call a file that is read."""
+    """Return the name of an input file in messages."""
     return STDIN_NAME if path == STDIN else path
 
 
 def standard_input() -> Optional[BinaryIO]:
-    """Return the process's own standard input, which has no bytes where a test put text in its place."""
+    """Return standard input as bytes; None where a test replaced it by text."""
     return getattr(sys.stdin, "buffer", None)
 
 
 @contextlib.contextmanager
 def progress_of(options: argparse.Namespace) -> Iterator[Progress]:
-    """Where progress goes: to stderr, unless it is to be quiet or JSON goes there, which a program reads."""
+    """Yield the progress callback: a meter on stderr, or nothing with --quiet or where JSON goes to stderr."""
     if options.quiet or options.json and stream_for(options.out) is sys.stderr:
         yield lambda stage, count, total: None
         return

@@ -1,4 +1,4 @@
-"""Progress on a stream: the edge that prints it."""
+"""The progress meter, which prints on a stream."""
 import shutil
 import threading
 import time
@@ -10,7 +10,7 @@ BAR_CHARACTERS = 24
 
 
 def progress_line(stage: str, done: int, total: int, seconds: float) -> str:
-    """`packing [######......] 512.0 MB of 1.0 GB, 98.3 MB/s, 5 s left`; without total what is done and how fast."""
+    """Return `packing [######......] 512.0 MB of 1.0 GB, 98.3 MB/s, 5 s left`; without `total`, amount and speed."""
     rate = done / seconds if seconds else 0
     speed = "%s/s" % human(rate)
     if not total or done > total:
@@ -53,7 +53,7 @@ class Meter:
                 self.stream.flush()
 
     def close(self) -> None:
-        """Leave the line to what comes next."""
+        """Clear the bar, so that later output begins on an empty line."""
         if self.terminal and self.stage:
             self.stream.write("\r\x1b[K")
             self.stream.flush()

@@ -1,8 +1,8 @@
-"""The words of the command line -> values: a command with its options, checked. Nothing is done here.
+"""The arguments of the command line -> a command with its options, checked. Nothing is run here.
 
-Faults are looked for in this order, and the first one is raised as InputError: a former option; an option of another
-command; an unknown option; one without its value, or given twice; a word that is no file; a wrong value; options that
-cannot be combined; what is missing. No option is ever ignored.
+Errors are detected in this order, and the first one is raised as InputError: a former option; an option of another
+command; an unknown option; one without its value, or given twice; a missing file; a wrong value; options that cannot
+be combined; missing options and arguments. No option is ever ignored.
 """
 import argparse
 import difflib
@@ -27,22 +27,22 @@ from builder.pipeline import Request
 from builder.reading.errors import InputError
 from builder.reading.reference import ARCHIVE_SUFFIX, parse
 
-PROGRAM = "python3 build.py"  # as it is started, where nothing else is known
-PLUGIN = "kubectl-"  # begins the names of kubectl's plug-ins
+PROGRAM = "python3 build.py"  # how the program is started, unless its own path is known
+PLUGIN = "kubectl-"  # prefix of kubectl's plug-ins
 EXCLUDE = (("--quiet", "--json"), ("--quiet", "--explain"), ("--create-namespace", "--no-create-namespace"))
 NEEDS = {"--explain": "--cluster", "--registry-image": "--with-registry", "--registry-storage": "--with-registry",
          "--not-image": "--images-of"}
-# Options that main.py reads of every command: their values where a command has none.
+# Options that main.py reads for every command, with their values for commands that lack them.
 DEFAULTS = {"json": False, "quiet": False, "explain": False, "dry_run": False, "out": "", "cluster": (),
             "images_of": ()}
 SYNONYMS = {"--ns": "--namespace"}
 TRANSPORT = re.compile(r"(?:docker-archive|oci-archive|oci|dir):")  # before a path, as skopeo has it
 COMMAND_LIKE = re.compile("[a-z]+")
-LIKENESS = .7  # of a word to the one that is meant
+LIKENESS = .7  # least similarity of a word to the suggestion
 
 
 def started(path: str) -> str:
-    """Return what to type to start the program again that was started as `path`, the first word of the process."""
+    """Return the command that starts this program again. `path`: the first argument of the process."""
     name = os.path.basename(path)
     if shutil.which(name) == path:
         is_plugin = name.startswith(PLUGIN)
@@ -51,9 +51,9 @@ def started(path: str) -> str:
 
 
 def read(words: Sequence[str], program: str = PROGRAM) -> argparse.Namespace:
-    """Return the options of a command line, with `command`, `program`, the fields that are `given`, and its other
-    words: `archives` as pairs of name and path, `files` as they are. Of a command line that asks for help or the
-    version: `page`."""
+    """Return the options of a command line, and more fields: `command`; `program`; `given`, the fields of the options
+    that were given; `archives`, pairs of name and path; `files`, the positional arguments. For help or the version,
+    return only `command` and `page`."""
     line = split(words, former.VALUES)
     page = _page(words, line, program)
     if page:
@@ -79,13 +79,13 @@ def read(words: Sequence[str], program: str = PROGRAM) -> argparse.Namespace:
 
 
 def answer_of(words: Sequence[str]) -> Tuple[bool, str]:
-    """Return whether --json is given, and -o or "": also where other words are wrong."""
+    """Return whether --json is given, and the value of -o or "", even if the command line is wrong."""
     line = split(words, former.VALUES)
     return line.has("--json"), (line.values("--out") or [""])[-1]
 
 
 def _page(words: Sequence[str], line: Line, program: str) -> str:
-    """Return the page that is asked for: the version, a list of the commands, or the help of one; "" if none is."""
+    """Return the requested page: the version, the list of commands, or the help of one; "" if none is requested."""
     if line.has(VERSION_NAME):
         return "Seedpod " + VERSION
     if line.command != HELP:
@@ -128,7 +128,7 @@ def _check_options(line: Line, program: str) -> None:
 
 
 def _nearest(name: str, own: Mapping[str, Option]) -> str:
-    """Return a question for the option that is meant, "" if none is alike."""
+    """Return a question with the most similar option; "" if none is similar."""
     names = sorted({option.name for option in own.values()})
     like = [one for one in names if one == SYNONYMS.get(name) or one.startswith(name)]
     if len(like) != 1:
@@ -142,7 +142,7 @@ def _and(names: Sequence[str]) -> str:
 
 
 def _check_together(line: Line, program: str) -> None:
-    """Raise InputError for options that cannot be combined, and for what is missing."""
+    """Raise InputError for options that cannot be combined, and for missing options or arguments."""
     for one, other in EXCLUDE:
         if line.has(one) and line.has(other):
             raise InputError(f"{one}: cannot be combined with {other}: leave out one of them")
@@ -156,7 +156,7 @@ def _check_together(line: Line, program: str) -> None:
 # --- files
 
 def _check_files(line: Line, program: str) -> None:
-    """Raise InputError for a word that is no file."""
+    """Raise InputError for a positional argument that is not a file."""
     if line.command == WRITE:
         if line.files and (len(line.files) != 2 or line.files[0] not in PROGRAMS):
             raise InputError(f"{WRITE}: takes a program and a file: {program} {WRITE} {'|'.join(PROGRAMS)} FILE")
@@ -169,7 +169,8 @@ def _check_files(line: Line, program: str) -> None:
 
 
 def _archive(text: str, line: Line, program: str) -> Tuple[str, str]:
-    """Parse `REF=ARCHIVE` or `ARCHIVE` into REF or "", and ARCHIVE. A file whose name contains a = wins."""
+    """Parse `REF=ARCHIVE` or `ARCHIVE` into REF or "", and ARCHIVE. An existing file with = in its name is an
+    ARCHIVE."""
     name, equals, path = text.partition("=")
     if not equals or os.path.lexists(text):
         name, path = "", text
@@ -181,7 +182,7 @@ def _archive(text: str, line: Line, program: str) -> Tuple[str, str]:
 
 
 def _no_file(word: str, path: str, line: Line, program: str) -> InputError:
-    """Return the error for a word that names no file: a command, a misspelt one, an image, or a wrong path."""
+    """Return the error for a missing file: it may be a command, a misspelt one, an image, or a wrong path."""
     is_first = not line.is_named and line.words[0] == word
     before_dashes = line.words[:line.words.index("--")] if "--" in line.words else line.words
     if word in (*COMMANDS, HELP) and word in before_dashes:
@@ -198,13 +199,13 @@ def _no_file(word: str, path: str, line: Line, program: str) -> InputError:
 
 
 def _meant(word: str) -> str:
-    """Return a question for the command that is meant, "" if none is alike."""
+    """Return a question with the most similar command; "" if none is similar."""
     like = difflib.get_close_matches(word, [*COMMANDS, HELP], 1, LIKENESS) if COMMAND_LIKE.fullmatch(word) else []
     return f"did you mean {like[0]}?" if like else ""
 
 
 def _is_image_name(text: str) -> bool:
-    """Return whether an image can have this name, and no archive is likely to."""
+    """Return whether a text is a legal image name, and does not look like the name of an archive."""
     if ARCHIVE_SUFFIX.search(text):
         return False
     try:
@@ -225,7 +226,7 @@ def sources_of(options: argparse.Namespace, stdin: Optional[BinaryIO]) -> Source
 
 def request_of(options: argparse.Namespace, stdin: Optional[BinaryIO], cluster: Optional[Cluster],
                manifests: Optional[NamedImages]) -> Request:
-    """Return the request of a build. Raises InputError."""
+    """Return the request of a build. Raise InputError for options that cannot be combined."""
     if options.sign and options.out == STDOUT:
         raise InputError("--sign: a stream has no SHA256SUMS to sign: name a folder with -o")
     request = Request(sources_of(options, stdin), site_of(options), options.out,
@@ -237,7 +238,7 @@ def request_of(options: argparse.Namespace, stdin: Optional[BinaryIO], cluster: 
 
 
 def site_of(options: argparse.Namespace) -> site.Site:
-    """Return the options of the site, checked. Those that may be repeated come as lists of pairs or of values."""
+    """Return the options of the site, checked. Repeated options are lists of pairs or of values."""
     given = {name: getattr(options, name) for name in site.Site._fields if getattr(options, name, None) is not None}
     pairs = {name: dict(given[name]) for name in ("node_selector", "labels", "annotations") if name in given}
     values = {name: tuple(given[name]) for name in ("tolerations", "pull_secrets") if name in given}
@@ -245,7 +246,7 @@ def site_of(options: argparse.Namespace) -> site.Site:
 
 
 def registry_of(options: argparse.Namespace) -> Optional[persistent_registry.Wanted]:
-    """Return the options of the persistent registry."""
+    """Return the options of the persistent registry; None without --with-registry."""
     if not options.with_registry:
         return None
     return persistent_registry.Wanted(options.registry_image, options.registry_storage)

@@ -51,14 +51,14 @@ def object_name(option: str, text: str) -> str:
 def port(text: str) -> int:
     """Parse a port that the server may listen on without being root."""
     if not (text.isascii() and text.isdigit() and int(text) in ports.UNPRIVILEGED):
-        raise InputError("--node-port %s: is not a port from %d to %d: choose one from %d to %d, as most clusters have"
+        raise InputError("--node-port %s: must be %d to %d: choose one from %d to %d, the default range of node ports"
                          % (ascii(text), ports.UNPRIVILEGED[0], ports.UNPRIVILEGED[-1],
                             ports.NODE_PORTS[0], ports.NODE_PORTS[-1]))
     return int(text)
 
 
 def count(option: str, text: str) -> int:
-    """Parse a number of Pods."""
+    """Parse a number of Pods, 1 to MOST_PODS."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= site.MOST_PODS):
         raise InputError("%s %s: must be 1 to %d" % (option, ascii(text), site.MOST_PODS))
     return int(text)
@@ -120,7 +120,7 @@ def quantities(option: str, text: str) -> Mapping[str, str]:
 
 
 def size(text: str) -> int:
-    """Parse `512KiB` into bytes, more than none."""
+    """Parse `512KiB` into bytes, at least 1."""
     match = _SIZE.fullmatch(text)
     if not match or not int(match.group(1)):
         raise InputError("--chunk-size %s: is not a size: write 184KiB, 1MiB or a number of bytes" % text)

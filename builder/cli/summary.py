@@ -1,4 +1,4 @@
-"""What was built -> facts (for programs) -> the summary that a person reads. Pure."""
+"""A build -> facts, for programs -> its summary, for people. Pure."""
 import collections
 import os
 import shlex
@@ -26,12 +26,12 @@ from builder.zipapp.pyz import BUDGET_BYTES
 Facts = Dict[str, Any]
 
 APPLY_BYTES_A_SECOND = 1800000  # of YAML, server-side: 53 MB took 29 s on a real cluster
-LONG_SECONDS = 5  # from there on it is shown
-NEAR = .98  # of a limit: from there on it is shown; a chunk of the usual size takes a little less
+LONG_SECONDS = 5  # shown from here on
+NEAR = .98  # of a limit: shown from here on; a chunk of default size takes a little less
 
 
 def facts(request: Request, result: Result, program: str = PROGRAM) -> Facts:
-    """Return all that the summary shows, under names that stay: `--json` prints it. `program`: as it was started."""
+    """Return the facts of the summary under stable names, for `--json`. `program`: how it was started."""
     plan, images, payload = result.plan, result.images, result.payload
     site, contents = plan.site, payload.contents
     annotation_bytes = sizes.largest_annotation_bytes(plan, max(payload.chunk_sizes.values()))
@@ -82,7 +82,7 @@ def verify_command(request: Request, program: str) -> Dict[str, str]:
 
 
 def compression_of(contents: Contents) -> str:
-    """How most of the payload's bytes are compressed."""
+    """Return the compression of most of the payload's bytes."""
     totals: Counter[str] = collections.Counter()
     for segment in contents.segments:
         totals[segment.compression] += segment.size
@@ -90,7 +90,7 @@ def compression_of(contents: Contents) -> str:
 
 
 def decided(decision: Decision) -> Facts:
-    """What was chosen for the cluster, and why; nothing in it says that anything was refused."""
+    """Return the choices for the cluster, with reasons and warnings. `errors` is for the caller to fill."""
     return {
         "runners": [{"image": runner.image, "interpreter": runner.interpreter, "host_python": runner.host_python,
                      "nodes": list(runner.nodes)} for runner in decision.runners],
@@ -104,7 +104,7 @@ def decided(decision: Decision) -> Facts:
 
 
 def explained(decision: Decision) -> Facts:
-    """Every node and every image that was looked at, and what was found of it."""
+    """Return the verdict on every node and every image that was considered."""
     return {
         "nodes": [{"name": name, "verdict": "does not fit: " + why if why else "fits"} for name, why in decision.nodes],
         "candidates": [{"image": candidate.image, "verdict": candidate.verdict, "nodes": list(candidate.all_nodes)}
@@ -113,7 +113,7 @@ def explained(decision: Decision) -> Facts:
 
 
 def explanation(decision: Decision) -> str:
-    """The same for people."""
+    """Return the verdicts as a page, for people."""
     found = explained(decision)
     lines = []
     for title, name in (("nodes", "name"), ("candidates", "image")):
@@ -122,18 +122,18 @@ def explanation(decision: Decision) -> str:
 
 
 def reasons(found: Facts) -> List[str]:
-    """What was chosen and why, and what is doubtful about it."""
+    """Return lines with the reasons for the choices, and the warnings."""
     return labelled("why", found["reasons"]) + labelled("warning", found["warnings"])
 
 
 def labelled(label: str, texts: Sequence[str]) -> List[str]:
-    """Texts under a label; a line end in one of them is ours, and goes on below."""
+    """Return texts as lines under one label. A text may have several lines."""
     return ["%-9s %s" % (label if not number else "", shown(line))
             for text in texts for number, line in enumerate(text.split("\n"))]
 
 
 def summary(found: Facts) -> str:
-    """Facts -> a page for a terminal."""
+    """Return the facts as a page for a terminal."""
     chunks, payload, injector = (found[key] for key in ("chunks", "payload", "injector"))
     lines = [*image_table(found["images"]), "",
              "payload   %s (%s), images %s" % (human(payload["bytes"]), payload["compression"],
@@ -162,12 +162,12 @@ def image_table(images: Sequence[Facts]) -> List[str]:
 
 
 def lasting(seconds: int) -> List[str]:
-    """Return how long applying takes, where that is long."""
+    """Return the duration of applying, if it is long."""
     return ["apply     takes about %d s" % seconds] if seconds >= LONG_SECONDS else []
 
 
 def pull_line(image: Facts) -> str:
-    """What to give a client: to Helm the address without the tag, and the version of which the tag was made."""
+    """Return the address to pull by. For Helm, replace the tag by the chart's version, from which it was made."""
     repository, _, tag = image["pull"].rpartition(":")
     if not image["is_chart"]:
         return image["pull"]
@@ -175,13 +175,13 @@ def pull_line(image: Facts) -> str:
 
 
 def stored(etcd: Facts) -> List[str]:
-    """Return what etcd holds of the seed after either apply."""
+    """Return the size of the seed in etcd, for either kind of apply."""
     return ["etcd      %s with %s, %s with %s" % (human(etcd["server_side_bytes"]), kubectl.APPLY,
                                                   human(etcd["plain_bytes"]), kubectl.PLAIN_APPLY)]
 
 
 def limits(annotation: Facts, chunk_bytes: int) -> List[str]:
-    """Return whether plain `kubectl apply` takes the seed, where it does not, or nearly does not."""
+    """Return a line if the seed exceeds the limit of plain `kubectl apply`, or almost does."""
     if annotation["bytes"] < annotation["limit_bytes"] * NEAR:
         return []
     taken = percent(annotation["bytes"], annotation["limit_bytes"])
@@ -194,17 +194,17 @@ def limits(annotation: Facts, chunk_bytes: int) -> List[str]:
 
 
 def placed(found: Facts) -> List[str]:
-    """What follows from how it is exposed and from what it needs of the node."""
+    """Return notes on the exposure: who can pull, what the namespace allows, what nodes read."""
     notes = []
     if EXPOSURES[found["expose"]].service:
-        notes.append("a node port answers on every address of a node: whoever reaches a node can pull: --expose %s "
-                     "opens it at 127.0.0.1 alone" % HOST_PORT.name)
+        notes.append("a node port answers on every address of a node, so anyone who can reach a node can pull: "
+                     "--expose %s opens it only at 127.0.0.1" % HOST_PORT.name)
     if found["registry"]:
-        notes.append("the registry that stays has a node port: whoever reaches a node can pull, only its "
-                     "spooler can push")
+        notes.append("the persistent registry has a node port: anyone who can reach a node can pull, only its spooler "
+                     "can push")
     if found["pod_security"] != RESTRICTED:
-        notes.append("namespace %s admits any Pod (pod-security.kubernetes.io/enforce=%s), since every stricter "
-                     "profile forbids paths, ports and the network of a node"
+        notes.append("namespace %s allows any Pod (pod-security.kubernetes.io/enforce=%s), since stricter profiles "
+                     "forbid hostPath volumes, host ports and the host's network"
                      % (found["namespace"], found["pod_security"]))
     if found["update"] and not EXPOSURES[found["expose"]].service:
         notes.append("each node refuses pulls while its new Pod unpacks; kubelets try again")
@@ -217,8 +217,8 @@ def placed(found: Facts) -> List[str]:
 
 
 def next_steps(found: Facts) -> List[str]:
-    """Return what to type next, how to uninstall, and where the commands for later are. Only a stream, which has no
-    README.txt, shows those, too."""
+    """Return the next steps, how to uninstall, and where all other commands are listed. A stream has no README.txt, so
+    list them here."""
     lost = found["namespace"] if found["creates_namespace"] and found["out"] != STDOUT and not found["update"] else ""
     sections = [*first_steps(found["commands"], found["tries"]), *(
         Section(purpose, [command]) for purpose, command in found["registry"].items())]
@@ -230,7 +230,7 @@ def next_steps(found: Facts) -> List[str]:
 
 
 def updating(update: Facts, chunk_count: int, payload_bytes: int) -> List[str]:
-    """What of an update is new, and which references moved."""
+    """Return what is new in an update, and the references that now name another image."""
     if not update:
         return []
     return ["update    of %s: %d of %s new, %s of %s; to carry: %s" % (
@@ -241,7 +241,7 @@ def updating(update: Facts, chunk_count: int, payload_bytes: int) -> List[str]:
 
 
 def squeezing(squeeze: Facts, payload_bytes: int) -> List[str]:
-    """What the payload would have with --squeeze, or without it, where that makes a difference."""
+    """Return the size of the payload with --squeeze, or without it, if that makes a difference."""
     other = "%s in %d chunks" % (human(squeeze["other_bytes_estimated"]), squeeze["other_chunks_estimated"])
     if squeeze["done"]:
         return ["squeeze   without --squeeze about %s" % other] if squeeze["other_bytes_estimated"] else []
@@ -255,13 +255,13 @@ def percent(part: int, whole: int) -> str:
 
 
 def verified(found: Facts) -> str:
-    """A report of `verify`, for people."""
+    """Return a report of `verify` as a page, for people."""
     runs = ["runs      %s in %s, namespace %s" % (shown(runner["interpreter"]), shown(runner["image"]),
                                                   found["namespace"]) for runner in found["runners"]]
     runs += ["cluster   %s: cluster-wide" % name for name in found["cluster_wide"]]
     chunks, payload, out = found["chunks"], found["payload"], shown(found["out"])
     size = "%s, %s, %s" % (counted(chunks["count"], "chunk"), human(payload["bytes"]), payload["digest"])
-    whole = "%s: whole: %s" % (out, size)
+    whole = "%s: intact: %s" % (out, size)
     if chunks["elsewhere"]:
         whole = "%s: update is intact; %d of its %s are in other folders: add --onto FOLDER" % (
             out, chunks["elsewhere"], size)

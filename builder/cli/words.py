@@ -1,6 +1,6 @@
-"""The words of a command line -> the command, its options, and all other words. Pure: nothing is checked.
+"""The arguments of a command line -> the command, its options, and its files. Pure: nothing is checked.
 
-Everything behind `--` is no option. An option takes the next word as its value, unless that looks like an option.
+Nothing after `--` is an option. An option takes the next word as its value, unless that looks like an option.
 """
 import collections
 from typing import Deque, List, Mapping, NamedTuple, Optional, Sequence
@@ -18,7 +18,7 @@ class Given(NamedTuple):
 
     @property
     def words(self) -> List[str]:
-        """The words that give it again."""
+        """The option as words of a command line."""
         return [self.name] if self.value is None else [self.name, self.value]
 
 
@@ -28,7 +28,7 @@ class Line(NamedTuple):
     is_named: bool  # whether the first word is the command
     words: Sequence[str]  # all others
     options: Sequence[Given]
-    files: Sequence[str]  # words that are no options
+    files: Sequence[str]  # positional arguments
 
     def has(self, *names: str) -> bool:
         """Return whether one of these options is given."""
@@ -40,8 +40,7 @@ class Line(NamedTuple):
 
 
 def split(words: Sequence[str], former: Mapping[str, str] = {}) -> Line:
-    """Return the parts of a command line. `former`: options that are none any more, and what their values were
-    called."""
+    """Return the parts of a command line. `former`: former options, each with the name of its value."""
     first = words[0] if words else HELP
     is_named = first in (*COMMANDS, HELP, *HELP_NAMES)
     rest = list(words[1:] if is_named else words)
@@ -79,5 +78,5 @@ def _given(word: str, former: Mapping[str, str]) -> Given:
 
 
 def _value_of(name: str, former: Mapping[str, str]) -> str:
-    """Return how the value of an option is called; "": it takes none, or is unknown."""
+    """Return the name of an option's value; "" if it takes none, or is unknown."""
     return _OPTIONS[name].value if name in _OPTIONS else former.get(name, "")

@@ -100,8 +100,8 @@ RULES = {
     "registry:2 --image x": "error: registry:2: no such file: if it is an image, save it first: docker save -o image.tar "
                             "registry:2",
     "docker-archive:a.tar": "error: docker-archive:a.tar: no such file: leave out docker-archive:",
-    "a.tar --node-port 80 --json --quiet": "error: --node-port '80': is not a port from 1024 to 65535: choose one from "
-                                           "30000 to 32767, as most clusters have",
+    "a.tar --node-port 80 --json --quiet": "error: --node-port '80': must be 1024 to 65535: choose one from "
+                                           "30000 to 32767, the default range of node ports",
     "a.tar --expose loadbalancer": "error: --expose 'loadbalancer': must be nodeport, hostport or hostnetwork",
     "a.tar --platform amd64": "error: --platform amd64: is not a platform: write os/architecture, such as linux/amd64 or "
                               "linux/arm/v7",

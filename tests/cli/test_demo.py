@@ -50,19 +50,19 @@ def demo_by(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_demo_goes_the_whole_way_and_leaves_nothing_behind(demo_by, python):
+def test_the_demo_runs_end_to_end_and_leaves_nothing_behind(demo_by, python):
     done = demo_by(python)
     assert (done.status, done.errors) == (0, "")
     assert done.cpu_seconds < CPU_SECONDS
     assert [line.split()[0] for line in done.printed.splitlines() if line[0] != " "] == [
-        "made", "built", "carried", "ran", "got", "pulled", "ended", "done"]
+        "made", "built", "copied", "ran", "got", "pulled", "ended", "done"]
     assert done.left == []
 
 
 def test_an_injector_that_serves_other_bytes_fails_the_demo(monkeypatch):
     get = demo.get
     monkeypatch.setattr(demo, "get", lambda port, path: get(port, path) + b"!" * ("/blobs/" in path))
-    with pytest.raises(OSError, match="serves other bytes than those of sha256:"):
+    with pytest.raises(OSError, match="digest mismatch: the injector serves wrong bytes for sha256:"):
         demo.demo("python3 build.py")
 
 

@@ -734,7 +734,7 @@ def test_a_folder_is_verified(tmp_path, archive):
     run(archive, "--image", builds.IMAGE, "-o", tmp_path / "out")
     status, page, errors = run("verify", tmp_path / "out")
     assert (status, errors) == (0, "")
-    assert "docker.io/library/sample:1\n" in page and "out: whole: 2 chunks" in page
+    assert "docker.io/library/sample:1\n" in page and "out: intact: 2 chunks" in page
     assert json.loads(run("verify", tmp_path / "out", "--json")[1])["folders"][0]["chunks"] == {"count": 2, "elsewhere": 0}
     (tmp_path / "out" / "40-pod.yaml").unlink()
     refused(run("verify", tmp_path / "out"), "40-pod.yaml: is missing")
@@ -747,7 +747,7 @@ def test_each_folder_is_verified_by_itself(tmp_path, archive):
     (tmp_path / "damaged" / "40-pod.yaml").unlink()
     status, page, errors = run("verify", "one", "damaged", "other", cwd=tmp_path)
     assert status == 2 and errors.startswith("error: damaged: 40-pod.yaml: is missing") and errors.count("\n") == 1
-    assert "\none: whole: " in page and "\nother: whole: " in page
+    assert "\none: intact: " in page and "\nother: intact: " in page
     status, page, errors = run("verify", "damaged", "one", "--json", cwd=tmp_path)
     found = json.loads(page)
     assert status == 2 and [folder["out"] for folder in found["folders"]] == ["one"]

@@ -114,11 +114,11 @@ def test_a_daemon_set_shows_what_it_costs_the_api_server(tmp_path):
 
 def test_an_open_node_port_is_noted_with_the_way_to_close_it(tmp_path):
     found, _ = facts_of(tmp_path)
-    assert "whoever reaches a node can pull: --expose hostport opens it at 127.0.0.1 alone" in summary.summary(found)
+    assert "anyone who can reach a node can pull: --expose hostport opens it only at 127" in summary.summary(found)
     found, _ = facts_of(tmp_path, asked=Site("x", expose="hostport"))
-    assert "whoever reaches" not in summary.summary(found)
+    assert "anyone who can reach" not in summary.summary(found)
     with_registry = summary.summary(dict(found, registry={"wait": "kubectl"}))
-    assert "the registry that stays has a node port: whoever reaches a node can pull" in with_registry
+    assert "the persistent registry has a node port: anyone who can reach a node can pull" in with_registry
 
 
 @pytest.mark.parametrize("asked", [Site("x", expose="hostnetwork"), Site("x", expose="hostport"),
@@ -126,7 +126,7 @@ def test_an_open_node_port_is_noted_with_the_way_to_close_it(tmp_path):
 def test_a_namespace_that_takes_any_pod_is_reported(tmp_path, asked):
     found, _ = facts_of(tmp_path, asked=asked)
     assert found["pod_security"] == "privileged"
-    note = "note      namespace seedpod admits any Pod (pod-security.kubernetes.io/enforce=privileged)"
+    note = "note      namespace seedpod allows any Pod (pod-security.kubernetes.io/enforce=privileged)"
     assert note in summary.summary(found)
 
 

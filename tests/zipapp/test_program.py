@@ -55,7 +55,7 @@ def whole_way(request, packed, tmp_path_factory):
         assert run(python, "-I", packed, "demo", cwd=place).splitlines()[-1].startswith("done ")
         archive = builds.archive(folder)
         run(python, "-I", packed, archive, "--image", builds.IMAGE, "-o", folder / "out", cwd=place)
-        assert ": whole: " in run(python, "-I", packed, "verify", folder / "out", cwd=place)
+        assert ": intact: " in run(python, "-I", packed, "verify", folder / "out", cwd=place)
         run(python, "-I", packed, "split", archive, "-o", folder / "split", cwd=place)
         return os.listdir(str(place))
 
