@@ -2,7 +2,7 @@
 
 A thread for each connection, each with a small stack. http.server parses the requests and registry.py chooses the
 answers; this module sends the bytes and bounds each client: the size of a head, the time of everything, the number of
-connections, the memory that the kernel holds for them.
+connections, the memory that the kernel holds for them. A client that pipelines gets one answer and a close.
 
 Rules for editors:
 - A thread may block only in a read or a send of its own connection, after `allow` has set a deadline: the main thread
@@ -314,13 +314,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         started = time.monotonic()
         if answer.status != 304:
             headers["Content-Length"] = stop - position
-        headers.update({"Connection": "close" if self.close_connection else "keep-alive",
-                        "Date": self.date_time_string(), "Docker-Distribution-Api-Version": "registry/2.0"})
+        headers.update({"Date": self.date_time_string(), "Docker-Distribution-Api-Version": "registry/2.0"})
         if self.command == "HEAD":
             stop = position
         try:
             with body:
                 self.allow(SLICE_SECONDS)
+                self.connection.setblocking(False)
+                self.close_connection |= self.rfile.peek() > b""  # no client of a registry pipelines
+                self.connection.setblocking(True)
+                headers["Connection"] = "close" if self.close_connection else "keep-alive"
                 head = "HTTP/1.1 %d %s\r\n%s\r\n" % (answer.status, self.responses[answer.status][0], "".join(
                     "%s: %s\r\n" % header for header in headers.items()))
                 small = b""

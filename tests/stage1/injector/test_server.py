@@ -81,15 +81,12 @@ def until(condition, seconds):
         time.sleep(.02)
 
 
-def replies(data):
-    """Bytes of several answers -> Reply objects."""
-    found = []
-    while data:
-        head, _, rest = data.partition(b"\r\n\r\n")
-        length = int(re.search(rb"Content-Length: (\d+)", head).group(1))
-        found.append(injector.Reply(head + b"\r\n\r\n" + rest[:length]))
-        data = rest[length:]
-    return found
+def converse(connection, *requests):
+    """Send requests, each after the answer to the one before."""
+    for number, request in enumerate(requests):
+        if number:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 ")
+        connection.sendall(request)
 
 
 # --- a TLS ClientHello: containerd falls back to plain HTTP only on an answer that begins with HTTP/
@@ -145,12 +142,18 @@ def test_a_connection_is_kept_for_the_next_request(server):
             assert injector.Reply(data).headers["connection"] == "keep-alive"
 
 
-def test_pipelined_requests_are_answered_in_order(server):
-    paths = [b"/v2/", b"/v2/sample/manifests/1", b"/none", b"/v2/big/blobs/" + BIG_DIGEST.encode(), b"/v2/_catalog"]
-    requests = [b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in paths]
-    answers = replies(server.exchange(b"".join(requests) + b"HEAD /v2/ HTTP/1.1\r\n" + LAST)[:-1] + b"\n")[:5]
-    assert [answer.status for answer in answers] == [200, 200, 404, 200, 200]
-    assert answers[1].body == MANIFEST and answers[3].body == BIG
+@pytest.mark.parametrize("first", [
+    PING, MANIFEST_GET + b"x: " + b"y" * (module.TOGETHER_BYTES - len(MANIFEST_GET) - 7) + END + END],
+    ids=["in the reader's buffer", "in the socket"])
+def test_a_client_that_does_not_wait_for_its_answer_gets_one_and_a_close(server, first):
+    data = server.exchange(first + PING * 20)
+    assert data.count(b"HTTP/1.1 200 OK") == 1 and injector.Reply(data).headers["connection"] == "close"
+    assert data.endswith(MANIFEST if first != PING else b"{}")
+
+
+def test_a_blob_is_sent_whole_to_a_client_that_asks_for_the_next_before_its_end(server):
+    data = server.exchange(BIG_GET + END + PING)
+    assert injector.Reply(data).body == BIG
 
 
 @pytest.mark.parametrize("version, more, kept", [
@@ -294,8 +297,9 @@ def test_what_is_odd_but_harmless_is_answered_as_http_server_reads_it(server, da
 @pytest.mark.parametrize("head", [b"HEAD /none HTTP/1.1\r\n\r\n", b"HEAD /v2/ HTTP/1.1\r\n\r\n"])
 def test_an_error_after_a_head_request_has_its_body_again(server, head):
     """What was read of one request does not count for the next."""
-    *_, error = re.split(rb"(?=HTTP/1\.1 )", server.exchange(head + CLIENT_HELLO))
-    assert injector.Reply(error).code == "UNSUPPORTED"
+    with server.connect() as connection:
+        converse(connection, head, CLIENT_HELLO)
+        assert injector.Reply(injector.read_all(connection)).code == "UNSUPPORTED"
 
 
 @pytest.mark.parametrize("head", [
@@ -352,12 +356,12 @@ def ends(connection):
 
 
 def test_clients_that_fall_silent_are_cut_off(hasty):
-    words = {"nothing": b"", "half a head": b"GET /v2/ HT", "then nothing": PING, "then half a head": PING + b"GET",
-             "hello": CLIENT_HELLO}
+    words = {"nothing": [b""], "half a head": [b"GET /v2/ HT"], "then nothing": [PING],
+             "then half a head": [PING, b"GET"], "hello": [CLIENT_HELLO]}
     with contextlib.ExitStack() as stack:
         silent = {name: stack.enter_context(hasty.connect()) for name in words}
         for name, connection in silent.items():
-            connection.sendall(words[name])
+            converse(connection, *words[name])
         for name, connection in silent.items():
             assert ends(connection), name
 
@@ -370,11 +374,11 @@ def test_a_client_that_never_reads_is_cut_off(hasty):
 
 
 def test_every_head_has_one_deadline_and_not_one_for_each_byte(hasty):
-    before = {"first": b"", "kept alive": PING, "pipelined": PING + b"GET"}
+    before = {"first": [b""], "kept alive": [PING], "begun": [PING, b"GET"]}
     with contextlib.ExitStack() as stack:
         slow = {name: stack.enter_context(hasty.connect()) for name in before}
         for name, connection in slow.items():
-            connection.sendall(before[name])
+            converse(connection, *before[name])
         deadline = time.monotonic() + SOON
         while slow:
             assert time.monotonic() < deadline, list(slow)
@@ -746,10 +750,9 @@ def test_of_a_log_that_nobody_reads_so_much_is_kept_and_no_line_is_cut(seed):
     os.set_blocking(reader, False)
     get = b"GET /" + b"x" * module.LOG_CHARACTERS + b" HTTP/1.1\r\n"
     with open(reader, "rb", 0) as log, open(writer, "wb", 0), blind(seed, writer) as running:
-        count = module.UNWRITTEN_BYTES // module.LOG_CHARACTERS // 2
-        with running.connections(2, (get + END) * count + get + LAST) as together:
-            for connection in together:
-                injector.read_all(connection)
+        with running.connect() as connection:
+            converse(connection, *[get + END] * (module.UNWRITTEN_BYTES // module.LOG_CHARACTERS), get + LAST)
+            injector.read_all(connection)
         kept = heard(log, lambda data: len(data) >= module.UNWRITTEN_BYTES and data.endswith(b"\n"))
         assert len(kept) < module.UNWRITTEN_BYTES + 2 * module.LOG_CHARACTERS
         assert running.get("/late").status == 404
