@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from html import escape
-from typing import Any, BinaryIO, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import unquote
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -26,10 +26,15 @@ BLOB = "application/octet-stream"
 REF_NAME = "org.opencontainers.image.ref.name"
 DESCRIPTION = "org.opencontainers.image.description"
 DOCKER_HUB = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")  # its other names
+# An answer is in memory until its client has read it, and every client may ask for another one.
+MESSAGE_CHARACTERS = 300  # of an error, which quotes the request
+LISTED_NAMES = 1000  # in one answer, which links to the next
+LISTED_CHARACTERS = 32768  # of these names together
+PAGES = 8  # at `/`, each with the host of its request; for other hosts there is one without a host
 
 is_name = re.compile(r"(?=.{1,255}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*").fullmatch
 is_digest = re.compile("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}").fullmatch
-is_host = re.compile("[][a-z0-9.:-]+").fullmatch  # as browsers send it: in lower case
+is_host = re.compile("[][a-z0-9.:-]{1,255}").fullmatch  # as browsers send it: in lower case
 is_hosted = re.compile("([^/]*[.][^/]*|localhost)/").match  # would be read as another registry's full name
 subject_in = re.compile("sha256-([0-9a-f]{64})[.]").match  # cosign's tag for a manifest that names no subject itself
 route_of = re.compile("/v2/(.+)/(manifests|blobs|referrers|tags(?=/list$))/([^/]+)").fullmatch
@@ -113,8 +118,9 @@ class Registry:
     """The table of everything that is served.
 
     `originals`: full name -> Repository, for `?ns=`; `repositories`: full and short names -> Repository, in which a
-    full name comes before every short one, and then the first image before those after it; `referrers`: digest ->
-    descriptors of the manifests that refer to it; `images`: digest -> ImageEntry.
+    full name comes before every short one, and then the first image before those after it; `catalog`: their legal
+    names, sorted; `referrers`: digest -> descriptors of the manifests that refer to it; `images`: digest ->
+    ImageEntry; `pages`: host -> page at `/`.
     """
 
     def __init__(self, index: Mapping[str, Any], open_blob: Callable[[str, int], BinaryIO]) -> None:
@@ -134,8 +140,12 @@ class Registry:
             add(self.repositories, entry, [entry.names.full])
         for entry in entries:
             add(self.repositories, entry, entry.names.short)
+        self.catalog = sorted(filter(is_name, self.repositories), key=in_order)
         for entry in entries:
             self._add_image(entry)
+        page = PAGE + "".join("<dt>" + "<dd>".join(map(escape, image.names + [image.description, image.digest]))
+                              for image in self.images.values())
+        self.pages = {"": page.encode("utf-8", "replace")}
 
     def _read_entry(self, descriptor: Dict[str, Any]) -> IndexEntry:
         """Read an entry of the index."""
@@ -206,7 +216,7 @@ class Registry:
         if path == "/":
             return self._page(headers.get("host", ""))
         if path == "/v2/_catalog":
-            return listing({}, "repositories", filter(is_name, self.repositories), parameters, path)
+            return listing({}, "repositories", self.catalog, parameters, path)
         match = route_of(path)
         if not match:
             return error(404, "UNSUPPORTED", "no such page: " + path)
@@ -224,8 +234,8 @@ class Registry:
         if not repository:
             return error(404, "NAME_UNKNOWN", "no such repository: " + full_name)
         if kind == "tags":
-            return listing({"name": name}, "tags", [tag for tag in repository.manifests if ":" not in tag],
-                           parameters, path, "ns=%s&" % host)
+            tags = sorted((tag for tag in repository.manifests if ":" not in tag), key=in_order)
+            return listing({"name": name}, "tags", tags, parameters, path, "ns=%s&" % host)
         if not is_digest(reference) and (kind != "manifests" or ":" in reference):
             return error(400, "DIGEST_INVALID", "not a digest: " + reference)
         if kind == "referrers":
@@ -244,10 +254,12 @@ class Registry:
 
     def _page(self, host: str) -> Answer:
         """Return the page for a person: each image with the name to pull it by, then its other names."""
-        host = host + "/" if is_host(host) else ""
-        return answer_of(PAGE + "".join(
-            "<dt>" + host + "<dd>".join(map(escape, image.names + [image.description, image.digest]))
-            for image in self.images.values()), {"Content-Type": "text/html;charset=utf-8"})
+        if host not in self.pages:
+            if is_host(host) and len(self.pages) <= PAGES:
+                self.pages[host] = self.pages[""].replace(b"<dt>", b"<dt>%s/" % host.encode())
+            else:
+                host = ""
+        return answer_of(self.pages[host], {"Content-Type": "text/html;charset=utf-8"})
 
 
 def add(table: Dict[str, Repository], entry: IndexEntry, names: List[str]) -> None:
@@ -264,32 +276,33 @@ def add(table: Dict[str, Repository], entry: IndexEntry, names: List[str]) -> No
 
 def document(value: Any, headers: Headers = {}, status: int = 200) -> Answer:
     """Return a JSON Answer."""
-    return answer_of(json.dumps(value), {"Content-Type": "application/json", **headers}, status)
+    return answer_of(json.dumps(value).encode(), {"Content-Type": "application/json", **headers}, status)
 
 
-def answer_of(text: str, headers: Dict[str, str], status: int = 200) -> Answer:
-    """Return an Answer with this text as its body."""
-    body = text.encode("utf-8", "replace")
+def answer_of(body: bytes, headers: Dict[str, str], status: int = 200) -> Answer:
+    """Return an Answer with this body."""
     return Answer(status, headers, Entity("", len(body), body, ""), 0, len(body))
 
 
 def error(status: int, code: str, message: str, headers: Headers = {}) -> Answer:
     """Return the spec's error document."""
-    return document({"errors": [{"code": code, "message": message}]}, headers, status)
+    return document({"errors": [{"code": code, "message": message[:MESSAGE_CHARACTERS]}]}, headers, status)
 
 
-def listing(value: Dict[str, Any], key: str, names: Iterable[str], parameters: Mapping[str, str], path: str,
+def listing(value: Dict[str, Any], key: str, names: List[str], parameters: Mapping[str, str], path: str,
             more: str = "") -> Answer:
-    """Return a page of sorted names as `key` of the document `value`: at most `n`, those after `last`.
+    """Return a page of sorted names as `key` of the document `value`: those after `last`, at most `n` and the limits.
 
     With a Link to the next page, if there is one, at `path` with the query parameters `more`.
     """
-    count = parameters.get("n", "999999")
+    count = parameters.get("n", "1000")
     if not re.fullmatch("[0-9]{1,9}", count):
         return error(400, "UNSUPPORTED", "not a number: n=" + count)
     last = in_order(parameters.get("last", ""))
-    after = [name for name in sorted(names, key=in_order) if in_order(name) > last]
-    page = after[:int(count)]
+    after = [name for name in names if in_order(name) > last]
+    page = after[:min(int(count), LISTED_NAMES)]
+    while sum(map(len, page)) > LISTED_CHARACTERS:
+        page = page[:len(page) // 2]
     headers = {}
     if page and page != after:
         headers["Link"] = '<%s?%sn=%s&last=%s>; rel="next"' % (path, more, count, page[-1])

@@ -3,6 +3,7 @@ import hashlib
 import io
 import json
 import os
+import re
 
 import pytest
 
@@ -346,3 +347,48 @@ def test_what_the_client_has_already_is_not_sent_again(value, expected, path, di
 def test_percent_encoding_is_undone_once(path, expected):
     table = table_of(samples.layout(IMAGE, "docker.io/library/x:1"))
     assert status(table, "/v2/" + path) == expected
+
+
+# --- what an answer may take of the memory, however many ask for it
+
+@pytest.mark.parametrize("target", [
+    "/%s", "/v2/%s/manifests/1", "/v2/x/manifests/%s", "/v2/x/blobs/%s", "/v2/_catalog?n=%s", "/v2/x/manifests/1?ns=%s"])
+def test_an_error_quotes_little_of_a_long_request(target):
+    table = table_of(samples.layout(IMAGE, "docker.io/library/x:1"))
+    answer = table.answer("GET", target % ("\xff" * 16000), {})
+    (error,) = json.loads(answer.entity.body.decode())["errors"]
+    assert answer.status in (400, 404) and len(error["message"]) == registry.MESSAGE_CHARACTERS
+
+
+def all_pages(table, target, key):
+    """The names in each page, from one link to the next."""
+    while target:
+        answer = table.answer("GET", target, {})
+        yield json.loads(answer.entity.body.decode())[key]
+        target = re.sub('<(.+)>; rel="next"', r"\1", answer.headers.get("Link", ""))
+
+
+@pytest.mark.parametrize("asked", ["", "?n=999999999"])
+@pytest.mark.parametrize("length, largest", [(8, registry.LISTED_NAMES), (120, registry.LISTED_CHARACTERS // 120)])
+def test_a_page_of_names_is_small_whatever_is_asked_for_and_links_to_the_rest(asked, length, largest):
+    tags = [str(number).zfill(length) for number in range(2500)]
+    table = table_of(samples.layout(IMAGE, *["docker.io/library/x:" + tag for tag in tags]))
+    pages = list(all_pages(table, "/v2/x/tags/list" + asked, "tags"))
+    assert [tag for page in pages for tag in page] == tags
+    assert largest // 2 < max(map(len, pages)) <= largest
+
+
+def test_a_long_catalog_is_listed_in_pages():
+    names = ["localhost/%04d" % number for number in range(1200)]
+    table = table_of(samples.layout(IMAGE, *[name + ":1" for name in names]))
+    pages = list(all_pages(table, "/v2/_catalog", "repositories"))
+    assert [name for page in pages for name in page] == [name[10:] for name in names] + names
+    assert max(map(len, pages)) == registry.LISTED_NAMES
+
+
+def test_the_page_for_a_person_is_made_once_for_a_host_and_for_few_hosts():
+    table = table_of(samples.layout(IMAGE, "docker.io/library/x:1"))
+    bodies = [table.answer("GET", "/", {"host": host}).entity.body
+              for _ in range(2) for host in ["10.0.0.%d" % number for number in range(99)] + ["x" * 300]]
+    assert len({id(body) for body in bodies}) == 1 + registry.PAGES
+    assert b"<dt>10.0.0.0/library/x:1" in bodies[0] and b"<dt>library/x:1" in bodies[98] and bodies[98] is bodies[99]
