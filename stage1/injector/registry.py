@@ -32,7 +32,7 @@ LISTED_NAMES = 1000  # in one answer, which links to the next
 LISTED_CHARACTERS = 32768  # of these names together
 PAGES = 8  # at `/`, each with the host of its request; for other hosts there is one without a host
 
-is_name = re.compile(r"(?=.{1,255}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*").fullmatch
+is_name = re.compile("(?=.{1,255}$)[a-z0-9]+(([._/]|__|-+)[a-z0-9]+)*").fullmatch
 is_digest = re.compile("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}").fullmatch
 is_host = re.compile("[][a-z0-9.:-]{1,255}").fullmatch  # as browsers send it: in lower case
 is_hosted = re.compile("([^/]*[.][^/]*|localhost)/").match  # would be read as another registry's full name
@@ -73,13 +73,6 @@ class Repository(NamedTuple):
     blobs: Dict[str, Entity]  # by digest
 
 
-class ImageEntry(NamedTuple):
-    """An image as the page and the log list it."""
-    names: List[str]  # that lead to it, each with a tag or the digest
-    description: str
-    digest: str
-
-
 class Names(NamedTuple):
     """The repository names that a reference is served under."""
     full: str  # with the host; not a legal name if that has a port: then only `?ns=` leads to it
@@ -97,11 +90,9 @@ def names_of(reference: str) -> Names:
     host, _, rest = reference.partition("/")
     path, _, tag = rest.partition("@")[0].partition(":")
     full = "%s/%s" % (host.lower(), path)
-    short = [path]
+    short = [path] + re.findall("^docker.io/library/([^/]+)$", full)
     if is_name(full) and is_hosted(path):
         short = []
-    elif re.fullmatch("docker.io/library/[^/]+", full):
-        short.append(path[len("library/"):])
     return Names(full, short, tag)
 
 
@@ -112,6 +103,7 @@ class IndexEntry(NamedTuple):
     description: str
     found: Repository
     subject: Optional[str]  # digest of the manifest that it refers to
+    served: List[str]  # names that lead to it, each with a tag or the digest
 
 
 class Registry:
@@ -120,7 +112,7 @@ class Registry:
     `originals`: full name -> Repository, for `?ns=`; `repositories`: full and short names -> Repository, in which a
     full name comes before every short one, and then the first image before those after it; `catalog`: their legal
     names, sorted; `referrers`: digest -> descriptors of the manifests that refer to it; `images`: digest ->
-    ImageEntry; `pages`: host -> page at `/`.
+    its first entry; `pages`: host -> page at `/`.
     """
 
     def __init__(self, index: Mapping[str, Any], open_blob: Callable[[str, int], BinaryIO]) -> None:
@@ -131,8 +123,8 @@ class Registry:
         self.originals: Dict[str, Repository] = {}
         self.repositories: Dict[str, Repository] = {}
         self.referrers: Dict[str, Dict[str, Any]] = {}
-        self.images: Dict[str, ImageEntry] = {}
-        self._open = open_blob
+        self.images: Dict[str, IndexEntry] = {}
+        self.open_blob = open_blob
         entries = [self._read_entry(descriptor) for descriptor in index["manifests"]]
         for entry in entries:
             add(self.originals, entry, [entry.names.full])
@@ -143,7 +135,7 @@ class Registry:
         self.catalog = sorted(filter(is_name, self.repositories), key=in_order)
         for entry in entries:
             self._add_image(entry)
-        page = PAGE + "".join("<dt>" + "<dd>".join(map(escape, image.names + [image.description, image.digest]))
+        page = PAGE + "".join("<dt>" + "<dd>".join(map(escape, image.served + [image.description, image.digest]))
                               for image in self.images.values())
         self.pages = {"": page.encode("utf-8", "replace")}
 
@@ -154,7 +146,7 @@ class Registry:
         attached = subject_in(names.tag)
         found = Repository({}, {})
         subject = self._collect(descriptor, found, "sha256:" + attached.group(1) if attached else None)
-        return IndexEntry(descriptor["digest"], names, str(annotations.get(DESCRIPTION, "")), found, subject)
+        return IndexEntry(descriptor["digest"], names, str(annotations.get(DESCRIPTION, "")), found, subject, [])
 
     def _add_image(self, entry: IndexEntry) -> None:
         """Add an entry's image to `images` with all names that lead to it, the preferred one first."""
@@ -162,8 +154,8 @@ class Registry:
         for name in filter(is_name, names.short[:1] + [names.full] + names.short[1:]):
             served = self.repositories[name].manifests.get(names.tag or digest)
             if served and served.digest == digest:
-                image = self.images.setdefault(digest, ImageEntry([], entry.description, digest))
-                image.names.append(name + (":" + names.tag if names.tag else "@" + digest))
+                name += ":" + names.tag if names.tag else "@" + digest
+                self.images.setdefault(digest, entry).served.append(name)
 
     def _collect(self, descriptor: Dict[str, Any], found: Repository, attached: Optional[str] = None) -> Optional[str]:
         """Add the manifests and blobs below a descriptor to the Repository `found`; return the digest of its subject.
@@ -176,7 +168,7 @@ class Registry:
         if digest in found.manifests:
             return None
         try:
-            with self._open(digest, size) as file:
+            with self.open_blob(digest, size) as file:
                 if media_type not in MANIFESTS:
                     found.blobs[digest] = Entity(digest, size, None, BLOB)
                     return None
@@ -244,12 +236,9 @@ class Registry:
                 descriptor for digest, descriptor in self.referrers.get(reference, {}).items()
                 if digest in repository.manifests and wanted in ("", descriptor.get("artifactType"))]},
                 {"Content-Type": INDEX, **({"OCI-Filters-Applied": "artifactType"} if wanted else {})})
-        if kind == "manifests":
-            found, code = repository.manifests.get(reference), "MANIFEST_UNKNOWN"
-        else:
-            found, code = repository.blobs.get(reference), "BLOB_UNKNOWN"
+        found = (repository.blobs if kind == "blobs" else repository.manifests).get(reference)
         if not found:
-            return error(404, code, "not in repository %s: %s" % (full_name, reference))
+            return error(404, kind[:-1].upper() + "_UNKNOWN", "not in repository %s: %s" % (full_name, reference))
         return content(found, method, headers)
 
     def _page(self, host: str) -> Answer:

@@ -64,16 +64,15 @@ class Progress(NamedTuple):
 def run(seed: str, listen: str) -> None:
     """Serve until SIGTERM. Raises OSError if there is no seed or no port, or if too few files may be open."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = FILES * CONNECTIONS
-    if hard != resource.RLIM_INFINITY:
-        if hard < FEWEST_FILES:
-            raise OSError("ulimit -n: %d open files are too few to serve: allow at least %d" % (hard, FEWEST_FILES))
-        files = min(files, hard)
+    allowed = hard % (1 << 63)  # -1: no limit
+    if allowed < FEWEST_FILES:
+        raise OSError("ulimit -n: %d open files are too few to serve: allow at least %d" % (hard, FEWEST_FILES))
+    files = min(FILES * CONNECTIONS, allowed)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     threading.stack_size(STACK_BYTES)
-    server = bind(listen, load(seed), seed, files // FILES)
+    server = bind(listen, load(seed), files // FILES)
     for image in server.registry.images.values():
-        for name in image.names:
+        for name in image.served:
             log("serving %s %s" % (name, image.digest))
     log("listening on %s port %d" % server.socket.getsockname()[:2])
     signal.signal(signal.SIGTERM, server.stop)
@@ -98,14 +97,14 @@ def open_blob(seed: str, digest: str, size: int) -> BinaryIO:
     return open(path, "rb", 0)
 
 
-def bind(listen: str, registry: Registry, seed: str, limit: int) -> "Server":
+def bind(listen: str, registry: Registry, limit: int) -> "Server":
     """Listen on `[HOST]:PORT`: without a HOST on IPv6 and IPv4, or only on IPv4 where there is no IPv6."""
     host, _, port = listen.rpartition(":")
     try:
-        return Server(host, int(port), registry, seed, limit)
+        return Server(host, int(port), registry, limit)
     except Exception as failure:
         if not host:
-            return bind("0.0.0.0:" + port, registry, seed, limit)
+            return bind("0.0.0.0:" + port, registry, limit)
         raise OSError("cannot listen on %s: %s" % (listen, failure))
 
 
@@ -147,10 +146,9 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True  # ThreadingMixIn would keep a list of non-daemon threads
     request_queue_size = CONNECTIONS
 
-    def __init__(self, host: str, port: int, registry: Registry, seed: str, limit: int) -> None:
+    def __init__(self, host: str, port: int, registry: Registry, limit: int) -> None:
         """Listen. `host`: "" for all addresses; `limit`: of connections."""
         self.registry = registry
-        self.seed = seed
         self.limit = limit
         self.clients: Dict[socket.socket, Progress] = {}
         self.address_family = socket.AF_INET if host and ":" not in host else socket.AF_INET6
@@ -273,7 +271,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.allow(HEAD_SECONDS)
         self.rfile.left = HEAD_BYTES
         self.command, self.requestline = "", start[:40].decode("latin-1")
-        if start[:1] in (b"\x16", b"\r", b"\n"):  # a TLS ClientHello; empty lines, which http.server does not answer
+        if b"" < start[:1] < b" ":  # a TLS ClientHello, or empty lines, which http.server does not answer
             return self.send_error(400, "this registry speaks plain HTTP")
         try:
             super().handle_one_request()
@@ -288,7 +286,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Answer a parsed request. One with a body ends the connection: request bodies are never read."""
         if self.headers.defects:
             return self.send_error(400, "malformed headers")
-        if "transfer-encoding" in self.headers or set(self.headers.get_all("content-length", ["0"])) != {"0"}:
+        if "transfer-encoding" in self.headers or "content-length" in self.headers:
             self.close_connection = True
         self.respond(self.server.registry.answer(self.command, self.path, self.headers))
 
@@ -303,16 +301,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def respond(self, answer: Answer) -> None:
         """Send an answer, and log it."""
-        entity, headers, position, stop = answer.entity, answer.headers, answer.start, answer.stop
+        status, headers, entity, position, stop = answer
         try:
             if entity.body is None:
-                body = open_blob(self.server.seed, entity.digest, entity.size)
+                body = self.server.registry.open_blob(entity.digest, entity.size)
             else:
                 body = io.BytesIO(entity.body)
         except OSError as failure:
             return self.respond(error(500, "UNKNOWN", "blob %s: %s" % (entity.digest, failure)))
         started = time.monotonic()
-        if answer.status != 304:
+        if status != 304:
             headers["Content-Length"] = stop - position
         headers.update({"Date": self.date_time_string(), "Docker-Distribution-Api-Version": "registry/2.0"})
         if self.command == "HEAD":
@@ -324,14 +322,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.close_connection |= self.rfile.peek() > b""  # no client of a registry pipelines
                 self.connection.setblocking(True)
                 headers["Connection"] = "close" if self.close_connection else "keep-alive"
-                head = "HTTP/1.1 %d %s\r\n%s\r\n" % (answer.status, self.responses[answer.status][0], "".join(
+                head = "HTTP/1.1 %d %s\r\n%s\r\n" % (status, self.responses[status][0], "".join(
                     "%s: %s\r\n" % header for header in headers.items()))
-                small = b""
-                if stop - position <= TOGETHER_BYTES:
-                    body.seek(position)
-                    small = body.read(stop - position)
-                self.wfile.write(head.encode() + small)
-                position += len(small)
+                body.seek(position)
+                self.wfile.write(head.encode() + body.read(min(TOGETHER_BYTES, stop - position)))
+                position = body.tell()
                 while position < stop:
                     self.allow(SLICE_SECONDS)
                     sent = self.connection.sendfile(body, position, min(SLICE_BYTES, stop - position))
@@ -339,7 +334,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                         raise OSError  # the blob was cut
                     position += sent
         finally:
-            if answer.status != 200 or "kube-probe/" not in self.headers.get("user-agent", ""):
+            if status != 200 or "kube-probe/" not in self.headers.get("user-agent", ""):
                 log("%s %s '%s' %d %d %.3f" % (
                     headers["Date"], self.client_address[0].replace("::ffff:", ""), self.requestline[:LOG_CHARACTERS],
-                    answer.status, position - answer.start, time.monotonic() - started))
+                    status, position - answer.start, time.monotonic() - started))

@@ -98,9 +98,9 @@ def store(stream: Any, digest: str, size: int, seed: str) -> None:
             file.write(block)
             size -= len(block)
     expect("content", digits, hasher.hexdigest())
-    folder = os.path.join(seed, "blobs", algorithm)
-    os.makedirs(folder, exist_ok=True)
-    os.replace(temporary_path(seed), os.path.join(folder, digits))
+    path = "%s/blobs/%s" % (seed, digest.replace(":", "/"))
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.replace(temporary_path(seed), path)
 
 
 def store_document(document: Any, seed: str, name: str) -> None:
