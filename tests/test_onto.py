@@ -22,7 +22,7 @@ from builder.cli.summary import facts, summary
 from builder.verification import verify
 from builder.zipapp import pyz
 from tests.support import builds, dumps, forked, injector, samples
-from tests.support.model_cluster import Cluster
+from tests.support.model_cluster import Cluster, Failure
 
 LAYERS = [samples.tar_of([("layer", samples.noise(CHUNK_BYTES + 1000 * number, number))]) for number in range(15)]
 CHANGED = samples.tar_of([("layer", samples.noise(2 * CHUNK_BYTES, 99))])
@@ -398,7 +398,9 @@ def test_the_first_step_names_the_chunks_that_are_missing(release, tmp_path):
     lost = next(name for name in sorted(chunk_names(tmp_path / "seed")) if name in needed)
     kubectl.run("kubectl apply --server-side -f %s" % (tmp_path / "seed"))
     kubectl.run("kubectl -n seedpod delete configmap/seedpod-" + lost)
-    assert kubectl.run(found["check"]).split() == ["configmap/seedpod-" + lost]
+    with pytest.raises(Failure) as missing:
+        kubectl.run(found["check"])
+    assert str(missing.value).split() == ["configmap/seedpod-" + lost]
 
 
 def test_the_last_step_applies_what_leads_nodes_to_it_and_not_the_folder_again(release, tmp_path):

@@ -58,8 +58,8 @@ def delete_unlisted(namespace: str, selector: str, listed: str) -> str:
 
 
 def list_missing(namespace: str, selector: str, out: str, listed: str) -> str:
-    """List the ConfigMaps of the file `listed` that neither the cluster nor the folder has."""
-    return "(%s; kubectl create --dry-run=client -o name -f %s) | grep -vxFf - %s" % (
+    """List the ConfigMaps of the file `listed` that neither the cluster nor the folder has; fail if there are some."""
+    return "! (%s; kubectl create --dry-run=client -o name -f %s) | grep -vxFf - %s" % (
         list_config_maps(namespace, selector), shlex.quote(out), shlex.quote(listed))
 
 

@@ -135,6 +135,12 @@ class Cluster:
         return output
 
     def _pipeline(self, tokens: List[str], text: str = "") -> str:
+        if tokens[0] == "!":
+            tokens.pop(0)
+            output = self._pipeline(tokens)
+            if output:  # of a grep
+                raise Failure(output)
+            return ""
         if tokens[0] == "(":
             tokens.pop(0)
             text = self._list(tokens)
@@ -297,10 +303,12 @@ class Installed:
         self.folder = folder
 
     def run(self, command: str) -> str:
-        """Run a printed command in bash; -> its output. A grep that finds nothing is no failure."""
+        """Run a printed command in bash; -> its output. Failure, with the output, if it fails."""
         done = subprocess.run(["bash", "-uc", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               env=dict(os.environ, PATH="%s:%s" % (self.folder / "bin", os.environ["PATH"])))
-        assert not done.stderr and (done.returncode == 0 or "grep" in command), (command, done.stderr)
+        assert not done.stderr, (command, done.stderr)
+        if done.returncode:
+            raise Failure(done.stdout)
         return done.stdout
 
     @property
