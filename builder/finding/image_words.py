@@ -18,7 +18,7 @@ _TAINT_EFFECTS = (":NoSchedule", ":PreferNoSchedule", ":NoExecute")  # a taint h
 
 
 def is_reference(text: str) -> bool:
-    """Return whether a text is a legal image name."""
+    """Return whether a text is a valid image name."""
     try:
         parse(text)
     except InputError:

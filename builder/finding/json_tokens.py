@@ -18,7 +18,7 @@ def json_tokens(text: str) -> Optional[Iterator[Token]]:
 
 
 def _walk(document: Any) -> Iterator[Token]:
-    """Yield a token for each text, at any depth: there is no recursion."""
+    """Yield a token for each text. Do not recurse, so that any depth is read."""
     waiting = [("", document, False)]
     while waiting:
         key, value, for_image = waiting.pop()

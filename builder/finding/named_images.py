@@ -1,4 +1,4 @@
-"""Tokens of Kubernetes manifests -> the images that they name: surely, perhaps, or not readable."""
+"""Tokens of Kubernetes manifests -> the images that they name: certain, possible, or unclear."""
 import re
 from typing import Dict, Iterable, List, NamedTuple
 
@@ -13,13 +13,13 @@ _END_OF_SENTENCE = ".:"
 
 class NamedImages(NamedTuple):
     """Image names as written in manifests, each with the first place that has it: FILE:LINE, or FILE for JSON."""
-    images: Dict[str, str]  # under a key `image`: sure to be pulled by a node
+    images: Dict[str, str]  # under a key `image`: certain to be pulled by a node
     mentioned: Dict[str, str]  # elsewhere (arguments, environment, image volumes): a guess
     unclear: Dict[str, str]  # a placeholder, or no image name, where an image is expected
 
 
 def find_images(text: str, path: str) -> NamedImages:
-    """Return the images that one file names. Never raise: unreadable text is unclear, or no image."""
+    """Return the images that one file names. Never raise: text that cannot be parsed is unclear, or ignored."""
     named = NamedImages({}, {}, {})
     tokens = json_tokens(text)
     for token in yaml_tokens(text.splitlines()) if tokens is None else tokens:
@@ -32,7 +32,7 @@ def find_images(text: str, path: str) -> NamedImages:
 
 
 def combined(files: Iterable[NamedImages]) -> NamedImages:
-    """Return the images of several files; a sure image is not mentioned as well."""
+    """Return the images of several files; a certain image is not listed as mentioned, too."""
     result = NamedImages({}, {}, {})
     for named in files:
         for group, addition in zip(result, named):
@@ -44,9 +44,9 @@ def combined(files: Iterable[NamedImages]) -> NamedImages:
 
 
 def notes_on(named: NamedImages) -> List[str]:
-    """Return a line for each text that a person has to look at."""
+    """Return a line for each text that a person has to check."""
     mentioned = [f"{place}: mentions {text}, which may be an image" for text, place in named.mentioned.items()]
-    unclear = [f"{place}: has {text} where an image should be: only the cluster knows which"
+    unclear = [f"{place}: has {text} where an image name is expected: check which image it becomes"
                for text, place in named.unclear.items()]
     return mentioned + unclear
 

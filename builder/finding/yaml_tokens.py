@@ -1,7 +1,7 @@
 """Lines of YAML -> tokens.
 
-The standard library has no YAML parser. Reading line by line, without nesting, finds an image in every style in which
-manifests are written, also in a manifest within a ConfigMap.
+The standard library has no YAML parser. Reading line by line, without nesting, finds images in every style of YAML that
+manifests use, and in a manifest within a ConfigMap.
 """
 import json
 import re

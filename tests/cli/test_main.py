@@ -130,7 +130,7 @@ def test_the_images_of_manifests_are_listed_for_a_program_and_doubts_for_a_perso
     assert (status, page) == (0, "other:1\nsample:1\n")
     assert errors.splitlines() == [
         "note: a.yaml:5: mentions quay.io/a/b:1, which may be an image",
-        "note: standard input:1: has \\x1b[0m where an image should be: only the cluster knows which"]
+        "note: standard input:1: has \\x1b[0m where an image name is expected: check which image it becomes"]
     status, page, errors = run("images", "a.yaml", "--json", cwd=tmp_path)
     assert json.loads(page)["images"] == {"other:1": "a.yaml:1", "sample:1": "a.yaml:3"} and (status, errors) == (0, "")
 
@@ -140,8 +140,8 @@ def test_a_seed_that_lacks_an_image_of_the_manifests_is_not_built(tmp_path, arch
     words = [archive, "--image", builds.IMAGE, "-o", "out", "--images-of", "a.yaml"]
     status, page, errors = run(*words, cwd=tmp_path)
     assert (status, page) == (2, "other:1\n")
-    assert errors == ("error: a.yaml:1: not in the archives: other:1: save and add them, or except what the cluster has "
-                      "already by --not-image\n")
+    assert errors == ("error: a.yaml:1: not in the archives: other:1: save and add them, or name those that the "
+                      "cluster already has with --not-image\n")
     assert not (tmp_path / "out").exists()
     status, page, errors = run(*words, "--not-image", "other:1", cwd=tmp_path)
     assert (status, errors) == (0, "") and "a.yaml:5: mentions quay.io/a/b:1, which may be an image" in page

@@ -71,7 +71,7 @@ def test_a_mention_of_an_image_of_the_seed_is_no_note():
 
 def test_a_template_is_a_note():
     (note,) = checked('image: "{{ .Values.image }}"')
-    assert note == "a.yaml:1: has {{ .Values.image }} where an image should be: only the cluster knows which"
+    assert note == "a.yaml:1: has {{ .Values.image }} where an image name is expected: check which image it becomes"
 
 
 @pytest.mark.parametrize("platforms", [["linux/amd64"], ["linux/arm/v7"], ["linux/arm"], ["linux/amd64", "linux/arm"]])
