@@ -27,10 +27,10 @@ class OldFolder:
         self.path = os.path.abspath(out)  # "" becomes the current folder; "link/" becomes "link", to be seen as a link
         self.mark = mark
         self._progress = progress
-        self._unchanged: Set[Tuple[Any, ...]] = set()  # files that had the digest that is listed
+        self._unchanged: Set[Tuple[Any, ...]] = set()  # files whose digest was the listed one
 
     def check(self) -> None:
-        """Raise InputError unless it may be replaced. A second call reads only files that changed since the first."""
+        """Raise InputError unless it may be replaced. A second call reads only files that changed in between."""
         if not self.path.isprintable():  # it is part of the printed commands
             raise InputError("%s: contains unprintable characters: name another folder with -o" % self.path)
         if not os.path.lexists(self.path):

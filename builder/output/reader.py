@@ -1,4 +1,4 @@
-"""A folder that Seedpod wrote -> a seed, read as an archive. The twin of kubernetes/files.py.
+"""A folder that Seedpod wrote -> a seed, read as an archive. The inverse of kubernetes/files.py.
 
 FACTS describes the folder; only digests are trusted: each chunk is compared with its name, every blob with its digest.
 An update contains only some of its chunks; the others are in its bases, the folders that it was built onto.
@@ -31,7 +31,7 @@ MAX_FILE_BYTES = 16 << 20  # of any other file: an object has at most 3 MiB on t
 
 
 class Seed(NamedTuple):
-    """A folder that Seedpod wrote, without its chunks, and its bases."""
+    """A folder that Seedpod wrote, with its bases. Chunks are read later."""
     folder: str
     facts: Facts
     contents: Contents
@@ -39,11 +39,11 @@ class Seed(NamedTuple):
 
     @property
     def injector(self) -> str:
-        """The ConfigMap of its program."""
+        """The name of the ConfigMap of its injector.pyz."""
         return config_maps.program_object_name(INJECTOR, self.facts.programs[INJECTOR])
 
     def file_of(self, chunk: str) -> str:
-        """Return the path of a chunk's file, "" if no folder holds it."""
+        """Return the path of a chunk's file; "" if no folder contains it."""
         paths = (os.path.join(folder, CHUNK.replace("*", chunk))
                  for folder in (self.folder, *(base.folder for base in self.bases)))
         return next(filter(os.path.isfile, paths), "")
@@ -60,7 +60,7 @@ def is_seed(path: str) -> bool:
 
 
 def open_seed(path: str) -> Seed:
-    """Return the seed in a folder, as FACTS describes it. Raise InputError for another folder, and one of 0.2."""
+    """Return the seed in a folder, as FACTS describes it. Raise InputError for another folder, or a seed of 0.2."""
     if not is_seed(path):
         raise InputError("%s: is not a folder that Seedpod wrote: name the folder of -o" % path)
     data = content(path, FACTS, MAX_BYTES)
@@ -72,7 +72,7 @@ def open_seed(path: str) -> Seed:
 
 
 def sums_of(path: str) -> Dict[str, str]:
-    """Return file name -> sha256 in hex, as SHA256SUMS of a folder lists them. InputError if it is damaged or empty."""
+    """Return file name -> sha256 in hex, from a folder's SHA256SUMS. Raise InputError if it is damaged or empty."""
     found = {}
     for line in content(path, SUMS, MAX_SUMS_BYTES).decode("utf-8", "surrogateescape").splitlines():
         match = SUM_LINE.fullmatch(line)
@@ -85,8 +85,8 @@ def sums_of(path: str) -> Dict[str, str]:
 
 
 def open_chain(path: str, folders: Sequence[str]) -> Tuple[Seed, List[str]]:
-    """Return the seed in a folder with those of `folders` that are its base, the base of that, and so on, which may be
-    in any order; and the folders that are none. SHA256SUMS of a base has the digest that FACTS names."""
+    """Return the seed in a folder, with its base, the base of that, and so on, as far as they are in `folders`, in any
+    order; return also the other folders. FACTS contains the digest of the SHA256SUMS of the base."""
     seed = newest = open_seed(path)
     bases: List[Seed] = []
     left = {sums_digest(folder): folder for folder in reversed(folders)}
@@ -106,8 +106,8 @@ def sums_digest(folder: str) -> str:
 
 
 def open_archive(seed: Seed, layers: bool = True, progress: Count = lambda count: None) -> Archive:
-    """Open the seed as an archive, an OCI image layout; use it in a `with`. Without `layers`, those are known by digest
-    and size only, and may be missing. InputError names the chunk that is missing or damaged."""
+    """Open the seed as an archive, an OCI image layout; use it in a `with`. Without `layers`, do not read
+    those: their chunks may be missing. Raise InputError, with the chunk's name, if a chunk is missing or damaged."""
     expansion = Expansion(sum(os.path.getsize(file) for file in map(seed.file_of, seed.contents.chunks) if file))
     file = tempfile.TemporaryFile()
     try:
@@ -115,7 +115,7 @@ def open_archive(seed: Seed, layers: bool = True, progress: Count = lambda count
         undecoded = []
         offset = 0
         for number, segment in enumerate(seed.contents.segments[::-1]):
-            is_decoded = layers or number == 0  # the last segment, with manifests and configs, is always in the folder
+            is_decoded = layers or number == 0  # the last segment, with manifests and configs, is in every folder
             if is_decoded:
                 decode(seed, segment, file, expansion, progress)
             for digest, size in segment.blobs:
@@ -155,7 +155,7 @@ def decode(seed: Seed, segment: Segment, target: IO[bytes], expansion: Expansion
 
 
 def chunk_of(seed: Seed, name: str) -> bytes:
-    """Return the bytes of a chunk, compared with its digest."""
+    """Return the bytes of a chunk. Raise InputError if it is missing, or its digest differs."""
     path = seed.file_of(name)
     if not path:
         raise InputError("%s: chunk %s: missing: name the folder that contains it with --onto FOLDER"
@@ -178,14 +178,14 @@ def data_in(text: bytes) -> bytes:
 
 
 def mounted_files(out: str) -> Dict[str, bytes]:
-    """Return file name -> bytes of the files that the Pod of a full seed has under --chunks."""
+    """Return file name -> bytes of the files that the Pod of a full seed mounts."""
     seed = open_seed(out)
     found = {name: chunk_of(seed, name) for name in seed.contents.chunks}
     return {**found, FILE: seed.facts.contents.encode()}
 
 
 def content(out: str, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
-    """Return the bytes of a file; b"" if it is none. InputError if there are more than `limit`."""
+    """Return the bytes of a file; b"" if it is not a regular file. Raise InputError if there are more than `limit`."""
     path = os.path.join(out, name)
     file = open_regular(path)
     if not file:

@@ -3,7 +3,7 @@ import os
 import stat
 from typing import IO, Optional
 
-_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))  # as far as the system has them
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))  # those that this system has
 
 
 def open_regular(path: str, mode: str = "rb") -> Optional[IO[bytes]]:

@@ -1,4 +1,4 @@
-"""A hidden folder next to PATH, in which its new content is made, to be moved into place.
+"""A hidden folder next to PATH, where its new content is written before it is moved into place.
 
     .NAME.0123456789abcdef.partial/
         lock  locked as long as the run is alive
@@ -27,7 +27,7 @@ _RANDOM_BYTES = 8  # no one can guess the name and put a link in its place
 
 
 class Scratch:
-    """The folder, used in a `with`: in the end it is removed, and PATH is what it was unless `swap` replaced it."""
+    """The folder, used in a `with`: at the end it is removed, and PATH is unchanged unless `swap` replaced it."""
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
@@ -72,7 +72,7 @@ class Scratch:
                 self._locked.close()
 
     def swap(self) -> None:
-        """Put `new`, a folder, in the place of PATH."""
+        """Replace PATH by `new`, a folder."""
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.path, self.old)
         try:
@@ -85,7 +85,7 @@ class Scratch:
 
 
 def recover(path: str) -> None:
-    """Remove what killed runs left next to `path`, an absolute path. Move back content that one of them moved away."""
+    """Remove leftovers of killed runs next to `path`, an absolute path. Move back the old content if one moved it."""
     parent, name = os.path.split(path)
     leftover = re.compile(_NAME.replace(".", r"\.") % (re.escape(name), "[0-9a-f]{%d}" % (2 * _RANDOM_BYTES)))
     names = []
@@ -123,7 +123,7 @@ def _clear(folder: str, path: str, locked: Optional[IO[bytes]]) -> None:
     for part in (new, old, work):
         shutil.rmtree(part, ignore_errors=True)
     if locked:
-        locked.close()  # Windows removes no open file
+        locked.close()  # Windows cannot remove an open file
     with contextlib.suppress(OSError):
         os.unlink(os.path.join(folder, LOCK))
     with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
 """Signatures of files, made and checked with OpenSSH's ssh-keygen.
 
 In: the file's path; a private key, or a file of allowed signers. Out: the signature next to the file, or the name of
-the signer. All errors are InputErrors. Who signs SHA256SUMS signs all that it lists: reader.py checks every file
-against it.
+the signer. All errors are InputErrors. A signature of SHA256SUMS covers every file that it lists, since verification.py
+compares each with it.
 
 https://man.openbsd.org/ssh-keygen#Y https://man.openbsd.org/ssh-keygen#ALLOWED_SIGNERS
 """
@@ -64,6 +64,6 @@ def _run(words: Sequence[str], stdin: Any = subprocess.DEVNULL) -> subprocess.Co
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
-    """The program's last line: what went wrong."""
+    """Return the last line that the program printed, which is the error."""
     lines = (done.stderr.strip() or done.stdout.strip()).decode("utf-8", "surrogateescape").splitlines()
     return lines[-1].strip() if lines else "exit status %d" % done.returncode

@@ -10,8 +10,8 @@ from builder.reading.errors import InputError
 
 STDOUT = "-"
 OPEN_FILES = "/dev/fd"  # the open files of this process; /dev/stdout and others lead there
-MAX_LINKS = 40  # that a path is followed through, as Linux has it
-MAX_START_BYTES = 256  # of the line that names the interpreter; Linux reads as many
+MAX_LINKS = 40  # symbolic links to follow in a path, as Linux does
+MAX_START_BYTES = 256  # of the line that names the interpreter, as in Linux
 END_MARK, END_RECORD_BYTES = b"PK\5\6", 22  # of a zip, before its comment: APPNOTE.TXT, 4.3.16
 MAX_PROGRAM_BYTES = 4 << 20  # sixteen times the largest program that Seedpod writes
 
@@ -19,7 +19,7 @@ MAX_PROGRAM_BYTES = 4 << 20  # sixteen times the largest program that Seedpod wr
 def write_file(path: str, data: bytes, mode: int = 0o666, commit: Callable[[], None] = lambda: None) -> None:
     """Write `data` to a device, a fifo or an open file (`-`: standard output) directly; replace any other file by a
     rename, so that a full disk leaves the old one. `mode`: of a new file, before the umask. `commit`: called just
-    before FILE changes; from then on the run must not be interrupted. Raises OSError with `path`."""
+    before FILE changes; from then on the run must not be interrupted. Raise OSError with `path`."""
     try:
         stream = _opened_stream(path)
         if stream:
@@ -57,7 +57,7 @@ def _check_replaceable(path: str) -> None:
 
 
 def is_zipapp(path: str) -> bool:
-    """Return whether it is a regular file that Python can run: a zip with a __main__.py, behind no more than a line
+    """Return whether it is a regular file that Python can run: a zip with a __main__.py, after at most one line
     `#!`. zipfile also accepts a tar whose last file is a zip."""
     file = open_regular(path)
     if not file:
@@ -74,7 +74,7 @@ def is_zipapp(path: str) -> bool:
                 file.seek(end)
                 return ("__main__.py" in archive.namelist() and file.read(len(END_MARK)) == END_MARK
                         and min(member.header_offset for member in archive.infolist()) == start)
-        except Exception:  # zipfile raises errors of many kinds for what is not a zip
+        except Exception:  # for other files, zipfile raises errors of many kinds
             return False
 
 

@@ -1,4 +1,4 @@
-"""Files -> the folder OUT, one stream, or nothing: where a build goes.
+"""The targets of a build: the folder OUT, a stream, or nothing.
 
 OUT is written next to its place and then renamed, so that a build that fails leaves the old one. Only what Seedpod
 wrote is replaced (old_folder.py).
@@ -41,7 +41,7 @@ class FolderTarget:
                     opened.write(file.data)
         if self._key:
             signature.sign(os.path.join(work.new, SUMS), self._key)
-        self._old.check()  # a build takes time, in which someone may have put a file there
+        self._old.check()  # someone may have put a file there during the build
         self._commit()
         work.swap()
 

@@ -29,7 +29,7 @@ def file_of(name: str, data: bytes) -> File:
 
 
 class Workspace:
-    """A context manager: at the end it removes the folder, and OUT is unchanged unless `swap` replaced it. `out`: ""
+    """A context manager. At the end it removes the folder; OUT is unchanged unless `swap` replaced it. `out`: ""
     for none; `is_dry`: whether files are only counted, not kept."""
 
     def __init__(self, out: str = "", is_dry: bool = False) -> None:
