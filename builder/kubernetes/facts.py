@@ -1,7 +1,7 @@
 """FACTS: the decisions of a build, from which its objects can be written again. Values, and their JSON. Pure.
 
-The text is input: every value is checked as the option that it stands for. Annotations are the format: a key is a
-field, and its type the type of the JSON value.
+FACTS is input, so each value is checked like the option that it comes from. Type annotations define the format: each
+field is a key, and its type is that of the JSON value.
 """
 import collections.abc
 import json
@@ -41,13 +41,13 @@ class Facts(NamedTuple):
     registry: Optional[PersistentRegistry]
     elsewhere: Tuple[str, ...]  # ConfigMaps of chunks and programs that only the base has
     digests: Mapping[str, str]  # reference -> digest, of images that were published with that digest
-    kinds: Tuple[str, ...]  # to prune: of objects that this seed, its bases or the OUT that it replaced have or had
+    kinds: Tuple[str, ...]  # of objects to prune: those of this seed, of its bases and of the OUT that it replaced
     base: str  # sha256 of the base's SHA256SUMS, in hex; "" without a base
     seedpod: str = VERSION  # that wrote it
 
     @property
     def is_own_version(self) -> bool:
-        """Whether this Seedpod wrote it, and so writes the same objects from it."""
+        """True if this version of Seedpod wrote it, and so would write the same objects from it."""
         return self.seedpod == VERSION
 
 
@@ -57,8 +57,8 @@ def to_json(facts: Facts) -> bytes:
 
 
 def parse_facts(data: bytes, where: str) -> Tuple[Facts, Contents]:
-    """Return the value of the text, and that of its contents.json. Raise InputError, beginning with `where`, for a
-    format of another Seedpod, and for what no build writes."""
+    """Return the facts in a text, and their contents.json. Raise InputError, beginning with `where`, for the format of
+    another Seedpod, and for values that no build writes."""
     document = parse_object(data, where)
     version = field(document, "seedpod", str, where)
     if field(document, "format", int, where) != FORMAT or set(document) != {"format", *Facts._fields}:
@@ -120,7 +120,7 @@ def _fields_of(found: Site) -> Iterator[Tuple[str, bool]]:
 
 
 def _is_toleration(item: Mapping[str, str]) -> bool:
-    """Return whether --tolerate makes it."""
+    """Return whether --tolerate can make this toleration."""
     has_value = "value" in item
     return (set(item) - {"effect"} == {"key", "operator"} | ({"value"} if has_value else set())
             and item["operator"] == ("Equal" if has_value else "Exists") and site.is_key(item["key"])
@@ -141,7 +141,7 @@ def is_image(text: str) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value as JSON has it: named tuples become objects."""
+    """Return the value for JSON: named tuples become objects."""
     if hasattr(value, "_asdict"):
         return {name: _plain(item) for name, item in value._asdict().items()}
     if isinstance(value, tuple):
@@ -150,7 +150,7 @@ def _plain(value: Any) -> Any:
 
 
 def _typed(value: Any, kind: Any, where: str) -> Any:
-    """Return the value of a JSON value, as the annotation `kind` describes it. Raise InputError for any other."""
+    """Return a JSON value as the type `kind`, a type annotation. Raise InputError for any other value."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Union:  # Optional
         return None if value is None else _typed(value, arguments[0], where)

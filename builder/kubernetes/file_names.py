@@ -1,14 +1,14 @@
-"""The files of OUT: one table for who writes them and who verifies them. Pure values.
+"""The names of the files of OUT: one table for the writer and the verifier. Pure values.
 
-kubectl applies files in the order of their names, so the numbers are the order to apply: what a Pod needs comes before
-it. The module is below the writer, because the objects of the registry come with their files' names.
+kubectl applies files in the order of their names, so the numbers are the order to apply: a Pod comes after the objects
+that it needs. The table is in this folder because persistent_registry.py and names.py return objects by file name.
 """
 import re
 from typing import Dict, Iterable
 
 from builder.kubernetes.config_maps import INJECTOR_FILE, chunk_object_name
 
-# "*" stands for what tells several of a kind apart.
+# "*" is replaced by the part that differs between files of one kind.
 NAMESPACE = "00-namespace.yaml"
 CHUNK = "10-chunk-*.yaml"
 CONTENTS = "20-contents.yaml"
@@ -23,11 +23,11 @@ MIRROR = "70-mirror.yaml"
 POLICY = "70-policy-*.yaml"  # last: Pods that it rewrites need all of the above
 BINDING = "71-binding-*.yaml"
 
-README = "README.txt"  # begins with the mark by which a folder of ours is known
-PYZ = INJECTOR_FILE  # to look at, or to run by hand
+README = "README.txt"  # begins with the mark that identifies our folders
+PYZ = INJECTOR_FILE  # to inspect, or to run by hand
 CHUNKS = "CHUNKS"  # the objects of all chunks that the Pod needs, as `kubectl get -o name` prints them, one a line
 FACTS = "FACTS"  # what the build decided and no other file holds; JSON
-SUMS = "SHA256SUMS"  # last, of all the others
+SUMS = "SHA256SUMS"  # written last, of all other files
 SIGNATURE_SUFFIX = ".sig"  # which ssh-keygen appends
 SIGNATURE = SUMS + SIGNATURE_SUFFIX  # only if the build is signed
 
@@ -35,10 +35,10 @@ _PARTS = "[a-z0-9]+(-[a-z0-9]+)*"  # for "*"
 
 
 def shared(injector: str, chunks: Iterable[str]) -> Dict[str, str]:
-    """ConfigMap -> its file, of those that builds share: the program, known by its ConfigMap, and chunks."""
+    """Return ConfigMap -> file for those that builds share: the program, in ConfigMap `injector`, and the chunks."""
     return {injector: INJECTOR, **{chunk_object_name(name): CHUNK.replace("*", name) for name in chunks}}
 
 
 def is_one(row: str, name: str) -> bool:
-    """Whether a file's name is of that row."""
+    """Return whether a file name matches a row."""
     return bool(re.fullmatch(re.escape(row).replace(r"\*", _PARTS), name))

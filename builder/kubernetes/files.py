@@ -1,7 +1,7 @@
 """The decisions of a build, its images and programs -> the files of OUT, each a name and its bytes in parts. Pure.
 
-File names sort in the order of applying. Chunks are made one at a time, with chunk_file; FACTS and SHA256SUMS are added
-where files are written.
+File names sort in the order of applying. Chunks are made one at a time, with chunk_file; pipeline.py adds FACTS, and
+output/target.py adds SHA256SUMS.
 """
 import binascii
 from typing import Dict, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
@@ -66,7 +66,7 @@ class Programs(NamedTuple):
 
 
 def plan_of(facts: Facts, contents: Contents) -> Plan:
-    """Return the workload of a build. Raise InputError if a limit is too low. `contents`: as `facts` have its text."""
+    """Return the workload of a build. Raise InputError if a limit is too low. `contents`: parsed `facts.contents`."""
     blobs = contents.blob_sizes.values()
     return workloads.plan_of(facts.site, facts.runners, facts.contents, contents.chunks, facts.programs[INJECTOR],
                              sum(blobs) + max(blobs), contents.size + len(facts.contents))

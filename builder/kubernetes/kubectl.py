@@ -3,7 +3,7 @@
 A function returns a command; its name and docstring describe what the command does.
 
 Rules for editors, which tests check:
-- No other module spells such a command.
+- No other module contains such a command.
 - Every apply is server-side: plain apply stores each chunk twice in etcd, and takes longer.
 - A selector requires a key of ours (labels.py).
 """
@@ -11,7 +11,7 @@ import json
 import shlex
 from typing import Sequence
 
-READY_TIMEOUT = "--timeout=300s"  # for a Pod to serve; unpacking 2 GiB, all that etcd holds, takes a quarter of it
+READY_TIMEOUT = "--timeout=300s"  # for a Pod to serve; unpacking 2 GiB, the usual limit of etcd, takes a quarter of it
 
 APPLY = "kubectl apply --server-side"
 PLAIN_APPLY = "plain kubectl apply"

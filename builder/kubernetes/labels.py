@@ -1,7 +1,7 @@
 """The labels of every object, and the selectors made of them. Pure.
 
 Selectors and printed commands use only keys of our own. Other tools overwrite the recommended keys: Argo CD before 3.0
-sets `instance` on every object, Helm `managed-by`, kustomize any that it is configured to. Those are for people and
+sets `instance` on every object, Helm `managed-by`, kustomize any that it is configured to. They are for people and
 dashboards.
 
     seedpod/part       on every object: its role, one of the parts below
@@ -9,7 +9,7 @@ dashboards.
     seedpod/workload   on the injector's workload and its Pods: "pod", "deployment" or "daemonset"
     seedpod/namespace  on cluster-wide objects: the namespace of the seed that they belong to
 
-Rule for editors: a selector requires one of these keys to be there. `!=` and `notin` by themselves match every object
+Rule for editors: a selector requires one of these keys to exist. `!=` and `notin` by themselves match every object
 without the key, kube-root-ca.crt of the namespace among them.
 
 https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/ and .../common-labels/
@@ -32,7 +32,7 @@ SHARED = (CHUNK, PROGRAM)  # pruned by the list of what the newest seed needs
 
 
 def labels(part: str, seed: str = "", workload: str = "") -> Dict[str, str]:
-    """Return the labels of an object. `seed`: the id of its build, "" for an object of no build."""
+    """Return the labels of an object. `seed`: the id of its build; "" if it belongs to none."""
     own = {PART: part, SEED: seed, WORKLOAD: workload}
     return {key: value for key, value in [*own.items(), *zip(RECOMMENDED, (PRODUCT, part, PRODUCT, seed))] if value}
 

@@ -58,8 +58,8 @@ READ_ONLY = dict(
     REGISTRY_STORAGE_MAINTENANCE_READONLY='{"enabled": true}',  # 405 for POST, PUT, PATCH and DELETE
     REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING='{"enabled": false}')  # `registry` purges; here it would log failures
 
-# CNCF distribution and its predecessor, the ones that are known to obey these variables: what their images are called,
-# and what they run, e.g. `/entrypoint.sh /etc/docker/registry/config.yml` or `registry serve ...`.
+# CNCF distribution and its predecessor, which are known to obey these variables: the names of their images, and their
+# commands, e.g. `/entrypoint.sh /etc/docker/registry/config.yml` or `registry serve ...`.
 _REPOSITORIES = ("registry", "distribution")
 _PROGRAM = re.compile(r"(?:.*/)?(?:docker-)?registry")
 _SETTINGS = re.compile(r"/etc/(?:docker/registry|distribution)/[^/]+\.ya?ml")
@@ -83,7 +83,7 @@ class Wanted(NamedTuple):
 
 
 def is_storage(place: Storage) -> bool:
-    """Return whether --registry-storage makes it."""
+    """Return whether --registry-storage can make this storage."""
     if place.kind == CLAIM:
         return is_object_name(place.claim) and place == Storage(CLAIM, claim=place.claim)
     return (place.kind in (EMPTY_DIR, NEW_CLAIM) and not place.claim and bool(QUANTITY.fullmatch(place.size))
@@ -107,12 +107,12 @@ def chosen_registry(wanted: Optional[Wanted], images: Sequence[Image]) -> Option
 
 
 def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
-    """Return the reference of the registry's image. Raise InputError unless exactly one image can be meant."""
+    """Return the reference of the registry's image. Raise InputError unless exactly one image matches."""
     references = [reference for image in images if not image.subject for reference in image.references]
     if wanted.image:
         reference = str(typed(wanted.image))
         if reference not in references:
-            raise InputError("--registry-image %s: is in none of the archives: pass its archive as well" % wanted.image)
+            raise InputError("--registry-image %s: not in the archives: pass its archive as well" % wanted.image)
         return reference
     found = [reference for reference in references if parse(reference).path.rpartition("/")[2] in _REPOSITORIES]
     if len(found) != 1:
@@ -139,7 +139,7 @@ def _checked(command: List[str], reference: str) -> List[str]:
     if any(_PROGRAM.fullmatch(word) or _SETTINGS.fullmatch(word) for word in command):
         return command
     raise InputError("--with-registry: %s runs %s, which is not known to be CNCF distribution (registry:2, registry:3) "
-                     "and might accept pushes from anyone: deploy it by the manifest in stage1/spooler/README.md"
+                     "and might accept pushes from anyone: deploy it with the manifest in stage1/spooler/README.md"
                      % (reference, " ".join(command)))
 
 

@@ -1,6 +1,6 @@
-"""The operator's options for a cluster as one value, and the grammar of its fields, by which the API takes them. Pure.
+"""The operator's options for a cluster as one value, and the API's grammar for its fields. Pure.
 
-A Site made of texts is checked once: each text with the grammar, the whole with `checked`.
+A Site from texts is checked once: each text with the grammar, their combination with `checked`.
 
 Specs: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and .../labels/#syntax-and-character-set
 """
@@ -17,8 +17,8 @@ CLUSTER_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system"
 SERVED, POLICY, MIRROR = "served", "policy", "mirror"
 NAMES = (SERVED, POLICY, MIRROR)
 INTERPRETER = "python3"
-MOST_PODS = 99  # of one build; more would be a slip
-RUNNER_OPTIONS = ("image", "interpreter", "host_python", "tries")  # fields of Site by which runners are chosen
+MOST_PODS = 99  # of one build; more is a mistake
+RUNNER_OPTIONS = ("image", "interpreter", "host_python", "tries")  # fields of Site that choose the runners
 
 NAME_CHARACTERS, SUBDOMAIN_CHARACTERS = 63, 253  # at most, by the specs above
 _NAME = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
@@ -57,7 +57,7 @@ class Site(NamedTuple):
 
     @property
     def emits_namespace(self) -> bool:
-        """True if OUT contains the namespace, which `kubectl delete -f OUT` then deletes."""
+        """True if OUT contains the namespace; then `kubectl delete -f OUT` deletes it."""
         return self.namespace == NAME if self.create_namespace is None else self.create_namespace
 
     @property

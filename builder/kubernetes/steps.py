@@ -1,4 +1,4 @@
-"""The commands to type once OUT is on a machine that reaches the cluster: for the summary and OUT's README.txt. Pure.
+"""The commands to type on a machine with OUT and access to the cluster, for the summary and OUT's README.txt. Pure.
 
 Rules for editors, which a test checks on a model of a cluster:
 - Namespaced kinds are deleted by `-n`, cluster-wide kinds by the label that names the namespace: seeds in other
@@ -30,7 +30,7 @@ NEXT = {  # key of a command -> its purpose, in order
     "turn": "apply these: nodes then pull from it",
     "outcomes": "see each attempt's outcome",
 }
-PRUNE, REMOVE, REMOVE_ALL = "prune", "remove", "remove_all"  # what a deletion selects
+PRUNE, REMOVE, REMOVE_ALL = "prune", "remove", "remove_all"  # the objects that a deletion selects
 CHUNKS_TOO = "_chunks"  # the end of the key of a command for chunks and programs
 
 
@@ -79,7 +79,7 @@ def commands(plan: Plan, out: str, is_update: bool) -> Dict[str, str]:
     else:
         found["uninstall"] = kubectl.delete_folder(out)
     if is_update and (plan.site.exposure.service or plan.site.names == BY_POLICY):
-        last = (SERVICE, POLICY, REGISTRY_SERVICE)  # in this order: the first leaves a node port that the last takes
+        last = (SERVICE, POLICY, REGISTRY_SERVICE)  # in this order: the first frees a node port that the last needs
         found["apply_rest"] = kubectl.apply(out, labels.except_parts(last))
         found["turn"] = kubectl.apply(out, of_parts(last))
     else:
@@ -106,7 +106,7 @@ def registry_sections(plan: Plan, runner: Runner) -> List[Section]:
     """Return the steps of the persistent registry, once OUT is applied."""
     namespace = plan.site.namespace
     spooler = kubectl.run_in(namespace, REGISTRY, SPOOLER, command(runner, "%s/%s" % (CODE, SPOOLER_FILE)))
-    # Without a Service the spooler does not reach the injector, so images are pushed from files, one by one.
+    # Without a Service the spooler cannot reach the injector, so images are pushed from files, one by one.
     fill = "push < ARCHIVE"
     if plan.site.exposure.service:
         fill = "copy --source http://%s:%d" % (NAME, plan.site.node_port)
@@ -116,8 +116,8 @@ def registry_sections(plan: Plan, runner: Runner) -> List[Section]:
 
 
 def kinds_of_seed(site: Site, has_registry: bool) -> Tuple[str, ...]:
-    """Return the kinds of the objects that a seed has, and is pruned with. With a persistent registry, mirror and
-    policies are those of it."""
+    """Return the kinds of objects of a seed, which prune it. With a persistent registry, the mirror and the policies
+    belong to that, not to the seed."""
     names = site.names if not has_registry else ""
     return ("ConfigMap", {"pod": "Pod", "deployment": "Deployment", "daemonset": "DaemonSet"}[site.workload],
             *(["Service"] if site.exposure.service else []),
@@ -139,7 +139,7 @@ def numbered(sections: Sequence[Section]) -> List[str]:
 
 
 def unnumbered(sections: Iterable[Section]) -> List[str]:
-    """Return the lines of sections of which each is for a case of its own."""
+    """Return the lines of sections that are no sequence: each is for a different case."""
     return [line for purpose, its_commands in sections
             for line in (purpose, *("     " + command for command in its_commands))]
 

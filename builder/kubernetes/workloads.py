@@ -44,8 +44,9 @@ def plan_of(site: Site, runners: Sequence[Runner], contents: str, chunk_names: S
 
 
 def service(plan: Plan) -> Object:
-    """Return the Service of the injector's node port. It is a part of its own, so that an update applies it last, once
-    the new Pod is ready. For a Deployment it selects Pods of every seed: old ones serve until new ones are ready."""
+    """Return the Service of the injector's node port. Its part label is its own, so that an update applies it last,
+    once the new Pod is ready. For a Deployment it selects Pods of every seed: old ones serve until new ones are
+    ready."""
     serving = selector(INJECTOR, "" if plan.site.replicas else plan.seed, plan.site.workload)
     return node_port_service(plan.site, NAME, labels(SERVICE, plan.seed), serving, plan.site.node_port,
                              plan.site.node_port)
