@@ -1,7 +1,7 @@
-"""Archives -> what is in them: names, image IDs, digests, platforms, sizes, and what is missing.
+"""An archive -> its content: names, image IDs, digests, platforms, sizes, missing blobs.
 
-In:  one archive, read and checked as a build reads it, under the names that it would have there. Out: values.
-Raises InputError for what a build would refuse, and OSError.
+In:  one archive, read, checked and named as in a build. Out: values. Raises InputError for an archive that a build
+would refuse, and OSError.
 """
 from typing import NamedTuple, Sequence
 
@@ -20,7 +20,7 @@ class Inspection(NamedTuple):
 
 
 def inspect(sources: Sources, progress: Progress) -> Inspection:
-    """Read the only archive of the sources."""
+    """Read the archive of the sources, which must be exactly one."""
     ((_, path),) = sources.archives
     with Workspace() as work:
         images, notes, _ = read_archives(sources._replace(compression=NONE), work, progress)

@@ -33,9 +33,9 @@ STDIN_NAME = "standard input"  # in messages
 
 
 class Sources(NamedTuple):
-    """The archives of a request, and how they are read."""
+    """The archives of a request, and the options for reading them."""
     archives: Sequence[Tuple[str, str]]  # (reference or "", path)
-    onto: Sequence[str] = ()  # the seed to add to, and more folders that hold chunks of seeds
+    onto: Sequence[str] = ()  # the seed to add to, and more folders that contain chunks of seeds
     platforms: Sequence[str] = ()  # to take only these; none: all
     squeeze: bool = False  # whether layers are decompressed, so that xz compresses them better
     compression: str = AUTO
@@ -115,13 +115,13 @@ def open_base(sources: Sources, work: Workspace, progress: Progress) -> Optional
 
 
 class Earlier(NamedTuple):
-    """What the base and the seed at OUT, which is replaced, brought into a cluster."""
+    """The objects in the cluster from the base, and from the seed at OUT that is replaced."""
     kinds: Tuple[str, ...]
     notes: Tuple[str, ...]  # on images of the replaced seed that the new one lacks
 
 
 def earlier(out: str, images: Images) -> Earlier:
-    """Return what earlier seeds brought: every kind if the one at OUT cannot be read, as those of Seedpod 0.2."""
+    """Return the kinds of objects of earlier seeds: every kind if the one at OUT cannot be read, such as one of 0.2."""
     kinds = images.base.facts.kinds if images.base else ()
     if not reader.is_seed(out):
         return Earlier(kinds, ())
@@ -163,8 +163,8 @@ def registry_of(wanted: Optional[Wanted], base: Optional[Base]) -> Optional[Want
 
 
 def check_for_registry(images: Sequence[Image]) -> None:
-    """InputError for an image that a persistent registry would serve under the full name of another host's image: a
-    host with a port is left out, and a registry does not know for which host a mirror asks."""
+    """Raise InputError for an image that a persistent registry would serve under the full name of another host's image:
+    its path contains no host with a port, and the registry ignores the host in a mirror's request."""
     for image in images:
         for reference in map(parse, image.references):
             if takes_foreign_name(reference):

@@ -1,4 +1,4 @@
-"""An image whose archive is open -> its row in tables: names, IDs, digests, platforms, sizes, what is missing. Pure."""
+"""An image whose archive is open -> its row in tables: names, IDs, digests, platforms, sizes, missing blobs. Pure."""
 from typing import Any, Dict, NamedTuple, Sequence, Tuple
 
 from builder.payload.contents import bytes_of
@@ -35,7 +35,7 @@ def row_of(image: Image) -> Row:
 
 
 def facts_of(row: Row) -> Dict[str, Any]:
-    """Return the row under names that stay, for programs; without the names of the image."""
+    """Return the row under stable names, for programs; without the references of the image."""
     return {
         "digest": row.digest,
         "media_type": row.media_type,

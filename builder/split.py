@@ -1,4 +1,4 @@
-"""Archives -> one clean OCI archive for each image, to be copied or streamed into a registry by the spooler.
+"""Archives -> one clean OCI archive for each image, for the spooler to push into a registry.
 
 In:  the sources of a request. Out: the folder OUT, and its archives. Each archive contains one image with all its names
 and its referrers (signatures), every blob once. Raises InputError and OSError; neither leaves partial output.
@@ -49,15 +49,15 @@ To check that the folder was copied completely: sha256sum -c {sums}
 
 {table}
 """
-WHOLE = "skopeo, podman and ctr read them, too."
-THIN = "They lack the layers that the registry has already, so only the spooler reads them."
-NO_HOST = "localhost"  # put before a repository without a host, which may look as if it began with one
+WHOLE = "skopeo, podman and ctr can read them, too."
+THIN = "They lack the layers that the registry already has, so only the spooler can read them."
+NO_HOST = "localhost"  # put before a repository without a host, as its first part may look like one
 
 
 class Part(NamedTuple):
     """An archive in OUT."""
     file: str  # its name in OUT
-    names: Tuple[str, ...]  # that the spooler gives its image: REPOSITORY:TAG, without a host
+    names: Tuple[str, ...]  # of its image, as the spooler pushes it: REPOSITORY:TAG, without a host
     size: int  # bytes
     left_out: int = 0  # layers that were carried before
 
@@ -101,8 +101,8 @@ def split(request: Request, progress: Progress, commit: Callable[[], None] = lam
 
 
 def carried(folders: Sequence[str]) -> Set[str]:
-    """Return the digests of all blobs that seeds and earlier splits carried, and those before them. Raise InputError
-    for any other folder."""
+    """Return the digests of all blobs of these seeds and splits, and of the splits before them. Raise InputError for
+    any other folder."""
     found: Set[str] = set()
     for folder in folders:
         path = os.path.join(folder, BLOBS)

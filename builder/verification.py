@@ -1,9 +1,9 @@
 """A folder that Seedpod wrote, with the folders that it was built onto -> a report, or the faults. Nothing is printed.
 
 Every file is compared with SHA256SUMS. Then the objects are written again from FACTS, since a build is a function of
-its input, and compared byte for byte: no file has anything else in it. The data of chunks and programs is compared
-with its digest. A base is checked in the same manner; FACTS names the SHA256SUMS of the base, so that a signature of
-the newest folder covers all of them.
+its input, and compared byte for byte, so that no file can contain anything else. The data of chunks and programs is
+compared with its digest. A base is checked in the same manner; FACTS contains the digest of the SHA256SUMS of the base,
+so that a signature of the newest folder covers all of them.
 """
 import ast
 import concurrent.futures
@@ -31,7 +31,7 @@ from builder.reading.progress import Progress
 from builder.rows import facts_of, row_of
 from builder.zipapp import pyz
 
-MAX_FAULTS = 1000  # that are counted
+MAX_FAULTS = 1000  # to count
 MAX_PROGRAM_BYTES = 1 << 20
 MEMBER = "__main__.py"
 CLUSTER_WIDE = (file_names.NAMESPACE, file_names.POLICY, file_names.BINDING)
@@ -82,7 +82,7 @@ def check_names(out: str) -> None:
 
 
 def faults_of(seed: Seed, progress: Progress, decodes: bool) -> Iterator[str]:
-    """Yield the faults of one folder, in the order in which they help."""
+    """Yield the faults of one folder, the most helpful first."""
     check_names(seed.folder)
     is_whole = True
     for fault in wrong_files(seed.folder, progress):
@@ -98,7 +98,7 @@ def faults_of(seed: Seed, progress: Progress, decodes: bool) -> Iterator[str]:
 
 
 def wrong_files(out: str, progress: Progress) -> Iterator[str]:
-    """Yield the files that differ from SHA256SUMS or are not listed there, except the signature."""
+    """Yield a fault for each file that differs from SHA256SUMS or is not listed there, except the signature."""
     there = set(os.listdir(out)) - {file_names.SUMS, file_names.SIGNATURE}
     sums = reader.sums_of(out)
     for name in sorted(set(sums) - there):
@@ -115,7 +115,7 @@ def wrong_files(out: str, progress: Progress) -> Iterator[str]:
 
 
 def sha256_of(path: str, total: int, progress: Progress) -> str:
-    """Return the sha256 of a regular file, in hex; "" if it is none. `total`: bytes of all files."""
+    """Return the sha256 of a file, in hex; "" if it is not a regular file. `total`: bytes of all files."""
     file = open_regular(path)
     if not file:
         return ""
@@ -128,7 +128,7 @@ def sha256_of(path: str, total: int, progress: Progress) -> str:
 
 
 def missing_chunks(seed: Seed) -> Iterator[str]:
-    """Yield the chunks that the folder should have and has not."""
+    """Yield a fault for each chunk that the folder should contain but does not."""
     elsewhere = {seed.injector, *seed.facts.elsewhere}
     for name, file in file_names.shared(seed.injector, seed.contents.chunks).items():
         if name not in elsewhere and not os.path.isfile(os.path.join(seed.folder, file)):
@@ -136,7 +136,7 @@ def missing_chunks(seed: Seed) -> Iterator[str]:
 
 
 def wrong_chunks(seed: Seed) -> Iterator[str]:
-    """Yield the files that hold something else around or in place of a chunk."""
+    """Yield a fault for each chunk file with wrong data, or with other text around it."""
     for chunk in seed.contents.chunks:
         file = file_names.CHUNK.replace("*", chunk)
         text = content(seed.folder, file)
@@ -150,19 +150,19 @@ def wrong_chunks(seed: Seed) -> Iterator[str]:
 
 
 def wrong_programs(seed: Seed) -> Iterator[str]:
-    """Yield the programs that are not those of FACTS, or not those of this Seedpod."""
+    """Yield a fault for each program that differs from FACTS, or from the one of this Seedpod."""
     facts = seed.facts
     injector = content(seed.folder, file_names.PYZ)
     if hashlib.sha256(injector).hexdigest() != facts.programs[INJECTOR]:
         yield "%s: not what FACTS describes" % file_names.PYZ
     elif facts.is_own_version and not is_same_program(injector, pyz.injector()):
-        yield "%s: another program than the one of Seedpod %s" % (file_names.PYZ, facts.seedpod)
+        yield "%s: not the program of Seedpod %s" % (file_names.PYZ, facts.seedpod)
     if facts.registry:
         spooler = data_in(content(seed.folder, file_names.SPOOLER))
         if hashlib.sha256(spooler).hexdigest() != facts.programs[SPOOLER]:
             yield "%s: not what FACTS describes" % file_names.SPOOLER
         elif facts.is_own_version and not is_same_program(spooler, pyz.spooler()):
-            yield "%s: another program than the one of Seedpod %s" % (file_names.SPOOLER, facts.seedpod)
+            yield "%s: not the program of Seedpod %s" % (file_names.SPOOLER, facts.seedpod)
     holders = [seed] if seed.injector not in facts.elsewhere else seed.bases
     if holders and not any(one.injector == seed.injector and one.injector not in one.facts.elsewhere
                            and os.path.isfile(os.path.join(one.folder, file_names.INJECTOR)) for one in holders):
@@ -170,8 +170,8 @@ def wrong_programs(seed: Seed) -> Iterator[str]:
 
 
 def is_same_program(data: bytes, ours: bytes) -> bool:
-    """Return whether a zip holds our program and nothing else. Pythons print and compress one syntax tree differently,
-    so the trees are compared."""
+    """Return whether a zip contains our program and nothing else. Compare syntax trees, since versions of Python print
+    and compress the same tree differently."""
     if data == ours:
         return True
     try:
@@ -184,7 +184,7 @@ def is_same_program(data: bytes, ours: bytes) -> bool:
 
 def source_in(data: bytes) -> str:
     """Return the text of the only file in a zip, which has nothing before, after or between its records. Raise
-    ValueError for any other."""
+    ValueError for any other zip."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             (member,) = archive.infolist()
@@ -202,7 +202,7 @@ def source_in(data: bytes) -> str:
 
 
 def wrong_objects(seed: Seed) -> Iterator[str]:
-    """Yield the files that are not as FACTS describes them, and those that it does not describe."""
+    """Yield a fault for each file that differs from FACTS, and for each that FACTS does not describe."""
     with reader.open_archive(seed, layers=False) as archive:
         images = read_images(archive)
         faults = list(wrong_facts(seed, images))
@@ -222,7 +222,7 @@ def wrong_objects(seed: Seed) -> Iterator[str]:
 
 
 def wrong_facts(seed: Seed, images: Sequence[Image]) -> Iterator[str]:
-    """Yield what FACTS has of the images that is not so."""
+    """Yield a fault for each value in FACTS that contradicts the folder's content."""
     facts = seed.facts
     digests = {reference: image.root.digest for image in images for reference in image.references}
     known = {seed.injector, *file_names.shared(seed.injector, seed.contents.chunks)}
@@ -244,7 +244,7 @@ def sha256_of_mirror() -> str:
 
 
 def report(seed: Seed, images: Sequence[Image]) -> Dict[str, Any]:
-    """Return the report on a folder whose archive is open, under names that stay."""
+    """Return the report on a folder whose archive is open, under stable names."""
     facts, shortest = seed.facts, addresses(images)[0]
     return {
         "out": seed.folder, "seedpod": facts.seedpod, "manifests_compared": facts.is_own_version,

@@ -186,7 +186,7 @@ def test_a_thin_archive_lacks_the_layers_that_were_carried_before(tmp_path, make
                               onto=[str(tmp_path / "base")])
     assert layers_in(tmp_path / "out" / part.file) == (digests(SHARED.layers[2:]), digests(ONE.layers))
     assert part.left_out == 2 and "without 2 layers carried before" in split.table([part], notes)
-    assert "only the spooler reads them" in (tmp_path / "out" / "README.txt").read_text()
+    assert "only the spooler can read them" in (tmp_path / "out" / "README.txt").read_text()
 
 
 def test_the_newest_split_is_enough_to_go_on_from(tmp_path):

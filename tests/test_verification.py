@@ -288,7 +288,7 @@ def our_source():
     zipped(__main__py=our_source(), http__py="evil"), b"#!/bin/sh\n" + pyz.injector(), pyz.injector() + b"more",
     zipped(__main__py=our_source() + "\nprint()\n"), zipped(__main__py="\0")])
 def test_another_program_is_found_even_where_everything_names_it(build_with, program):
-    assert refused(build_with(program)).startswith(": injector.pyz: another program than the one of Seedpod ")
+    assert refused(build_with(program)).startswith(": injector.pyz: not the program of Seedpod ")
 
 
 def test_the_same_program_as_another_python_prints_it_is_no_fault(build_with):
