@@ -95,3 +95,43 @@ def test_a_key_that_cannot_sign_is_reported_in_one_line(signed, keys, monkeypatc
             signature.sign(str(signed / "SHA256SUMS"), str(key))
     with pytest.raises(InputError, match="--sign none: no such file: check the path"):
         signature.check_key("none")
+
+
+@pytest.mark.parametrize("spoil, reason", [
+    (lambda key: key.chmod(0o644), "Permissions 0644 for '.*' are too open"),
+    (lambda key: key.write_bytes(key.read_bytes().replace(b"\n", b"\r\n")), "[^:]+"),
+    (lambda key: key.write_bytes(b"no key"), "[^:]+")])
+def test_a_key_that_cannot_sign_is_refused_before_the_build_with_the_reason(keys, tmp_path, spoil, reason):
+    key = tmp_path / "key"
+    key.write_bytes((keys / "ours").read_bytes())
+    key.chmod(0o600)
+    signature.check_key(str(key))
+    spoil(key)
+    with pytest.raises(InputError, match="--sign %s: ssh-keygen cannot sign with it: %s.*: name a private key" % (key, reason)):
+        signature.check_key(str(key))
+
+
+@pytest.mark.parametrize("name", ["locked", "ours.pub"])
+def test_a_key_with_a_passphrase_and_one_of_the_agent_pass_the_check(keys, name):
+    signature.check_key(str(keys / name))
+
+
+@pytest.mark.parametrize("names", [("git", "release"), ("release", "release")])
+def test_a_key_that_is_listed_for_another_purpose_as_well_is_accepted(signed, keys, tmp_path, names):
+    public = (keys / "ours.pub").read_text()
+    (tmp_path / "both").write_text('%s namespaces="git" %s%s namespaces="seedpod" %s' % (names[0], public, names[1], public))
+    assert signature.verify(str(signed / "SHA256SUMS"), str(tmp_path / "both")) == "release"
+    (tmp_path / "both").write_text('%s namespaces="git" %s' % (names[0], public))
+    assert "SHA256SUMS.sig: not a signature of this SHA256SUMS (" in refused(signed, tmp_path / "both")
+
+
+def test_a_public_key_in_place_of_the_signers_is_refused_with_the_form(signed, keys):
+    assert refused(signed, keys / "ours.pub") == (
+        "--signers {0}: not a file of allowed signers ({0}:1: invalid key): write lines of NAME KEY".format(keys / "ours.pub"))
+
+
+def test_an_old_ssh_keygen_is_refused(signed, keys, tmp_path, monkeypatch):
+    (tmp_path / "ssh-keygen").write_text("#!/bin/sh\necho 'ssh-keygen: unknown option -- Y' >&2\nexit 1\n")
+    (tmp_path / "ssh-keygen").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert refused(signed, keys / "signers") == "--signers: this ssh-keygen cannot sign files: install OpenSSH 8.1 or newer"
