@@ -234,6 +234,7 @@ from builder.cli import main as cli
 from builder.output.workspace import Workspace
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it starts in the background
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup this one
 
 def write(work, name, parts):
     with open(work.new + "/half", "wb"):
