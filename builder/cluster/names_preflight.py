@@ -1,4 +1,4 @@
-"""`--names` held against the cluster: what it refuses, where nodes keep containerd's configuration, what would work.
+"""`--names` checked against the cluster: errors, warnings, advice, and the folder of containerd's configuration.
 
 Pure. In: a choice, a cluster, the references of the seed. Out: lines for people, and the folder.
 """
@@ -19,12 +19,12 @@ NO_HOSTS_TOML = {  # runtimes that do not read it, and what does the same there
 
 
 class Folder(NamedTuple):
-    """Where a distribution keeps the folder of containerd's hosts."""
+    """The folder of containerd's configuration in a distribution."""
     path: str
     has: Callable[[Node], bool]
 
 
-# The first that fits a node; each is the folder above the hosts, so that its config.toml is seen as well.
+# The first that matches a node is used; each contains config.toml and the folder of hosts.
 FOLDERS = (
     Folder("/var/lib/rancher/k3s/agent/etc/containerd", lambda node: "+k3s" in node.kubelet),
     Folder("/var/lib/rancher/rke2/agent/etc/containerd", lambda node: "+rke2" in node.kubelet),
@@ -35,7 +35,7 @@ FOLDERS = (
 
 
 def errors(choice: Choice, cluster: Cluster) -> List[str]:
-    """What will not work, a line each."""
+    """Return what will not work, a line each."""
     way = choice.site.names
     return _policy_errors(cluster) if way == POLICY else _mirror_errors(choice, cluster) if way == MIRROR else []
 
@@ -49,7 +49,7 @@ def with_containerd_config(choice: Choice, cluster: Cluster) -> Choice:
 
 
 def warnings(choice: Choice, cluster: Cluster, references: Sequence[str]) -> List[str]:
-    """What may not work, and what the owner of a CRI-O node can do."""
+    """Return what may not work, and what the owner of a CRI-O node can do."""
     site = choice.site
     if site.names == MIRROR and not choice.runners[0].host_python:
         image = choice.runners[0].image
@@ -111,7 +111,7 @@ def _mirror_errors(choice: Choice, cluster: Cluster) -> List[str]:
 
 
 def _folders(cluster: Cluster) -> Dict[str, List[str]]:
-    """Folder -> nodes that keep containerd's configuration there."""
+    """Return folder -> nodes with containerd's configuration in it."""
     found: Dict[str, List[str]] = {}
     for node in _linux(cluster):
         path = next(folder.path for folder in FOLDERS if folder.has(node))
@@ -124,6 +124,6 @@ def _linux(cluster: Cluster) -> Tuple[Node, ...]:
 
 
 def _newest_minor(cluster: Cluster) -> int:
-    """Of Kubernetes 1, by the newest kubelet: the API server is never older. 0: unknown."""
+    """Return the minor version of the newest kubelet, of Kubernetes 1; 0 if unknown. The API server is never older."""
     major, minor = max((node.kubelet_version for node in cluster.nodes), default=(0, 0))
     return minor if major == 1 else 0

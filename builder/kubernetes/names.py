@@ -1,11 +1,11 @@
-"""How manifests keep the names of their images (`--names`): one row for each way, and the objects that bring it. Pure.
+"""Original names of images in Kubernetes manifests (`--names`), and the objects that make nodes use them. Pure.
 
-    served   nothing is brought: manifests name 127.0.0.1:PORT/...
+    served   no objects: manifests name 127.0.0.1:PORT/...
     policy   the API server rewrites the images of Pods (policy.py)
     mirror   each node's containerd asks the seed first; Pods stay as they are (stage1/mirror)
 
 In:  the references of the seed, a site, a runner. Out: file name -> object, as in the other modules of this folder.
-The objects belong to whoever answers under their port: to the build or, where there is one, to the registry that stays.
+The objects belong to the build, or to the persistent registry if there is one.
 """
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence
 
@@ -30,18 +30,18 @@ SYSTEM_NAMESPACE = "kube-system"  # kube-proxy and the CNI of a new node bring u
 
 
 class Owner(NamedTuple):
-    """Whose objects they are, and who answers."""
+    """The owner of these objects, and the ports that nodes ask."""
     seed: str  # the id of the build; "": they belong to the persistent registry
     node_ports: Sequence[int]  # of 127.0.0.1, to be asked in this order
 
 
 def owner(site: Site, seed: str) -> Owner:
-    """The build's own."""
+    """Return the owner for a build without a persistent registry."""
     return Owner(seed, (site.node_port,))
 
 
 def notes(site: Site) -> List[str]:
-    """What the way does not do, in words for people."""
+    """Return notes on the limits of --names, for people."""
     if site.names == POLICY:
         return ["--names %s: static Pods, and Pods that are there already, keep their image; an operator that compares "
                 "a Pod's image with its own and restarts it for ever needs --names %s" % (POLICY, MIRROR)]
@@ -53,9 +53,9 @@ def notes(site: Site) -> List[str]:
 
 def objects(site: Site, whose: Owner, runner: Runner, references: Iterable[str], digests: Mapping[str, str],
             source: str) -> Dict[str, Object]:
-    """File name -> object, in the order in which they are to be applied.
+    """Return file name -> object, in the order of applying.
 
-    `digests`: reference -> digest of the image where it was published, for those that have it still; `source`: the text
+    `digests`: reference -> digest, of images that were published with that digest; `source`: the text
     of stage1/mirror.
     """
     if site.names == POLICY:
@@ -80,7 +80,7 @@ def _policies(site: Site, whose: Owner, references: Iterable[str], digests: Mapp
 
 
 def hosts(references: Iterable[str]) -> List[str]:
-    """The registry hosts that references name, Docker Hub's other names included."""
+    """Return the registry hosts in references, with Docker Hub's other names."""
     found: List[str] = []
     for reference in references:
         host = parse(reference).host.lower()
@@ -89,13 +89,14 @@ def hosts(references: Iterable[str]) -> List[str]:
 
 
 def urls(host: str, node_ports: Sequence[int]) -> List[str]:
-    """What to ask for the images of a host. A host with a port has no place in a path: there `?ns=` says it."""
+    """Return the URLs of the mirrors of a host. A path cannot contain a host with a port: there `?ns=` names it."""
     path = "" if ":" in host else "/" + (DOCKER_HUB if host in DOCKER_HUB_ALIASES else host)
     return ["http://%s:%d/v2%s" % (LOOPBACK, port, path) for port in node_ports]
 
 
 def _mirror(site: Site, whose: Owner, runner: Runner, registry_hosts: Sequence[str], source: str) -> Object:
-    """On every node, whatever its taints; root, since containerd's folders are root's, but without a capability."""
+    """Return the DaemonSet of the mirror, for nodes with any taints. It runs as root, without capabilities:
+    containerd's folders belong to root."""
     folder = site.containerd_config or CONTAINERD
     everywhere = Site(namespace=site.namespace, tolerations=(TOLERATE_ALL,), labels=site.labels,
                       annotations=site.annotations, requests=site.requests, pull_secrets=site.pull_secrets)
@@ -106,14 +107,14 @@ def _mirror(site: Site, whose: Owner, runner: Runner, registry_hosts: Sequence[s
     spec = pod_spec(everywhere, runner._replace(nodes=()), [program], [
         {"name": "containerd", "hostPath": {"path": folder, "type": "Directory"}}, *host_volumes(runner)],
         grace_seconds=MIRROR_GRACE_SECONDS)
-    # SELinux keeps containers from the node's files but for those of this type.
+    # SELinux lets only containers of this type write the node's files.
     spec["securityContext"] = {"runAsUser": 0, "runAsGroup": 0, "seccompProfile": {"type": "RuntimeDefault"},
                                "seLinuxOptions": {"type": "spc_t"}}
     return controller("DaemonSet", site, MIRROR_NAME, labels(MIRROR_PART, whose.seed), selector(MIRROR_PART), spec)
 
 
 def registries_conf(references: Iterable[str], node_port: int) -> str:
-    """What a CRI-O node needs in /etc/containers/registries.conf.d/seedpod.conf: its owner reloads CRI-O then.
+    """Return the text for registries.conf.d of a CRI-O node, whose owner then reloads CRI-O.
 
     https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md
     """
