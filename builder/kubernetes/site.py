@@ -8,7 +8,7 @@ import re
 from typing import AbstractSet, Any, Mapping, NamedTuple, Optional, Tuple
 
 from builder.kubernetes import labels, ports
-from builder.kubernetes.exposure import DEFAULT, EXPOSURES, Exposure
+from builder.kubernetes.exposure import DEFAULT, EXPOSURES, LOOPBACK, Exposure
 from builder.kubernetes.quantity import number
 from builder.reading.errors import InputError
 
@@ -17,6 +17,7 @@ CLUSTER_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system"
 SERVED, POLICY, MIRROR = "served", "policy", "mirror"
 NAMES = (SERVED, POLICY, MIRROR)
 INTERPRETER = "python3"
+LINUX = "linux"  # kubernetes.io/os of the nodes
 MOST_PODS = 99  # of one build; more is a mistake
 RUNNER_OPTIONS = ("image", "interpreter", "host_python", "tries")  # fields of Site that choose the runners
 
@@ -25,6 +26,7 @@ _NAME = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _LABEL_NAME = re.compile(_NAME)  # of a namespace
 _SUBDOMAIN = re.compile(r"%s(?:\.%s)*" % (_NAME, _NAME))
 _WORD = re.compile("(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")  # of a label: value, or key after the slash
+_INTERPRETER = re.compile("[A-Za-z0-9_./+~@-]+")  # no shell starts it, and none is meant
 _FOLDER = re.compile("(/[A-Za-z0-9._-]+)+/?")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 RESOURCES = ("cpu", "memory", "ephemeral-storage")
@@ -78,6 +80,16 @@ def checked(site: Site) -> Site:
     if site.create_namespace and site.namespace in CLUSTER_NAMESPACES:  # it would be relabelled, and later deleted
         raise InputError("--create-namespace: namespace %s belongs to the cluster: leave it out, or choose another "
                          "--namespace" % site.namespace)
+    if site.node_selector.get("kubernetes.io/os", LINUX) != LINUX:
+        raise InputError("--node-selector kubernetes.io/os=%s: the injector runs on Linux: leave it out"
+                         % site.node_selector["kubernetes.io/os"])
+    if site.image.startswith(tuple("%s:%d/" % (host, port) for host in (LOOPBACK, "localhost")
+                                   for port in (site.node_port, ports.IMAGES, ports.SEED))):
+        raise InputError("--image %s: would be pulled from the injector that it runs: name it as the nodes have it "
+                         "already" % site.image)
+    if site.exposure.host_port and site.node_port in ports.OF_KUBERNETES:
+        raise InputError("--node-port %d: Kubernetes itself uses this port of nodes: choose one from %d to %d"
+                         % (site.node_port, ports.NODE_PORTS[0], ports.NODE_PORTS[-1]))
     if site.exposure.every_node and (site.replicas or site.tries > 1):
         raise InputError("--expose %s: cannot be combined with %s, as it runs one Pod on every node: leave out one "
                          "of them" % (site.expose, "--replicas" if site.replicas else "--try"))
@@ -131,7 +143,7 @@ def is_folder(text: str) -> bool:
 
 def is_interpreter(text: str) -> bool:
     """Return whether it can be a path, or a name to look up in the image's PATH."""
-    return bool(text) and text.isprintable()
+    return bool(_INTERPRETER.fullmatch(text))
 
 
 def is_key(text: str) -> bool:

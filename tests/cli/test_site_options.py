@@ -41,7 +41,7 @@ BAD = [
      "--node-sel"),
     (site_options.own_label, ["app.kubernetes.io/name=x", "app.kubernetes.io/instance=x", "seedpod/part=x", "seedpod/team=x", "x"], "--label"),
     (site_options.annotation, ["a", "=b", "a b=c", "a=\udcff"], "--annotation"),
-    (site_options.interpreter, ["", "\udcff", "a\nb", "\x1b[0m"], "--interpreter"),
+    (site_options.interpreter, ["", "\udcff", "a\nb", "\x1b[0m", "python3;rm", "python3 -x", "$(x)"], "--interpreter"),
     (site_options.toleration, ["", "a b", "key:", "key:Never", "=v", "key=a b"], "--tolerate"),
     (partial(site_options.quantities, "--limits"), ["", "cpu", "cpu=", "cpu=x", "gpu=1", "cpu=1,cpu=2", "cpu=0", "memory=-1"],
      "--limits"),

@@ -11,6 +11,10 @@ from builder.reading.errors import InputError
     ({"image": "x", "tries": 2}, "--try: cannot be combined with --image"),
     ({"host_python": True, "tries": 2}, "--host-python: cannot be combined with --try"),
     ({"host_python": True, "interpreter": "python3"}, "--interpreter 'python3': must be an absolute path with --host-p"),
+    ({"node_selector": {"kubernetes.io/os": "windows"}}, "--node-selector kubernetes.io/os=windows: the injector runs on L"),
+    ({"image": "127.0.0.1:31999/a:1"}, "--image 127.0.0.1:31999/a:1: would be pulled from the injector that it runs"),
+    ({"image": "localhost:30001/a", "node_port": 30001}, "--image localhost:30001/a: would be pulled from the injector"),
+    ({"expose": "hostnetwork", "node_port": 10250}, "--node-port 10250: Kubernetes itself uses this port of nodes"),
     ({"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}, "--requests cpu=2: is more than --limits cpu=1500m"),
 ])
 def test_options_that_contradict_each_other_are_refused(given, line):
@@ -20,6 +24,7 @@ def test_options_that_contradict_each_other_are_refused(given, line):
 
 def test_options_that_go_together_are_taken():
     for given in ({"replicas": 3}, {"tries": 3}, {"expose": "hostport", "host_python": True}, {"host_python": True, "interpreter": "/x"},
+                  {"image": "127.0.0.1:5000/a:1", "node_selector": {"kubernetes.io/os": "linux"}, "node_port": 10250},
                   {"requests": {"cpu": "1"}, "limits": {"cpu": "1000m", "memory": "1Gi"}}):
         assert site.checked(site.Site(**given)) == site.Site(**given)
 
