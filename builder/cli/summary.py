@@ -203,9 +203,9 @@ def placed(found: Facts) -> List[str]:
         notes.append("the persistent registry has a node port: anyone who can reach a node can pull, only its spooler "
                      "can push")
     if found["pod_security"] != RESTRICTED:
-        notes.append("namespace %s allows any Pod (pod-security.kubernetes.io/enforce=%s), since stricter profiles "
-                     "forbid hostPath volumes, host ports and the host's network"
-                     % (found["namespace"], found["pod_security"]))
+        notes.append("namespace %s %s: the Pod needs %s" % (
+            found["namespace"], "is labelled " + found["pod_security"] if found["creates_namespace"] else
+            "must allow %s Pods (Pod Security)" % found["pod_security"], needs_of_node(found)))
     if found["update"] and not EXPOSURES[found["expose"]].service:
         notes.append("each node refuses pulls while its new Pod unpacks; kubelets try again")
     if EXPOSURES[found["expose"]].every_node:
@@ -214,6 +214,15 @@ def placed(found: Facts) -> List[str]:
         notes.append("every node reads all %d chunks from the API server: %s each%s" % (
             count, human(size), ", %s for %d nodes" % (human(size * nodes), nodes) if nodes else ""))
     return notes
+
+
+def needs_of_node(found: Facts) -> str:
+    """Return what Pods use of a node, for which stricter Pod Security profiles have no room."""
+    exposure = EXPOSURES[found["expose"]]
+    needs = ["the host's network"] if exposure.host_network else ["a host port"] if exposure.host_port else []
+    if any(runner["host_python"] for runner in found["runners"]):
+        needs.append("hostPath volumes for the node's Python")
+    return " and ".join(needs or ["hostPath volumes for the mirror"])
 
 
 def next_steps(found: Facts) -> List[str]:

@@ -208,8 +208,7 @@ def _given_image(site: Site, architectures: Sequence[str], cluster: Cluster, can
     if not same:
         mixed = len({node.architecture for node in cluster.nodes}) > 1 and len(architectures) == 1
         return [], [Runner(site.image, interpreter, architecture=architectures[0] if mixed else "")], [
-            "image %s, as asked for; no Pod runs it and no node lists it (each lists its 50 largest): a node without "
-            "it must be able to pull it" % site.image]
+            "image %s, as asked for" % site.image]
     if not same[0].nodes:
         raise InputError("--image %s: is on no node that fits, only on %s: leave it out, or name another: the "
                          "command explain lists them" % (site.image, abbreviated(same[0].all_nodes)))
@@ -248,7 +247,7 @@ def _host_python(site: Site, fitting: Sequence[Node], candidates: Sequence[Candi
             held.append(candidate._replace(nodes=both))
     if site.image and not held:
         return [], [Runner(site.image, interpreter, True, architecture, host_names(nodes))], [
-            reason, "image %s, as asked for; no Pod runs it and no node lists it" % site.image]
+            reason, "image %s, as asked for" % site.image]
     if not held:
         raise InputError("--host-python: the dump lists no image on %s: name any image of that node with --image "
                          "(crictl images lists them)" % abbreviated([node.name for node in nodes]))

@@ -4,6 +4,7 @@ Each finding is one line with a remedy. choice.py has already avoided the proble
 """
 from typing import Dict, List, NamedTuple
 
+from builder.cluster.candidates import parsed
 from builder.cluster.choice import Choice, is_openshift, loopback_problem
 from builder.cluster.names_preflight import CRI_O
 from builder.cluster.objects import Cluster
@@ -47,9 +48,18 @@ def errors(choice: Choice, cluster: Cluster, has_registry: bool) -> List[str]:
 def warnings(choice: Choice, cluster: Cluster, has_registry: bool) -> List[str]:
     """Return what may not work, a line each."""
     site = choice.site
-    return (_port_warnings(site) + _namespace_warnings(choice, cluster) + _runtime_warnings(site, cluster)
+    return (_image_warnings(choice, cluster) + _port_warnings(site) + _namespace_warnings(choice, cluster) + _runtime_warnings(site, cluster)
             + _pull_warnings(choice, cluster) + _network_warnings(site, cluster)
             + _constraint_warnings(choice, cluster) + (_registry_warnings(site, cluster) if has_registry else []))
+
+
+def _image_warnings(choice: Choice, cluster: Cluster) -> List[str]:
+    """Return a warning if no node of the dump is known to have the image that was asked for."""
+    wanted = choice.site.image and parsed(choice.site.image)
+    if not wanted or not cluster.nodes or any(parsed(one.image) == wanted for one in choice.candidates):
+        return []
+    return ["--image %s: no Pod runs it and no node lists it (each lists its 50 largest images): nodes without it must "
+            "be able to pull it" % choice.site.image]
 
 
 def _port_errors(site: Site, cluster: Cluster) -> List[str]:

@@ -151,7 +151,7 @@ def comment_of(plan: Plan, manifest: Object) -> str:
     python = ", with the Python of the node" if any("hostPath" in volume for volume in spec["volumes"]) else ""
     return COMMENT.format(port=plan.site.node_port, watch=kubectl.list_pods(namespace), heal=heal,
                           logs=kubectl.logs(namespace, terms({SEED: plan.seed})),
-                          image=shown(spec["containers"][0]["image"]) + ", which is on the nodes already" + python)
+                          image=shown(spec["containers"][0]["image"]) + ", which the nodes must have" + python)
 
 
 def with_data(text: str, data: bytes) -> Iterator[bytes]:

@@ -121,13 +121,16 @@ def test_an_open_node_port_is_noted_with_the_way_to_close_it(tmp_path):
     assert "the persistent registry has a node port: anyone who can reach a node can pull" in with_registry
 
 
-@pytest.mark.parametrize("asked", [Site("x", expose="hostnetwork"), Site("x", expose="hostport"),
-                                   Site("x", expose="nodeport", host_python=True)])
-def test_a_namespace_that_takes_any_pod_is_reported(tmp_path, asked):
+@pytest.mark.parametrize("asked, needs", [
+    (Site("x", expose="hostnetwork"), "the host's network"), (Site("x", expose="hostport"), "a host port"),
+    (Site("x", expose="nodeport", host_python=True), "hostPath volumes for the node's Python"),
+    (Site("x", expose="nodeport", names=MIRROR), "hostPath volumes for the mirror")])
+def test_a_namespace_that_takes_any_pod_is_reported_with_the_reason(tmp_path, asked, needs):
     found, _ = facts_of(tmp_path, asked=asked)
     assert found["pod_security"] == "privileged"
-    note = "note      namespace seedpod allows any Pod (pod-security.kubernetes.io/enforce=privileged)"
-    assert note in summary.summary(found)
+    assert "note      namespace seedpod is labelled privileged: the Pod needs %s\n" % needs in summary.summary(found)
+    found, _ = facts_of(tmp_path, asked=asked._replace(namespace="tools"))
+    assert "note      namespace tools must allow privileged Pods (Pod Security): the Pod needs " in summary.summary(found)
 
 
 def test_reasons_and_warnings_of_the_cluster_are_reported(tmp_path):

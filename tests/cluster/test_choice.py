@@ -74,7 +74,7 @@ def test_an_image_that_is_asked_for_runs_where_it_is():
 def test_an_image_that_is_asked_for_and_not_seen_runs_anywhere_and_the_reason_says_so():
     decision = choose(Site("x"), dumps.node("n1"))
     assert decision.runners == (Runner("x"),)
-    assert "no Pod runs it and no node lists it" in decision.reasons[0]
+    assert "no Pod runs it and no node lists it" in decision.warnings[0]
     mixed = choose(Site("x"), dumps.node("n1"), dumps.node("n2", architecture="arm64"))
     assert mixed.runners == (Runner("x", architecture="amd64"),)
 
