@@ -42,9 +42,11 @@ def verify(out: str, onto: Sequence[str] = (), progress: Progress = NO_PROGRESS)
     """Check a folder with its bases; return a report on what it serves and runs. Raise InputError for a damaged,
     missing or foreign file, and, with `onto`, for a chunk that no folder has."""
     seed = checked_seed(out, onto, progress)
-    if onto and seed.elsewhere:
-        raise InputError("%s: chunk %s: in none of the folders: add --onto FOLDER, or %s"
-                         % (out, seed.elsewhere[0], AGAIN))
+    lost = ["chunk " + name for name in seed.elsewhere[:1]]
+    if not any(one.injector == seed.injector and has_injector(one) for one in (seed, *seed.bases)):
+        lost.append("program " + seed.injector)
+    if onto and lost:
+        raise InputError("%s: %s: in none of the folders: add --onto FOLDER" % (out, lost[0]))
     with reader.open_archive(seed, layers=not seed.elsewhere,
                              progress=lambda count: progress("reading", count, 0)) as archive:
         return report(seed, read_images(archive))
@@ -163,10 +165,13 @@ def wrong_programs(seed: Seed) -> Iterator[str]:
             yield "%s: not what FACTS describes" % file_names.SPOOLER
         elif facts.is_own_version and not is_same_program(spooler, pyz.spooler()):
             yield "%s: not the program of Seedpod %s" % (file_names.SPOOLER, facts.seedpod)
-    holders = [seed] if seed.injector not in facts.elsewhere else seed.bases
-    if holders and not any(one.injector == seed.injector and one.injector not in one.facts.elsewhere
-                           and os.path.isfile(os.path.join(one.folder, file_names.INJECTOR)) for one in holders):
+    if seed.injector not in facts.elsewhere and not has_injector(seed):
         yield "%s: is missing, and FACTS does not list it as in another folder" % file_names.INJECTOR
+
+
+def has_injector(seed: Seed) -> bool:
+    """Return whether the folder has the ConfigMap of its program."""
+    return seed.injector not in seed.facts.elsewhere and os.path.isfile(os.path.join(seed.folder, file_names.INJECTOR))
 
 
 def is_same_program(data: bytes, ours: bytes) -> bool:

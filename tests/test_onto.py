@@ -305,6 +305,18 @@ def test_a_build_over_a_seed_of_other_images_says_which_are_gone(release, tmp_pa
     assert not any("replaces" in note for note in build(tmp_path, "seed", str(tmp_path / "next.tar")).notes)
 
 
+def test_a_chain_whose_first_seed_is_not_named_can_be_added_to_but_not_verified(tmp_path):
+    """Only that seed has the program and the first layers."""
+    paths = [archive(tmp_path, name, samples.sample(name), "docker.io/library/%s:1" % name) for name in "abcd"]
+    for out, path, bases in zip(("one", "two", "three", "four"), paths, ([], ["one"], ["two"], ["three", "two"])):
+        build(tmp_path, out, path, bases=bases)
+    one, two, three, four = (str(tmp_path / name) for name in ("one", "two", "three", "four"))
+    with pytest.raises(InputError, match="four: (chunk|program) .*: in none of the folders: add --onto FOLDER"):
+        verify(four, [three, two])
+    assert verify(four, [one, three, two])["chunks"]["elsewhere"] == 0
+    assert verify(four)["chunks"]["elsewhere"] > 0
+
+
 def test_a_second_folder_that_is_no_base_is_refused_by_name(release, tmp_path):
     more = archive(tmp_path, "c", samples.sample("c"), "docker.io/library/c:1")
     build(tmp_path, "other", more)

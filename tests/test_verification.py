@@ -166,6 +166,12 @@ def test_a_missing_workload_is_found(out):
     assert refused(out).startswith(": 40-pod.yaml: is missing")
 
 
+def test_sums_that_list_a_file_twice_are_refused(out):
+    with open(out / "SHA256SUMS", "a") as file:
+        file.write("0" * 64 + "  40-pod.yaml\n")
+    assert refused(out).startswith(": SHA256SUMS: is damaged")
+
+
 def test_malformed_sums_are_found(out):
     (out / "SHA256SUMS").write_bytes(b"\xff\n")
     assert refused(out).startswith(": SHA256SUMS: is damaged")

@@ -76,7 +76,7 @@ def sums_of(path: str) -> Dict[str, str]:
     found = {}
     for line in content(path, SUMS, MAX_SUMS_BYTES).decode("utf-8", "surrogateescape").splitlines():
         match = SUM_LINE.fullmatch(line)
-        if not match:
+        if not match or match.group(2) in found:
             raise InputError("%s: %s: is damaged: %s" % (path, SUMS, AGAIN))
         found[match.group(2)] = match.group(1)
     if not found:
