@@ -7,9 +7,8 @@ import os
 from typing import BinaryIO, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from builder.cluster.decision import Needs
-from builder.kubernetes.facts import Facts
 from builder.kubernetes.manifest import KINDS
-from builder.kubernetes.persistent_registry import PersistentRegistry, Wanted, chosen_registry
+from builder.kubernetes.persistent_registry import PersistentRegistry, RegistryOptions, chosen_registry
 from builder.output import reader
 from builder.output.workspace import Workspace
 from builder.payload.addresses import addresses
@@ -40,14 +39,13 @@ class Sources(NamedTuple):
     squeeze: bool = False  # whether layers are decompressed, so that xz compresses them better
     compression: str = AUTO
     stdin: Optional[BinaryIO] = None  # for the archive `-`
-    registry: Optional[Wanted] = None  # persistent
+    registry: Optional[RegistryOptions] = None  # persistent
 
 
 class Base(NamedTuple):
     """The seed that images are added to."""
     seed: reader.Seed
     images: List[Image]  # their layers are known by digest and size, and cannot be opened
-    facts: Facts
     sums: str  # sha256 of its SHA256SUMS, in hex
 
 
@@ -111,7 +109,7 @@ def open_base(sources: Sources, work: Workspace, progress: Progress) -> Optional
                          % (rest[0], first))
     seed = checked_seed(first, [base.folder for base in own.bases], progress, decodes=False)
     images = read_images(work.open(reader.open_archive(seed, layers=False)))
-    return Base(seed, images, seed.facts, reader.sums_digest(first))
+    return Base(seed, images, reader.sums_digest(first))
 
 
 class Earlier(NamedTuple):
@@ -122,7 +120,7 @@ class Earlier(NamedTuple):
 
 def earlier(out: str, images: Images) -> Earlier:
     """Return the kinds of objects of earlier seeds: every kind if the one at OUT cannot be read, such as one of 0.2."""
-    kinds = images.base.facts.kinds if images.base else ()
+    kinds = images.base.seed.facts.kinds if images.base else ()
     if not reader.is_seed(out):
         return Earlier(kinds, ())
     try:
@@ -153,13 +151,13 @@ def load(sources: Sources, base: Optional[Base], work: Workspace, progress: Prog
                   {image.root.digest: row_of(image) for image in images}, other_bytes)
 
 
-def registry_of(wanted: Optional[Wanted], base: Optional[Base]) -> Optional[Wanted]:
+def registry_of(wanted: Optional[RegistryOptions], base: Optional[Base]) -> Optional[RegistryOptions]:
     """Return the options for the persistent registry; those that were not given are those of the base."""
-    kept = base.facts.registry if base else None
+    kept = base.seed.facts.registry if base else None
     if not kept:
         return wanted
-    wanted = wanted or Wanted()
-    return Wanted(wanted.image or kept.reference, wanted.storage or kept.storage)
+    wanted = wanted or RegistryOptions()
+    return RegistryOptions(wanted.image or kept.reference, wanted.storage or kept.storage)
 
 
 def check_for_registry(images: Sequence[Image]) -> None:

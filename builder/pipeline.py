@@ -24,7 +24,7 @@ from builder.kubernetes.site import MIRROR, RUNNER_OPTIONS, Site, checked, updat
 from builder.kubernetes.steps import STDOUT
 from builder.kubernetes.workloads import Plan
 from builder.loading import Base, Images, Replaced, Sources, earlier, load, open_base
-from builder.output.target import DryRun, FolderTarget, StreamTarget, Target, sums_of
+from builder.output.target import DryRun, FolderTarget, StreamTarget, Target, sums_file
 from builder.output.workspace import File, Workspace, file_of
 from builder.payload import chunks
 from builder.payload.compression import AUTO, XZ
@@ -142,17 +142,17 @@ def site_of(request: Request, images: Images) -> Site:
     site = request.site
     if images.base:
         anew = RUNNER_OPTIONS if is_chosen_anew(request) else ()
-        site = updated(images.base.facts.site, site, request.given | set(anew))
-        if site.namespace != images.base.facts.site.namespace:
+        site = updated(images.base.seed.facts.site, site, request.given | set(anew))
+        if site.namespace != images.base.seed.facts.site.namespace:
             raise InputError("--onto %s: is for namespace %s, and Pods mount ConfigMaps of their own namespace only: "
-                             "leave out --namespace" % (images.base.seed.folder, images.base.facts.site.namespace))
+                             "leave out --namespace" % (images.base.seed.folder, images.base.seed.facts.site.namespace))
     if images.registry and site.node_port == ports.IMAGES:
         if "node_port" in request.given:
             raise InputError("--node-port %d: is the port of the registry that --with-registry writes: leave it out "
                              "(the injector then takes %d), or choose another" % (ports.IMAGES, ports.SEED))
         site = site._replace(node_port=ports.SEED)
     if images.registry and images.base:
-        before = images.base.facts.site
+        before = images.base.seed.facts.site
         if before.exposure.service and before.node_port == ports.IMAGES and not site.exposure.service:
             raise InputError("--expose %s: cannot be combined with --with-registry in this update: the Service of its "
                              "base keeps port %d until it is pruned: build in full" % (site.expose, ports.IMAGES))
@@ -166,7 +166,7 @@ def is_chosen_anew(request: Request) -> bool:
 
 def kept_runners(request: Request, base: Optional[Base]) -> Sequence[Runner]:
     """Return the runners of the base, if they are kept."""
-    return base.facts.runners if base and not is_chosen_anew(request) else ()
+    return base.seed.facts.runners if base and not is_chosen_anew(request) else ()
 
 
 def check_manifests(request: Request, images: Images, decision: Decision) -> List[str]:
@@ -192,7 +192,7 @@ def packed(request: Request, images: Images, decision: Decision, work: Workspace
     known = {digest for segment in images.kept for digest, _ in segment.blobs}
     parts = pack(layer_segments(images.images, known) + [last_segment(images.images)], work.folder,
                  request.sources.compression, progress)
-    base_chunk_bytes = images.base.facts.chunk_bytes if images.base else 0
+    base_chunk_bytes = images.base.seed.facts.chunk_bytes if images.base else 0
     chunk_bytes = request.chunk_bytes or base_chunk_bytes or sizes.chunk_bytes_for(
         decision.site, [part.size for part in parts])
     programs = files.Programs(pyz.injector(), pyz.spooler() if images.registry else b"",
@@ -252,7 +252,7 @@ def files_of(images: Images, payload: Payload, facts: Facts) -> List[File]:
     """Return every file of OUT except SHA256SUMS and its signature."""
     return [*payload.files, file_of(file_names.FACTS, to_json(facts)), *(
         file_of(name, b"".join(parts))
-        for name, parts in files.files_of(facts, payload.contents, images.images, payload.programs))]
+        for name, parts in files.described_by(facts, payload.contents, images.images, payload.programs))]
 
 
 def update_of(images: Images, payload: Payload, made: Sequence[File]) -> Optional[Update]:
@@ -262,4 +262,4 @@ def update_of(images: Images, payload: Payload, made: Sequence[File]) -> Optiona
     in_base = chunks_of_base(images)
     new_sizes = [size for name, size in payload.chunk_sizes.items() if name not in in_base]
     return Update(images.base.seed.folder, images.replaced, len(new_sizes), sum(new_sizes),
-                  sum(file.size for file in [*made, sums_of(made)]))
+                  sum(file.size for file in [*made, sums_file(made)]))

@@ -34,7 +34,7 @@ def row_of(image: Image) -> Row:
                image.subject, variants(image), missing)
 
 
-def facts_of(row: Row) -> Dict[str, Any]:
+def fields_of(row: Row) -> Dict[str, Any]:
     """Return the row under stable names, for programs; without the references of the image."""
     return {
         "digest": row.digest,

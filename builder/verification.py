@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, Sequence
 from builder.kubernetes import file_names, files
 from builder.kubernetes.exposure import pull_name
 from builder.kubernetes.facts import AGAIN, INJECTOR, MAX_BYTES, MIRROR, SPOOLER, to_json
-from builder.kubernetes.persistent_registry import Wanted, chosen_registry
+from builder.kubernetes.persistent_registry import RegistryOptions, chosen_registry
 from builder.output import reader
 from builder.output.old_folder import BLOCK_BYTES
 from builder.output.reader import Seed, content, data_in
@@ -28,7 +28,7 @@ from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from builder.reading.oci import Image
 from builder.reading.progress import Progress
-from builder.rows import facts_of, row_of
+from builder.rows import fields_of, row_of
 from builder.zipapp import pyz
 
 MAX_FAULTS = 1000  # to count
@@ -49,14 +49,14 @@ def verify(out: str, onto: Sequence[str] = (), progress: Progress = NO_PROGRESS)
         raise InputError("%s: %s: in none of the folders: add --onto FOLDER" % (out, lost[0]))
     with reader.open_archive(seed, layers=not seed.elsewhere,
                              progress=lambda count: progress("reading", count, 0)) as archive:
-        return report(seed, read_images(archive))
+        return report_on(seed, read_images(archive))
 
 
 def checked_seed(out: str, onto: Sequence[str], progress: Progress = NO_PROGRESS, decodes: bool = True) -> Seed:
     """Return the seed in a folder, checked with those of its bases that `onto` names. Raise InputError for a fault in
     one of them, and for a folder that is no base of it. `decodes`: whether the data of chunks is compared with their
     names; SHA256SUMS is enough for the base of an update, whose layers are not read."""
-    check_names(out)
+    check_regular(out)
     seed, others = reader.open_chain(out, onto)
     for folder in others:
         raise InputError("--onto %s: is not a base of %s, or was changed since: name the folder that it was built onto"
@@ -73,7 +73,7 @@ def checked_seed(out: str, onto: Sequence[str], progress: Progress = NO_PROGRESS
     return seed
 
 
-def check_names(out: str) -> None:
+def check_regular(out: str) -> None:
     """Raise InputError unless it is a folder that Seedpod wrote, of regular files only."""
     if not os.path.isdir(out) or not reader.is_seed(out):
         raise InputError("%s: is not a folder that Seedpod wrote: name the folder of -o" % out)
@@ -85,7 +85,7 @@ def check_names(out: str) -> None:
 
 def faults_of(seed: Seed, progress: Progress, decodes: bool) -> Iterator[str]:
     """Yield the faults of one folder, the most helpful first."""
-    check_names(seed.folder)
+    check_regular(seed.folder)
     is_whole = True
     for fault in wrong_files(seed.folder, progress):
         is_whole = False
@@ -217,7 +217,7 @@ def wrong_objects(seed: Seed) -> Iterator[str]:
     programs = files.Programs(content(seed.folder, file_names.PYZ), data_in(content(seed.folder, file_names.SPOOLER)),
                               pyz.read_mirror())
     names = {file_names.FACTS, *(file_names.CHUNK.replace("*", chunk) for chunk in seed.contents.chunks)}
-    for name, parts in files.files_of(seed.facts, seed.contents, images, programs):
+    for name, parts in files.described_by(seed.facts, seed.contents, images, programs):
         names.add(name)
         found = content(seed.folder, name)
         if found != b"".join(parts):
@@ -238,7 +238,7 @@ def wrong_facts(seed: Seed, images: Sequence[Image]) -> Iterator[str]:
             ("elsewhere", set(facts.elsewhere) <= known),
             ("programs", facts.programs.get(MIRROR, "") in ("", sha256_of_mirror())),
             ("registry", not facts.registry or chosen_registry(
-                Wanted(facts.registry.reference, facts.registry.storage), images) == facts.registry)):
+                RegistryOptions(facts.registry.reference, facts.registry.storage), images) == facts.registry)):
         if not good:
             yield "%s: %s: not what the folder holds" % (file_names.FACTS, name)
 
@@ -248,7 +248,7 @@ def sha256_of_mirror() -> str:
     return hashlib.sha256(pyz.read_mirror().encode()).hexdigest()
 
 
-def report(seed: Seed, images: Sequence[Image]) -> Dict[str, Any]:
+def report_on(seed: Seed, images: Sequence[Image]) -> Dict[str, Any]:
     """Return the report on a folder whose archive is open, under stable names."""
     facts, shortest = seed.facts, addresses(images)[0]
     return {
@@ -261,4 +261,4 @@ def report(seed: Seed, images: Sequence[Image]) -> Dict[str, Any]:
         "cluster_wide": sorted(name for name in os.listdir(seed.folder)
                                if any(file_names.is_one(row, name) for row in CLUSTER_WIDE)),
         "images": [{"reference": reference, "pull": pull_name(facts.site.node_port, shortest[reference]),
-                    **facts_of(row_of(image))} for image in images for reference in image.references]}
+                    **fields_of(row_of(image))} for image in images for reference in image.references]}

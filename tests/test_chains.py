@@ -12,9 +12,9 @@ from builder import pipeline
 from builder.kubernetes.steps import PRUNE, REMOVE, REMOVE_ALL, key_of
 from builder.kubernetes.labels import PART, SEED, SHARED
 from builder.kubernetes.manifest import DELETIONS, OBJECTS, POLICIES
-from builder.kubernetes.persistent_registry import EMPTY_DIR, NEW_CLAIM, Storage, Wanted
+from builder.kubernetes.persistent_registry import EMPTY_DIR, NEW_CLAIM, Storage, RegistryOptions
 from builder.kubernetes.site import MIRROR, POLICY, SERVED, Site
-from builder.cli.summary import facts
+from builder.cli.summary import report_of
 from tests.support import builds, samples
 from tests.support.model_cluster import Cluster, Failure, Item, documents
 
@@ -71,11 +71,11 @@ def make(tmp_path_factory):
     def built(build):
         site = Site(builds.IMAGE, namespace=build.namespace, expose=build.expose, replicas=build.replicas,
                     names=build.names, node_port=build.node_port)
-        wanted = Wanted("library/registry", Storage(build.storage)) if build.storage else None
+        wanted = RegistryOptions("library/registry", Storage(build.storage)) if build.storage else None
         request = builds.request(folder, str(len(made)), site, [paths[number] for number in build.images],
                                  registry=wanted, onto=[build.base] if build.base else [])
         result = pipeline.build(request, None, lambda *_: None)
-        found = facts(request, result)
+        found = report_of(request, result)
         objects = {key[1:]: item.labels for key, item, _ in documents(request.out) if key[1] != "namespace"}
         return Built(
             request.out, build, found["commands"], result.plan.seed, frozenset(name for name, own in objects.items() if SEED in own),

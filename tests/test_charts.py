@@ -12,7 +12,7 @@ from builder.kubernetes.site import MIRROR, POLICY, Site
 from builder.pipeline import build
 from builder.reading import oci
 from builder.reading.errors import InputError
-from builder.cli.summary import facts, pull_line, summary
+from builder.cli.summary import report_of, pull_line, summary
 from builder.verification import verify
 from tests.support import builds, samples
 from tests.support.reading import read
@@ -44,7 +44,7 @@ def digest_of_chart(path):
 def test_a_seed_of_charts_alone_is_built_and_verified(chart, tmp_path):
     wanted = order(tmp_path, chart)
     result = build(wanted, None, lambda *_: None)
-    found = facts(wanted, result)
+    found = report_of(wanted, result)
     (told,) = found["images"]
     assert (told["is_chart"], told["digest"], told["platforms"]) == (True, digest_of_chart(chart), [])
     assert told["pull"] == "127.0.0.1:31999/" + ADDRESS and pull_line(told) == PULL

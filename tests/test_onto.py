@@ -8,7 +8,7 @@ import pytest
 from builder import loading, pipeline
 from builder.kubernetes import facts as facts_of_builds, steps as commands
 from builder.kubernetes.manifest import KINDS
-from builder.kubernetes.persistent_registry import Storage, Wanted
+from builder.kubernetes.persistent_registry import Storage, RegistryOptions
 from builder.kubernetes.site import MIRROR, POLICY, Site
 from builder.output import reader
 from builder.payload.chunks import CHUNK_BYTES, LARGEST_CHUNK_BYTES
@@ -18,7 +18,7 @@ from builder.reading.archive import open_archive
 from builder.reading.errors import InputError
 from builder.reading.images import read_images
 from builder.reading.oci import Image
-from builder.cli.summary import facts, summary
+from builder.cli.summary import report_of, summary
 from builder.verification import verify
 from builder.zipapp import pyz
 from tests.support import builds, dumps, forked, injector, samples
@@ -175,7 +175,7 @@ def test_a_moved_tag_leads_to_the_new_image_and_is_listed(release, tmp_path):
     result = pipeline.build(asked, None, lambda *step: None)
     old, new = release[0].images.images[0].root.digest, result.images.images[-1].root.digest
     assert result.update.replaced == [loading.Replaced("docker.io/library/app:1", old, new)]
-    assert "replaced  docker.io/library/app:1: was %s, is now %s\n" % (old, new) in summary(facts(asked, result))
+    assert "replaced  docker.io/library/app:1: was %s, is now %s\n" % (old, new) in summary(report_of(asked, result))
     assert old not in {image.root.digest for image in result.images.images}
     assert samples.oci.digest_of(LAYERS[7]) not in result.payload.contents.blob_sizes  # no image has that layer any more
     assert len(result.payload.contents.segments) == 16
@@ -248,7 +248,7 @@ def registry_archive(folder):
 
 
 def test_the_persistent_registry_of_the_base_is_kept_with_its_storage_and_port(tmp_path):
-    wanted = Wanted(storage=Storage("new", size="5Gi"))
+    wanted = RegistryOptions(storage=Storage("new", size="5Gi"))
     before, after = updated(tmp_path, SITE, registry_archive(tmp_path), registry=wanted)
     assert after.registry == before.registry and after.site.node_port == before.site.node_port == 31998
     assert {"50-registryclaim.yaml", "52-registryservice.yaml", "60-registry.yaml"} <= set(files(tmp_path / "update"))
@@ -256,7 +256,7 @@ def test_the_persistent_registry_of_the_base_is_kept_with_its_storage_and_port(t
 
 def test_an_update_that_adds_a_registry_leaves_it_the_usual_port_and_takes_another(tmp_path):
     path = registry_archive(tmp_path)
-    before, after = updated(tmp_path, SITE, path, more={"registry": Wanted()})
+    before, after = updated(tmp_path, SITE, path, more={"registry": RegistryOptions()})
     assert (before.site.node_port, after.site.node_port) == (31999, 31998) and after.registry.storage == Storage()
 
 
@@ -268,12 +268,12 @@ def test_a_port_that_the_registry_needs_is_refused(tmp_path, given, words):
     build(tmp_path, "seed", path)
     site = Site(**given)
     with pytest.raises(InputError, match=words):
-        build(tmp_path, "update", path, bases=["seed"], site=site, registry=Wanted(), given=set(given))
+        build(tmp_path, "update", path, bases=["seed"], site=site, registry=RegistryOptions(), given=set(given))
 
 
 def test_the_node_port_of_the_registry_is_refused_without_a_base_as_well(tmp_path):
     with pytest.raises(InputError, match="--node-port 31999: is the port of the registry"):
-        build(tmp_path, "seed", registry_archive(tmp_path), registry=Wanted(), given={"node_port"})
+        build(tmp_path, "seed", registry_archive(tmp_path), registry=RegistryOptions(), given={"node_port"})
 
 
 def test_with_a_dump_the_node_image_is_chosen_again(tmp_path):
@@ -364,7 +364,7 @@ def test_what_refers_to_an_image_that_goes_goes_with_it():
 def printed(asked):
     """Build; -> the printed commands by key."""
     result = pipeline.build(asked, None, lambda *step: None)
-    return facts(asked, result)["commands"]
+    return report_of(asked, result)["commands"]
 
 
 def test_the_printed_steps_run_in_a_real_shell_and_never_leave_a_gap(tmp_path):
@@ -404,7 +404,7 @@ def test_the_printed_steps_run_in_a_real_shell_and_never_leave_a_gap(tmp_path):
 def test_the_first_step_names_the_chunks_that_are_missing(release, tmp_path):
     asked = order(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
     result = pipeline.build(asked, None, lambda *step: None)
-    found = facts(asked, result)["commands"]
+    found = report_of(asked, result)["commands"]
     kubectl = Cluster().install(tmp_path)
     needed = set(result.payload.contents.chunks)
     lost = next(name for name in sorted(chunk_names(tmp_path / "seed")) if name in needed)
@@ -417,7 +417,7 @@ def test_the_first_step_names_the_chunks_that_are_missing(release, tmp_path):
 
 def test_the_last_step_applies_what_leads_nodes_to_it_and_not_the_folder_again(release, tmp_path):
     asked = order(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"], site=SITE._replace(names=POLICY))
-    found = facts(asked, pipeline.build(asked, None, lambda *step: None))["commands"]
+    found = report_of(asked, pipeline.build(asked, None, lambda *step: None))["commands"]
     cluster = Cluster()
     for folder in ("seed", "again"):
         cluster.run("kubectl apply --server-side -f %s" % (tmp_path / folder))
@@ -434,14 +434,14 @@ def test_the_last_step_applies_what_leads_nodes_to_it_and_not_the_folder_again(r
 def test_an_update_without_a_service_is_applied_at_once_and_says_that_nodes_wait(release, tmp_path):
     asked = order(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"],
                   site=SITE._replace(expose="hostport"))
-    found = facts(asked, pipeline.build(asked, None, lambda *step: None))
+    found = report_of(asked, pipeline.build(asked, None, lambda *step: None))
     assert {"check", "apply", "wait"} < set(found["commands"]) and not {"turn", "apply_rest"} & set(found["commands"])
     assert "note      each node refuses pulls while its new Pod unpacks; kubelets try again\n" in summary(found)
 
 
 def test_an_update_is_uninstalled_by_label_and_says_why(release, tmp_path):
     asked = order(tmp_path, "again", str(tmp_path / "next.tar"), bases=["seed"])
-    page = summary(facts(asked, pipeline.build(asked, None, lambda *step: None)))
+    page = summary(report_of(asked, pipeline.build(asked, None, lambda *step: None)))
     assert "uninstall, by label: deleting the folder would delete chunks that other seeds share\n" in page
     assert "kubectl delete --ignore-not-found -f" not in page
     readme = (tmp_path / "again" / "README.txt").read_text()

@@ -8,7 +8,7 @@ import pytest
 
 from builder import pipeline
 from builder.kubernetes import sizes, steps, workloads
-from builder.kubernetes.persistent_registry import Wanted
+from builder.kubernetes.persistent_registry import RegistryOptions
 from builder.kubernetes.runner import Runner
 from builder.kubernetes.site import POLICY, Site
 from builder.output import reader
@@ -31,7 +31,7 @@ def references(result):
 
 def test_the_folders_readme_says_how_to_fill_the_registry_that_stays(tmp_path):
     path = samples.write(tmp_path / "r.tar", samples.crane(samples.sample(command=["registry", "serve"]), "registry:2"))
-    result = build_of(tmp_path, ("", path), registry=Wanted())
+    result = build_of(tmp_path, ("", path), registry=RegistryOptions())
     text = (tmp_path / "out" / "README.txt").read_text()
     sections = steps.registry_sections(result.plan, result.decision.runners[0])
     assert sections and [section for section in sections if section.commands[0] not in text] == []
@@ -134,7 +134,7 @@ def test_a_registry_never_gets_an_image_under_the_full_name_of_another_hosts(tmp
     registry = samples.write(tmp_path / "r.tar", samples.crane(samples.sample(command=["registry", "serve"]), "registry:2"))
     harbor = ("harbor.local:5000/quay.io/prom/exporter:v1", builds.archive(tmp_path))
     with pytest.raises(InputError, match="a registry would serve it as quay.io/prom/exporter, the full name of another"):
-        build_of(tmp_path, harbor, ("", registry), registry=Wanted())
+        build_of(tmp_path, harbor, ("", registry), registry=RegistryOptions())
     build_of(tmp_path, harbor)  # the injector knows by `?ns=` for which host a mirror asks
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from builder import VERSION
 from builder.kubernetes.facts import parse_facts, to_json
-from builder.kubernetes.persistent_registry import Storage, Wanted
+from builder.kubernetes.persistent_registry import Storage, RegistryOptions
 from builder.kubernetes.runner import Runner
 from builder.output import reader
 from builder.payload.contents import digest_of
 from builder.reading.errors import InputError
-from builder.rows import facts_of
+from builder.rows import fields_of
 from builder.verification import verify
 from builder.zipapp import pyz
 from tests.support import builds, samples
@@ -62,7 +62,7 @@ def test_verify_returns_the_facts_of_a_whole_folder(out, tmp_path):
         "seedpod": VERSION, "manifests_compared": True, "namespace": "seedpod", "cluster_wide": ["00-namespace.yaml"],
         "runners": [{"image": builds.IMAGE, "interpreter": "python3", "host_python": False}],
         "images": [{"reference": samples.NAME, "pull": "127.0.0.1:31999/library/sample:1",
-                    **facts_of(result.images.rows[result.images.images[0].root.digest])}]}
+                    **fields_of(result.images.rows[result.images.images[0].root.digest])}]}
 
 
 @pytest.mark.parametrize("options", [{"compression": "gzip"}, {"compression": "xz"}, {"chunk_bytes": 600},
@@ -216,7 +216,7 @@ def full(tmp_path_factory):
     archive = samples.write(folder / "registry.tar", samples.podman_save(registry, "docker.io/library/registry:2"))
     storage = Storage("new", size="20Gi")
     site = builds.Site(builds.IMAGE, expose="nodeport", names="policy")
-    builds.build(folder, "seed", site, archives=[archive], registry=Wanted("", storage))
+    builds.build(folder, "seed", site, archives=[archive], registry=RegistryOptions("", storage))
     builds.build(folder, "update", site, archives=[builds.archive(folder, "b")], onto=[str(folder / "seed")])
     return folder
 

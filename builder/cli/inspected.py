@@ -5,14 +5,14 @@ from typing import Any, Dict, Iterator, List, Sequence
 from builder.inspection import Inspection
 from builder.payload.human import human, short
 from builder.reading.errors import shown
-from builder.rows import facts_of
+from builder.rows import fields_of
 
 _WIDTH = 80  # columns
 
 
 def facts(found: Inspection) -> Dict[str, Any]:
     """Return the content of an archive under stable names, for `--json`."""
-    images = [{"references": list(row.references), **facts_of(row)} for row in found.images]
+    images = [{"references": list(row.references), **fields_of(row)} for row in found.images]
     return {"archive": found.archive, "images": images, "notes": list(found.notes)}
 
 

@@ -35,7 +35,7 @@ from builder.reading.errors import InputError, shown
 from builder.reading.progress import Progress
 from builder.verification import verify
 from builder.cli.meter import Meter
-from builder.cli.summary import decided, explained, explanation, facts, reasons, summary, verified
+from builder.cli.summary import decided, explained, explanation, reasons, report_of, summary, verified
 from builder.zipapp import pyz
 from builder.zipapp.program import pack_program
 
@@ -237,7 +237,7 @@ def run_build(options: argparse.Namespace) -> int:
     request = request_of(options, standard_input(), read_cluster(options.cluster), named)
     with progress_of(options) as progress:
         result = build(request, sys.stdout.buffer, progress, ignore_signals)
-    found, page = facts(request, result, options.program), ""
+    found, page = report_of(request, result, options.program), ""
     if options.explain:
         page = explanation(result.decision) + "\n\n"
         found.update(explained(result.decision))

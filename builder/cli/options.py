@@ -245,8 +245,8 @@ def site_of(options: argparse.Namespace) -> site.Site:
     return site.checked(site.Site(**{**given, **pairs, **values}))
 
 
-def registry_of(options: argparse.Namespace) -> Optional[persistent_registry.Wanted]:
+def registry_of(options: argparse.Namespace) -> Optional[persistent_registry.RegistryOptions]:
     """Return the options of the persistent registry; None without --with-registry."""
     if not options.with_registry:
         return None
-    return persistent_registry.Wanted(options.registry_image, options.registry_storage)
+    return persistent_registry.RegistryOptions(options.registry_image, options.registry_storage)

@@ -20,17 +20,17 @@ from builder.payload.contents import Contents, digest_of
 from builder.payload.human import counted, human
 from builder.pipeline import Request, Result
 from builder.reading.errors import shown
-from builder.rows import facts_of
+from builder.rows import fields_of
 from builder.zipapp.pyz import BUDGET_BYTES
 
-Facts = Dict[str, Any]
+Report = Dict[str, Any]
 
 APPLY_BYTES_A_SECOND = 1800000  # of YAML, server-side: 53 MB took 29 s on a real cluster
 LONG_SECONDS = 5  # shown from here on
 NEAR = .98  # of a limit: shown from here on; a chunk of default size takes a little less
 
 
-def facts(request: Request, result: Result, program: str = PROGRAM) -> Facts:
+def report_of(request: Request, result: Result, program: str = PROGRAM) -> Report:
     """Return the facts of the summary under stable names, for `--json`. `program`: how it was started."""
     plan, images, payload = result.plan, result.images, result.payload
     site, contents = plan.site, payload.contents
@@ -41,7 +41,7 @@ def facts(request: Request, result: Result, program: str = PROGRAM) -> Facts:
         "images": [{
             "reference": reference,
             "pull": pull_name(site.node_port, images.addresses[reference]),
-            **facts_of(images.rows[image.root.digest]),
+            **fields_of(images.rows[image.root.digest]),
         } for image in images.images for reference in image.references],
         "payload": {"digest": digest_of(plan.contents), "bytes": contents.size,
                     "blob_bytes": sum(contents.blob_sizes.values()),
@@ -89,7 +89,7 @@ def compression_of(contents: Contents) -> str:
     return totals.most_common(1)[0][0] or NONE
 
 
-def decided(decision: Decision) -> Facts:
+def decided(decision: Decision) -> Report:
     """Return the choices for the cluster, with reasons and warnings. `errors` is for the caller to fill."""
     return {
         "runners": [{"image": runner.image, "interpreter": runner.interpreter, "host_python": runner.host_python,
@@ -103,7 +103,7 @@ def decided(decision: Decision) -> Facts:
     }
 
 
-def explained(decision: Decision) -> Facts:
+def explained(decision: Decision) -> Report:
     """Return the verdict on every node and every image that was considered."""
     return {
         "nodes": [{"name": name, "verdict": "does not fit: " + why if why else "fits"} for name, why in decision.nodes],
@@ -121,7 +121,7 @@ def explanation(decision: Decision) -> str:
     return "\n".join(lines[1:])
 
 
-def reasons(found: Facts) -> List[str]:
+def reasons(found: Report) -> List[str]:
     """Return lines with the reasons for the choices, and the warnings."""
     return labelled("why", found["reasons"]) + labelled("warning", found["warnings"])
 
@@ -132,7 +132,7 @@ def labelled(label: str, texts: Sequence[str]) -> List[str]:
             for text in texts for number, line in enumerate(text.split("\n"))]
 
 
-def summary(found: Facts) -> str:
+def summary(found: Report) -> str:
     """Return the facts as a page for a terminal."""
     chunks, payload, injector = (found[key] for key in ("chunks", "payload", "injector"))
     lines = [*image_table(found["images"]), "",
@@ -153,7 +153,7 @@ def summary(found: Facts) -> str:
     return "\n".join(lines + [""] + end)
 
 
-def image_table(images: Sequence[Facts]) -> List[str]:
+def image_table(images: Sequence[Report]) -> List[str]:
     """Return the images as a table: IDs, digests and sizes for each platform, and what to pull."""
     lines = [head()]
     for image in images:
@@ -166,7 +166,7 @@ def lasting(seconds: int) -> List[str]:
     return ["apply     takes about %d s" % seconds] if seconds >= LONG_SECONDS else []
 
 
-def pull_line(image: Facts) -> str:
+def pull_line(image: Report) -> str:
     """Return the address to pull by. For Helm, replace the tag by the chart's version, from which it was made."""
     repository, _, tag = image["pull"].rpartition(":")
     if not image["is_chart"]:
@@ -174,13 +174,13 @@ def pull_line(image: Facts) -> str:
     return "oci://%s --version %s --plain-http" % (repository, tag.replace("_", "+"))
 
 
-def stored(etcd: Facts) -> List[str]:
+def stored(etcd: Report) -> List[str]:
     """Return the size of the seed in etcd, for either kind of apply."""
     return ["etcd      %s with %s, %s with %s" % (human(etcd["server_side_bytes"]), kubectl.APPLY,
                                                   human(etcd["plain_bytes"]), kubectl.PLAIN_APPLY)]
 
 
-def limits(annotation: Facts, chunk_bytes: int) -> List[str]:
+def limits(annotation: Report, chunk_bytes: int) -> List[str]:
     """Return a line if the seed exceeds the limit of plain `kubectl apply`, or almost does."""
     if annotation["bytes"] < annotation["limit_bytes"] * NEAR:
         return []
@@ -193,7 +193,7 @@ def limits(annotation: Facts, chunk_bytes: int) -> List[str]:
     return ["limit     %s does not take this seed (%s of its limit): %s" % (kubectl.PLAIN_APPLY, taken, remedy)]
 
 
-def placed(found: Facts) -> List[str]:
+def placed(found: Report) -> List[str]:
     """Return notes on the exposure: who can pull, what the namespace allows, what nodes read."""
     notes = []
     if EXPOSURES[found["expose"]].service:
@@ -216,7 +216,7 @@ def placed(found: Facts) -> List[str]:
     return notes
 
 
-def needs_of_node(found: Facts) -> str:
+def needs_of_node(found: Report) -> str:
     """Return what Pods use of a node, for which stricter Pod Security profiles have no room."""
     exposure = EXPOSURES[found["expose"]]
     needs = ["the host's network"] if exposure.host_network else ["a host port"] if exposure.host_port else []
@@ -225,7 +225,7 @@ def needs_of_node(found: Facts) -> str:
     return " and ".join(needs or ["hostPath volumes for the mirror"])
 
 
-def next_steps(found: Facts) -> List[str]:
+def next_steps(found: Report) -> List[str]:
     """Return the next steps, how to uninstall, and where all other commands are listed. A stream has no README.txt, so
     list them here."""
     lost = found["namespace"] if found["creates_namespace"] and found["out"] != STDOUT and not found["update"] else ""
@@ -238,7 +238,7 @@ def next_steps(found: Facts) -> List[str]:
             "%s: commands to prune older seeds, to heal, to uninstall" % os.path.join(shown(found["out"]), README)]
 
 
-def updating(update: Facts, chunk_count: int, payload_bytes: int) -> List[str]:
+def updating(update: Report, chunk_count: int, payload_bytes: int) -> List[str]:
     """Return what is new in an update, and the references that now name another image."""
     if not update:
         return []
@@ -249,7 +249,7 @@ def updating(update: Facts, chunk_count: int, payload_bytes: int) -> List[str]:
         "replaced  %s: was %s, is now %s" % (one["reference"], one["old"], one["new"]) for one in update["replaced"]]
 
 
-def squeezing(squeeze: Facts, payload_bytes: int) -> List[str]:
+def squeezing(squeeze: Report, payload_bytes: int) -> List[str]:
     """Return the size of the payload with --squeeze, or without it, if that makes a difference."""
     other = "%s in %d chunks" % (human(squeeze["other_bytes_estimated"]), squeeze["other_chunks_estimated"])
     if squeeze["done"]:
@@ -263,7 +263,7 @@ def percent(part: int, whole: int) -> str:
     return "%d %%" % -(-100 * part // whole)
 
 
-def verified(found: Facts) -> str:
+def verified(found: Report) -> str:
     """Return a report of `verify` as a page, for people."""
     runs = ["runs      %s in %s, namespace %s" % (shown(runner["interpreter"]), shown(runner["image"]),
                                                   found["namespace"]) for runner in found["runners"]]

@@ -48,9 +48,9 @@ def errors(choice: Choice, cluster: Cluster, has_registry: bool) -> List[str]:
 def warnings(choice: Choice, cluster: Cluster, has_registry: bool) -> List[str]:
     """Return what may not work, a line each."""
     site = choice.site
-    return (_image_warnings(choice, cluster) + _port_warnings(site) + _namespace_warnings(choice, cluster) + _runtime_warnings(site, cluster)
-            + _pull_warnings(choice, cluster) + _network_warnings(site, cluster)
-            + _constraint_warnings(choice, cluster) + (_registry_warnings(site, cluster) if has_registry else []))
+    return [*_image_warnings(choice, cluster), *_port_warnings(site), *_namespace_warnings(choice, cluster),
+            *_runtime_warnings(site, cluster), *_pull_warnings(choice, cluster), *_network_warnings(site, cluster),
+            *_constraint_warnings(choice, cluster), *(_registry_warnings(site, cluster) if has_registry else [])]
 
 
 def _image_warnings(choice: Choice, cluster: Cluster) -> List[str]:

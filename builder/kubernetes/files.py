@@ -72,7 +72,7 @@ def plan_of(facts: Facts, contents: Contents) -> Plan:
                              sum(blobs) + max(blobs), contents.size + len(facts.contents))
 
 
-def files_of(facts: Facts, contents: Contents, images: Sequence[Image], programs: Programs) -> Iterator[File]:
+def described_by(facts: Facts, contents: Contents, images: Sequence[Image], programs: Programs) -> Iterator[File]:
     """Yield the files of OUT, except chunks, FACTS and SHA256SUMS."""
     plan = plan_of(facts, contents)
     yield from documents(plan, profile(facts.site, facts.runners),

@@ -76,7 +76,7 @@ class Storage(NamedTuple):
     storage_class: str = ""  # of a new claim; "": the cluster's default
 
 
-class Wanted(NamedTuple):
+class RegistryOptions(NamedTuple):
     """The operator's options for the persistent registry."""
     image: str = ""  # reference of an image of the payload; "": to be found
     storage: Optional[Storage] = None  # None: the base's, or the default
@@ -98,7 +98,7 @@ class PersistentRegistry(NamedTuple):
     storage: Storage
 
 
-def chosen_registry(wanted: Optional[Wanted], images: Sequence[Image]) -> Optional[PersistentRegistry]:
+def chosen_registry(wanted: Optional[RegistryOptions], images: Sequence[Image]) -> Optional[PersistentRegistry]:
     """Choose the registry's image among the images; None if no registry is wanted. Raise InputError if none fits."""
     if not wanted:
         return None
@@ -106,7 +106,7 @@ def chosen_registry(wanted: Optional[Wanted], images: Sequence[Image]) -> Option
     return PersistentRegistry(reference, tuple(command_of(reference, images)), wanted.storage or Storage())
 
 
-def image_of(wanted: Wanted, images: Sequence[Image]) -> str:
+def image_of(wanted: RegistryOptions, images: Sequence[Image]) -> str:
     """Return the reference of the registry's image. Raise InputError unless exactly one image matches."""
     references = [reference for image in images if not image.subject for reference in image.references]
     if wanted.image:

@@ -35,7 +35,7 @@ class FolderTarget:
 
     def write(self, files: Sequence[File], work: Workspace) -> None:
         """Add SHA256SUMS, sign it if there is a key, and replace OUT."""
-        for file in [*files, sums_of(files)]:
+        for file in [*files, sums_file(files)]:
             if file.data is not None:
                 with open(os.path.join(work.new, file.name), "wb") as opened:
                     opened.write(file.data)
@@ -89,6 +89,6 @@ class DryRun:
 Target = Union[FolderTarget, StreamTarget, DryRun]
 
 
-def sums_of(files: Sequence[File]) -> File:
+def sums_file(files: Sequence[File]) -> File:
     """Return the SHA256SUMS of the files."""
     return file_of(SUMS, "".join("%s  %s\n" % (file.sha256, file.name) for file in sorted(files)).encode())

@@ -5,7 +5,7 @@ import pytest
 
 from builder.cli import summary
 from builder.kubernetes.steps import STDOUT
-from builder.kubernetes.persistent_registry import Wanted
+from builder.kubernetes.persistent_registry import RegistryOptions
 from builder.kubernetes.site import MIRROR, POLICY, Site
 from builder.payload.chunks import CHUNK_BYTES, LARGEST_CHUNK_BYTES
 from tests.support import builds, dumps, samples
@@ -14,7 +14,7 @@ from tests.support import builds, dumps, samples
 def facts_of(tmp_path, out="out", asked=None, **options):
     request = builds.request(tmp_path, out, asked or Site(builds.IMAGE, expose="nodeport"), **options)
     result = builds.pipeline.build(request, io.BytesIO(), lambda *_: None)
-    return summary.facts(request, result), result
+    return summary.report_of(request, result), result
 
 
 def test_the_facts_can_be_read_by_programs(tmp_path):
@@ -78,11 +78,11 @@ def test_each_command_is_of_this_build(tmp_path):
     (Site("x", expose="nodeport", names=POLICY), False, {"prune", "prune_policies", "prune_chunks"}),
     (Site("x", expose="nodeport", names=MIRROR), True, {"prune", "prune_chunks"})])
 def test_readme_txt_prunes_the_kinds_of_this_seed_and_apart_from_them_all_others(tmp_path, asked, registry, own):
-    wanted = Wanted() if registry else None
+    wanted = RegistryOptions() if registry else None
     image = samples.with_layers([b"layer" * 100], command=["registry", "serve"])
     archive = samples.write(tmp_path / "registry.tar", samples.podman_save(image, "docker.io/library/registry:2"))
     request = builds.request(tmp_path, site=asked, archives=[archive], registry=wanted)
-    found = summary.facts(request, builds.pipeline.build(request, None, lambda *_: None))
+    found = summary.report_of(request, builds.pipeline.build(request, None, lambda *_: None))
     text = (tmp_path / "out" / "README.txt").read_text()
     commands = {key: command.replace(found["out"], "THIS_FOLDER") for key, command in found["commands"].items()}
     section = text.partition("\nprune older seeds")[2].partition("\nprune or remove what only seeds with other options have")[0]
@@ -197,7 +197,7 @@ def test_the_bytes_in_etcd_are_those_of_either_apply(tmp_path):
     noise = samples.with_layers([samples.tar_of([("noise", samples.noise(4 << 20, 1))])])
     archive = samples.write(tmp_path / "noise.tar", samples.podman_save(noise, samples.NAME))
     request = builds.request(tmp_path, site=Site("x", expose="nodeport"), archives=[archive])
-    found = summary.facts(request, builds.pipeline.build(request, None, lambda *_: None))
+    found = summary.report_of(request, builds.pipeline.build(request, None, lambda *_: None))
     etcd, payload = found["etcd"], found["payload"]["bytes"]
     assert payload < etcd["server_side_bytes"] < 1.01 * payload
     assert 2.33 * payload < etcd["plain_bytes"] < 2.37 * payload  # measured on a real cluster: 2.34
@@ -239,7 +239,7 @@ def test_what_an_index_names_and_the_archive_lacks_is_reported(tmp_path):
     images = [samples.sample("a"), samples.sample("b", platform="linux/arm64")]
     archive = samples.write(tmp_path / "multi.tar", samples.multi_platform(images, samples.NAME, left_out=[1]))
     request = builds.request(tmp_path, site=Site("x", expose="nodeport"), archives=[archive])
-    page = summary.summary(summary.facts(request, builds.pipeline.build(request, None, lambda *_: None)))
+    page = summary.summary(summary.report_of(request, builds.pipeline.build(request, None, lambda *_: None)))
     assert "    linux/arm64             missing       %s" % samples.oci.digest_of(
         samples.oci_manifest(images[1])[0])[7:19] in page
 

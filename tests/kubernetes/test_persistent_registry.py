@@ -13,7 +13,7 @@ from builder.kubernetes.runner import Runner
 from builder.kubernetes.workloads import Plan
 from builder.kubernetes.steps import registry_sections
 from builder.kubernetes.site import TOLERATE_ALL, Site
-from builder.kubernetes.persistent_registry import Storage, Wanted
+from builder.kubernetes.persistent_registry import Storage, RegistryOptions
 from tests.support import samples
 from tests.support.reading import read
 
@@ -45,14 +45,14 @@ def images_of(tmp_path, *names):
     (("quay.io/my/own:2", "quay.io/a/b:1"), "quay.io/my/own:2", "quay.io/my/own:2"),
 ))
 def test_the_registrys_image_is_found_or_named(names, wanted, found, tmp_path):
-    assert persistent_registry.image_of(Wanted(wanted), images_of(tmp_path, *names)) == found
+    assert persistent_registry.image_of(RegistryOptions(wanted), images_of(tmp_path, *names)) == found
 
 
 def test_a_signature_of_the_registrys_image_is_not_a_second_one(tmp_path):
     images = read(samples.write(tmp_path / "signed.tar", samples.cosign_save(samples.sample(), "registry:2")))
     images = name_images(images, parse("unused"))
     assert len(images[1].references) == 1
-    assert persistent_registry.image_of(Wanted(""), images) == "docker.io/library/registry:2"
+    assert persistent_registry.image_of(RegistryOptions(""), images) == "docker.io/library/registry:2"
 
 
 @pytest.mark.parametrize("names, wanted, words", (
@@ -63,7 +63,7 @@ def test_a_signature_of_the_registrys_image_is_not_a_second_one(tmp_path):
 ))
 def test_a_registry_that_cannot_be_found_is_an_error(names, wanted, words, tmp_path):
     with pytest.raises(InputError, match=words):
-        persistent_registry.image_of(Wanted(wanted), images_of(tmp_path, *names))
+        persistent_registry.image_of(RegistryOptions(wanted), images_of(tmp_path, *names))
 
 
 def test_the_registry_runs_what_its_image_says(tmp_path):
