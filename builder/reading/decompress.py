@@ -24,6 +24,11 @@ BLOCK_BYTES = 1 << 20  # read, hashed and written at once: large enough to be fa
 _MAX_RATIO = 1000  # gzip reaches 1032 with nothing but zeros: more is a bomb
 _RATIO_FREE_BYTES = 1 << 28  # so little does no harm, and short files of zeros are common in archives
 _MAX_EXPANDED_BYTES = 1 << 38  # no image comes near it
+# A stream that ends gives back what follows it, as a copy. So a new one is fed a little first, and then twice as much
+# each time: the copies of many short streams stay in proportion to their bytes.
+_FIRST_BYTES = 1 << 9
+_MAX_EMPTY_STREAMS = 10000  # BGZF ends with one; a file of nothing else takes a decoder for each 20 bytes
+_ZEROS: Any = re.compile(b"\0*")  # Any: to mypy, a match may be None
 _XZ_MEMORY_BYTES = 1 << 28  # four times what `xz -9` needs to decode
 
 _MAGICS = (
@@ -124,24 +129,33 @@ def _library(compression: str, where: str) -> Tuple[Callable[[], Any], Any]:
 def _by_library(blocks: Iterable[bytes], compression: str, where: str) -> Iterator[bytes]:
     new_engine, bad_data = _library(compression, where)
     engine: Any = None  # None: between two streams
-    for data in blocks:
-        while data or (engine and not engine.needs_input):
+    is_empty, empty_count = True, 0  # of this stream; streams without a byte
+    for block in blocks:
+        start = 0
+        while start < len(block) or (engine and not engine.needs_input):
             if engine is None:
-                data = data.lstrip(b"\0")
-                if not data:
+                start = _ZEROS.match(block, start).end()
+                if start == len(block):
                     break
-                engine = new_engine()
+                engine, is_empty, step = new_engine(), True, _FIRST_BYTES
+            piece = block[start:start + step] if engine.needs_input else b""
             try:
-                plain = engine.decompress(data, BLOCK_BYTES)
+                plain = engine.decompress(piece, BLOCK_BYTES)
             except bad_data as e:
                 raise InputError("%s: its %s data is damaged (%s): copy or make the archive again"
                                  % (where, compression, str(e).strip(".")))
+            start += len(piece)
+            step = min(2 * step, BLOCK_BYTES)
             if plain:
+                is_empty = False
                 yield plain
-            data = b""
             if engine.eof:
-                data = engine.unused_data
+                start -= len(engine.unused_data)
                 engine = None
+                empty_count += is_empty
+                if empty_count > _MAX_EMPTY_STREAMS:
+                    raise InputError("%s: has more than %d empty %s streams: make the archive again"
+                                     % (where, _MAX_EMPTY_STREAMS, compression))
     if engine is not None:
         raise InputError("%s: its %s data is truncated: copy or make the archive again" % (where, compression))
 

@@ -9,7 +9,6 @@ Spec: https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md
 """
 import hashlib
 import importlib
-import itertools
 import os
 from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple
 
@@ -166,13 +165,18 @@ def _share(blob: Blob, unpack: bool) -> float:
     kind = _compression(blob)
     if not sample or kind and not unpack:
         return 1.0
-    plain = b"".join(itertools.islice(_beginning(sample, kind), _PLAIN_SAMPLE_BYTES // BLOCK_BYTES)) if kind else sample
+    plain = _beginning(sample, kind) if kind else sample
     return min(1.0, len(lzma.compress(plain, preset=1)) * _BETTER / len(sample))
 
 
-def _beginning(sample: bytes, kind: str) -> Iterator[bytes]:
-    """Return the decompressed bytes of a sample."""
+def _beginning(sample: bytes, kind: str) -> bytes:
+    """Return the decompressed beginning of a sample."""
+    plain = bytearray()
     try:
-        yield from decompressed([sample], kind, "", Expansion(len(sample)))
+        for block in decompressed([sample], kind, "", Expansion(len(sample))):
+            plain += block
+            if len(plain) >= _PLAIN_SAMPLE_BYTES:
+                break
     except InputError:
         pass  # the sample ends within a stream
+    return bytes(plain)

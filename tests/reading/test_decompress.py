@@ -164,3 +164,38 @@ def test_zstd_goes_through_the_program_where_the_library_lacks_it(monkeypatch):
 def test_a_python_that_was_built_without_a_library_is_one_clear_line(compression, module, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     assert "which this Python lacks" in refused(COMPRESSED[compression](b"x"), compression)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "bzip2", "xz"])
+def test_many_short_streams_are_copied_in_proportion_to_their_bytes(compression, monkeypatch):
+    new_engine, bad_data = decompress._library(compression, "x")
+    fed = []
+
+    class Counting:
+        """An engine that counts the bytes that it is given."""
+        def __init__(self):
+            self.engine = new_engine()
+
+        def decompress(self, data, max_length):
+            fed.append(len(data))
+            return self.engine.decompress(data, max_length)
+
+        def __getattr__(self, name):
+            return getattr(self.engine, name)
+
+    monkeypatch.setattr(decompress, "_library", lambda *_: (Counting, bad_data))
+    stream = COMPRESSED[compression](b"x")
+    counts = []
+    for count in (1000, 2000):
+        del fed[:]
+        assert b"".join(decompressed([stream * count], compression, "x", Expansion(1 << 20))) == b"x" * count
+        counts.append(sum(fed))
+    assert counts[1] < 2.2 * counts[0] and counts[1] < 40 * 2000 * len(stream)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "bzip2"])
+def test_a_file_of_nothing_but_empty_streams_is_refused(compression):
+    data = COMPRESSED[compression](b"") * 10000
+    assert list(decompressed([data], compression, "x", Expansion(len(data)))) == []
+    with pytest.raises(InputError, match="x: has more than 10000 empty %s streams" % compression):
+        list(decompressed([data, COMPRESSED[compression](b"")], compression, "x", Expansion(len(data))))
