@@ -16,6 +16,7 @@ from builder.reading.oci import Descriptor, is_digest
 # platforms have so many. Without a limit an index of a few kilobytes could lead to billions.
 MAX_DESCRIPTORS = 200000
 MAX_CONFIG_BYTES = 8 << 20  # twice what registries take; real ones have some kilobytes
+_MAX_VALUES = 1000000  # of a JSON document, 200,000 descriptors: its values take many times the memory of its bytes
 _MAX_LAYERS = 1000  # of an image: the kernel's overlay takes 500, Docker 127
 _MAX_PLATFORM_CHARACTERS = 64  # of each of its parts; the longest in use has eleven
 _MAX_NUMBER_DIGITS = 20  # 2**64 has 20, and reading very long ones takes quadratic time
@@ -32,6 +33,8 @@ class Config(NamedTuple):
 
 def parse_json(data: bytes, where: str) -> Any:
     """The JSON document in `data`: UTF-8, one value, no NaN; else InputError."""
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+        raise InputError("%s: has more than %d values: make the archive again, of fewer images" % (where, _MAX_VALUES))
     try:
         return json.loads(data.decode("utf-8"), parse_constant=_not_a_number, parse_int=_integer)
     except (ValueError, RecursionError) as e:

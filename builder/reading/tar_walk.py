@@ -22,6 +22,7 @@ MAX_MEMBERS = 100000  # an image archive has a few hundred; more is a root file 
 MAX_NAME_BYTES = 4096  # PATH_MAX of Linux
 # Of one member, in all its pax and GNU headers together. Go's reader takes as many bytes; real members have about ten
 # records, and with many more the headers of a small archive would take minutes.
+_MAX_NAMES_BYTES = 32 << 20  # of all members together, three times that of so many real ones
 _MAX_EXTENDED_BYTES = 1 << 20
 _MAX_PAX_RECORDS = 100
 
@@ -86,6 +87,7 @@ class _Walker:
         self.extended: Dict[str, bytes] = {}  # what pax and GNU headers say of the next member
         self.extended_bytes = 0  # of those headers
         self.pax_record_count = 0  # in those headers
+        self.name_bytes = 0  # of all members
 
     def run(self) -> Walk:
         while self.offset < self.size:
@@ -221,6 +223,9 @@ class _Walker:
     def decoded(self, name: bytes) -> str:
         if len(name) > MAX_NAME_BYTES or b"\0" in name:
             raise self.damaged("has a name of more than %d bytes or with a zero byte" % MAX_NAME_BYTES)
+        self.name_bytes += len(name)
+        if self.name_bytes > _MAX_NAMES_BYTES:
+            raise self.damaged("is the first beyond %d bytes of names" % _MAX_NAMES_BYTES)
         return name.decode("utf-8", "surrogateescape")
 
     def bad_size(self) -> InputError:

@@ -115,3 +115,23 @@ def test_many_names_of_one_image_cost_no_more_than_their_bytes(tmp_path):
     entries = [descriptor(oci.OCI_MANIFEST, manifest, annotations={oci.REF_NAME: "sample:%d" % number})
                for number in range(10000)]
     assert refusal(tmp_path, tar_of(layout_of(entries, blobs))) == ""
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b"1,"])
+def test_a_manifest_of_millions_of_values_is_refused(tmp_path, piece):
+    """Each takes twenty times its bytes in memory."""
+    data = tar_of([("manifest.json", b"[" + piece * ((19 << 20) // len(piece)) + b"0]")])
+    assert "manifest.json: has more than 1000000 values: make the archive again" in refusal(tmp_path, data)
+
+
+def test_names_that_take_gigabytes_together_are_refused(tmp_path):
+    data = tar_of([("%d/%s" % (number, "n" * 4000), b"") for number in range(9000)])
+    assert "is the first beyond 33554432 bytes of names" in refusal(tmp_path, data)
+
+
+def test_a_config_that_many_names_share_is_parsed_a_few_times(tmp_path):
+    layer = tar_of([("file", b"x")])
+    config = to_json({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [oci.digest_of(layer)]},
+                      "more": [[]] * 400000})
+    manifest = to_json([{"Config": "c.json", "RepoTags": ["a:%d" % number], "Layers": ["l.tar"]} for number in range(40)])
+    assert refusal(tmp_path, tar_of([("c.json", config), ("l.tar", layer), ("manifest.json", manifest)])) == ""
