@@ -29,17 +29,14 @@ STAGES = (
 
 def main(arguments: List[str]) -> None:
     """Run one stage, or all. `arguments`: the command line without the program. Exits with 1 if a stage fails."""
-    stages = [stage for stage in STAGES if stage.name in arguments[:1]]
-    if stages:
-        del arguments[0]
-    else:
-        stages = list(STAGES)
+    chosen = [stage for stage in STAGES if stage.name in arguments[:1]]
+    stages = chosen or STAGES
     parser = argparse.ArgumentParser(
         "injector.pyz [%s]" % "|".join(stage.name for stage in STAGES),
-        description="Without a stage: one after the other.")
+)
     for flag, default, text in sorted({option for stage in stages for option in stage.options}):
         parser.add_argument(flag, default=default, required=not default, help=text + " (default: %(default)s)")
-    values = vars(parser.parse_args(arguments))
+    values = vars(parser.parse_args(arguments[len(chosen):]))
     # As PID 1 a process has no default action for SIGTERM: without this it would wait out the whole grace period.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for stage in stages:

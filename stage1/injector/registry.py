@@ -34,16 +34,12 @@ PAGES = 8  # at `/`, each with the host of its request; for other hosts there is
 
 is_name = re.compile("(?=.{1,255}$)[a-z0-9]+(([._/]|__|-+)[a-z0-9]+)*").fullmatch
 is_digest = re.compile("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}").fullmatch
-is_host = re.compile("[][a-z0-9.:-]{1,255}").fullmatch  # as browsers send it: in lower case
-is_hosted = re.compile("([^/]*[.][^/]*|localhost)/").match  # would be read as another registry's full name
 subject_in = re.compile("sha256-([0-9a-f]{64})[.]").match  # cosign's tag for a manifest that names no subject itself
-route_of = re.compile("/v2/(.+)/(manifests|blobs|referrers|tags(?=/list$))/([^/]+)").fullmatch
-range_of = re.compile("bytes=([0-9]{0,18})-([0-9]{0,18})").fullmatch  # 18 digits always fit into 64 bits
 
 # Colours are the browser's own, light or dark; a click selects a whole name to pull.
 PAGE = (
     "<!DOCTYPE html><html lang=en><meta name=viewport content='width=device-width'><title>Seedpod</title><style>"
-    "html{color-scheme:light dark;font:1em/1.5 system-ui;max-width:50em;margin:auto;overflow-wrap:anywhere}"
+    "html{color-scheme:light dark;font:1em system-ui;max-width:50em;margin:auto;overflow-wrap:anywhere}"
     "dt{font-weight:bold;margin-top:1em;user-select:all}dd{margin:0;opacity:.7}"
     "</style><h1>Seedpod registry</h1><dl>")
 
@@ -91,7 +87,7 @@ def names_of(reference: str) -> Names:
     path, _, tag = rest.partition("@")[0].partition(":")
     full = "%s/%s" % (host.lower(), path)
     short = [path] + re.findall("^docker.io/library/([^/]+)$", full)
-    if is_name(full) and is_hosted(path):
+    if is_name(full) and re.match("([^/]*[.][^/]*|localhost)/", path):
         short = []
     return Names(full, short, tag)
 
@@ -134,7 +130,12 @@ class Registry:
             add(self.repositories, entry, entry.names.short)
         self.catalog = sorted(filter(is_name, self.repositories), key=in_order)
         for entry in entries:
-            self._add_image(entry)
+            digest, names = entry.digest, entry.names
+            for name in filter(is_name, names.short[:1] + [names.full] + names.short[1:]):
+                served = self.repositories[name].manifests.get(names.tag or digest)
+                if served and served.digest == digest:
+                    name += ":" + names.tag if names.tag else "@" + digest
+                    self.images.setdefault(digest, entry).served.append(name)
         page = PAGE + "".join("<dt>" + "<dd>".join(map(escape, image.served + [image.description, image.digest]))
                               for image in self.images.values())
         self.pages = {"": page.encode("utf-8", "replace")}
@@ -147,15 +148,6 @@ class Registry:
         found = Repository({}, {})
         subject = self._collect(descriptor, found, "sha256:" + attached.group(1) if attached else None)
         return IndexEntry(descriptor["digest"], names, str(annotations.get(DESCRIPTION, "")), found, subject, [])
-
-    def _add_image(self, entry: IndexEntry) -> None:
-        """Add an entry's image to `images` with all names that lead to it, the preferred one first."""
-        digest, names = entry.digest, entry.names
-        for name in filter(is_name, names.short[:1] + [names.full] + names.short[1:]):
-            served = self.repositories[name].manifests.get(names.tag or digest)
-            if served and served.digest == digest:
-                name += ":" + names.tag if names.tag else "@" + digest
-                self.images.setdefault(digest, entry).served.append(name)
 
     def _collect(self, descriptor: Dict[str, Any], found: Repository, attached: Optional[str] = None) -> Optional[str]:
         """Add the manifests and blobs below a descriptor to the Repository `found`; return the digest of its subject.
@@ -175,7 +167,7 @@ class Registry:
                 data = file.read()
         except OSError:
             return None
-        algorithm, _, expected = digest.partition(":")
+        algorithm, expected = digest.split(":")
         if hashlib.new(algorithm, data).hexdigest() != expected:
             raise OSError("manifest %s: is damaged" % digest)
         manifest = json.loads(data)
@@ -198,7 +190,7 @@ class Registry:
     def answer(self, method: str, target: str, headers: Headers) -> Answer:
         """Return the Answer to a request. `target` as in the request line."""
         if method not in ("GET", "HEAD"):
-            return error(405, "UNSUPPORTED", "this registry can only be read", {"Allow": "GET, HEAD"})
+            return error(405, "UNSUPPORTED", "read-only", {"Allow": "GET, HEAD"})
         path, _, query = target.partition("?")
         path = unquote(path)
         parameters = {key: unquote(value)
@@ -206,10 +198,16 @@ class Registry:
         if path in ("/v2", "/v2/"):
             return document({})
         if path == "/":
-            return self._page(headers.get("host", ""))
+            host = headers.get("host", "")
+            if host not in self.pages:
+                if re.fullmatch("[][a-z0-9.:-]{1,255}", host) and len(self.pages) <= PAGES:
+                    self.pages[host] = self.pages[""].replace(b"<dt>", b"<dt>%s/" % host.encode())
+                else:
+                    host = ""
+            return answer_of(self.pages[host], {"Content-Type": "text/html;charset=utf-8"})
         if path == "/v2/_catalog":
             return listing({}, "repositories", self.catalog, parameters, path)
-        match = route_of(path)
+        match = re.fullmatch("/v2/(.+)/(manifests|blobs|referrers|tags(?=/list$))/([^/]+)", path)
         if not match:
             return error(404, "UNSUPPORTED", "no such page: " + path)
         name, kind, reference = match.groups()
@@ -240,15 +238,6 @@ class Registry:
         if not found:
             return error(404, kind[:-1].upper() + "_UNKNOWN", "not in repository %s: %s" % (full_name, reference))
         return content(found, method, headers)
-
-    def _page(self, host: str) -> Answer:
-        """Return the page for a person: each image with the name to pull it by, then its other names."""
-        if host not in self.pages:
-            if is_host(host) and len(self.pages) <= PAGES:
-                self.pages[host] = self.pages[""].replace(b"<dt>", b"<dt>%s/" % host.encode())
-            else:
-                host = ""
-        return answer_of(self.pages[host], {"Content-Type": "text/html;charset=utf-8"})
 
 
 def add(table: Dict[str, Repository], entry: IndexEntry, names: List[str]) -> None:
@@ -289,7 +278,7 @@ def listing(value: Dict[str, Any], key: str, names: List[str], parameters: Mappi
         return error(400, "UNSUPPORTED", "not a number: n=" + count)
     last = in_order(parameters.get("last", ""))
     after = [name for name in names if in_order(name) > last]
-    page = after[:min(int(count), LISTED_NAMES)]
+    page = after[:LISTED_NAMES][:int(count)]
     while sum(map(len, page)) > LISTED_CHARACTERS:
         page = page[:len(page) // 2]
     headers = {}
@@ -312,7 +301,7 @@ def content(found: Entity, method: str, headers: Headers) -> Answer:
     held = headers.get("if-none-match", "")
     if tag in held or held == "*":
         return Answer(304, answered, found, 0, 0)
-    match = range_of(headers.get("range", ""))
+    match = re.fullmatch("bytes=([0-9]{0,18})-([0-9]{0,18})", headers.get("range", ""))
     if match and method == "GET" and headers.get("if-range", tag) == tag:
         first, last = match.groups()
         if first:

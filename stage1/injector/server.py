@@ -23,13 +23,13 @@ import struct
 import sys
 import threading
 import time
-from typing import Any, BinaryIO, Dict, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, Dict, NamedTuple, Optional
 
 from registry import Answer, Registry, error, is_digest
 
 OPTIONS = (
-    ("--seed", "/seed", "folder of the images: an OCI image layout"),
-    ("--listen", ":31999", "[HOST]:PORT, all addresses if there is no HOST"),
+    ("--seed", "/seed", "folder of the OCI image layout"),
+    ("--listen", ":31999", "[HOST]:PORT"),
 )
 
 CONNECTIONS = 512  # at once, where as many files may be open
@@ -93,7 +93,7 @@ def open_blob(seed: str, digest: str, size: int) -> BinaryIO:
         raise OSError("not a digest: %r" % digest)
     path = "%s/blobs/%s" % (seed, digest.replace(":", "/"))
     if os.stat(path).st_size != size:
-        raise OSError("its size has changed")
+        raise OSError("is damaged")
     return open(path, "rb", 0)
 
 
@@ -163,20 +163,12 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
             pass
         socketserver.TCPServer.server_bind(self)
 
-    def get_request(self) -> Tuple[socket.socket, Any]:
-        """Accept a connection. If no descriptor is left, make room for the next try."""
-        try:
-            return super().get_request()
-        except OSError:
-            self.make_room()
-            raise
-
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, *request: Any) -> None:
         """Start a thread for a new connection, as soon as there is room for it."""
         while True:
             try:
                 if threading.active_count() <= self.limit:  # counts the main thread, too
-                    return super().process_request(request, client_address)
+                    return super().process_request(*request)
             except RuntimeError:  # the system allows no more threads
                 pass
             self.make_room()
@@ -206,11 +198,6 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         """Close a connection, and forget it."""
         self.clients.pop(request, None)
         super().close_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print a bug, which costs its client the connection. A client that has gone away is not a bug."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(request, client_address)
 
     def stop(self, *_: Any) -> None:
         """Handle SIGTERM: accept nothing more, wait for answers in flight, exit. Some Pythons abort a normal exit while
@@ -247,7 +234,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     rbufsize = 0  # `Head` buffers
     server: Server
-    rfile: Any  # a Head, once there is a connection
     headers: Any  # Headers, and more
 
     def allow(self, seconds: int) -> None:
@@ -256,12 +242,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def handle(self) -> None:
         """Answer all requests, then linger."""
-        self.rfile = Head(self.rfile, TOGETHER_BYTES)
-        super().handle()
-        # A socket closed with bytes unread resets the connection, and the client may never see the answer.
-        self.allow(LINGER_SECONDS)
-        self.connection.shutdown(socket.SHUT_WR)
-        while self.connection.recv(TOGETHER_BYTES):
+        self.rfile: Any = Head(self.rfile, TOGETHER_BYTES)
+        try:
+            super().handle()
+            # A socket closed with bytes unread resets the connection, and the client may never see the answer.
+            self.allow(LINGER_SECONDS)
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.connection.recv(TOGETHER_BYTES):
+                pass
+        except OSError:  # the client has gone away
             pass
 
     def handle_one_request(self) -> None:
@@ -270,13 +259,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         start = self.rfile.peek(1)
         self.allow(HEAD_SECONDS)
         self.rfile.left = HEAD_BYTES
-        self.command, self.requestline = "", start[:40].decode("latin-1")
+        self.command, self.requestline = "", start[:40].decode("latin1")
         if b"" < start[:1] < b" ":  # a TLS ClientHello, or empty lines, which http.server does not answer
-            return self.send_error(400, "this registry speaks plain HTTP")
+            return self.send_error(400, "plain HTTP")
         try:
             super().handle_one_request()
         except OverflowError:
-            self.send_error(431, "a head of more than %d bytes" % HEAD_BYTES)
+            self.send_error(431, "the head is too long")
 
     def handle_expect_100(self) -> bool:
         """Send no "100 Continue": the answer is final with any body."""
@@ -285,19 +274,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer a parsed request. One with a body ends the connection: request bodies are never read."""
         if self.headers.defects:
-            return self.send_error(400, "malformed headers")
+            return self.send_error(400, "malformed")
         if "transfer-encoding" in self.headers or "content-length" in self.headers:
             self.close_connection = True
         self.respond(self.server.registry.answer(self.command, self.path, self.headers))
 
     do_HEAD = do_GET
 
-    def send_error(self, code: int, message: Optional[str] = None, explain: Optional[str] = None) -> None:
+    def send_error(self, code: int, message: Any = "", explain: Optional[str] = None) -> None:
         """Send an error of http.server as the spec's error document."""
         if code == 501:  # no such method in this class: the registry has an answer
             return self.do_GET()
         self.close_connection = True
-        self.respond(error(code, "UNSUPPORTED", message or ""))
+        self.respond(error(code, "UNSUPPORTED", message))
 
     def respond(self, answer: Answer) -> None:
         """Send an answer, and log it."""
@@ -319,13 +308,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             with body:
                 self.allow(SLICE_SECONDS)
                 self.connection.setblocking(False)
-                self.close_connection |= self.rfile.peek() > b""  # no client of a registry pipelines
+                if self.rfile.peek():  # no client of a registry pipelines
+                    self.close_connection = True
                 self.connection.setblocking(True)
                 headers["Connection"] = "close" if self.close_connection else "keep-alive"
                 head = "HTTP/1.1 %d %s\r\n%s\r\n" % (status, self.responses[status][0], "".join(
                     "%s: %s\r\n" % header for header in headers.items()))
                 body.seek(position)
-                self.wfile.write(head.encode() + body.read(min(TOGETHER_BYTES, stop - position)))
+                self.wfile.write(head.encode() + body.read(stop - position <= TOGETHER_BYTES and stop - position))
                 position = body.tell()
                 while position < stop:
                     self.allow(SLICE_SECONDS)

@@ -27,9 +27,9 @@ BLOCK_BYTES = 1 << 20
 
 OPTIONS = (
     ("--chunks", "/chunks", "folder of the chunk files"),
-    ("--contents", "/chunks/contents.json", "list of chunks, blobs and images"),
+    ("--contents", "/chunks/contents.json", "contents.json"),
     ("--digest", "", "sha256:... of that file"),
-    ("--seed", "/seed", "folder of the images: an OCI image layout"),
+    ("--seed", "/seed", "folder of the OCI image layout"),
 )
 
 
