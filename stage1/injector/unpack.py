@@ -36,7 +36,7 @@ OPTIONS = (
 def expect(name: str, expected: str, found: str) -> None:
     """Raise OSError if two digests differ."""
     if expected != found:
-        raise OSError("%s is damaged: expected %s, got %s" % (name, expected, found))
+        raise OSError("%s is damaged: expected %s, got %s: apply the folder again" % (name, expected, found))
 
 
 class ChunkReader:
@@ -62,7 +62,7 @@ class ChunkReader:
                 raise OSError("not the name of a chunk: %r" % name)
             with open(os.path.join(self.folder, name), "rb") as file:
                 chunk = file.read()
-            expect("chunk", name, hashlib.sha256(chunk).hexdigest())
+            expect("ConfigMap seedpod-" + name, name, hashlib.sha256(chunk).hexdigest())
             self.chunk = io.BytesIO(chunk)
             self.last += self.chunk.read(size - len(self.last))
         return self.last

@@ -198,12 +198,12 @@ CASES = {  # name -> what is done, part of the line of the stage
         "No such file or directory: ") for segment, chunk in ((0, 0), (0, 2), (0, -1), (1, 0), (2, 0), (3, 0))},
     **{"a bit flipped at %s of chunk %d of segment %d" % (place, chunk, segment): (
         lambda sent, segment=segment, chunk=chunk, place=place: flipped(sent, segment, chunk, place),
-        "chunk is damaged: expected ")
+        "ConfigMap seedpod-")
         for segment, chunk in ((0, 0), (0, -1), (1, 0), (2, 0), (3, 0)) for place in (0, .5, 1)},
     **{"chunk %d of segment %d cut off at %s" % (chunk, segment, keep): (
         lambda sent, segment=segment, chunk=chunk, keep=keep: cut_off(sent, segment, chunk, keep),
-        "chunk is damaged: expected ") for segment, chunk in ((0, 0), (0, -1), (3, 0)) for keep in (0, .5, 1)},
-    "two chunks with their content swapped": (swapped_files, "chunk is damaged: expected "),
+        "ConfigMap seedpod-") for segment, chunk in ((0, 0), (0, -1), (3, 0)) for keep in (0, .5, 1)},
+    "two chunks with their content swapped": (swapped_files, "ConfigMap seedpod-"),
     # the list of chunks
     "chunks listed in another order": (lambda sent: other_chunks(sent, 0, lambda names: names[::-1]),
                                        "content is damaged: expected "),
