@@ -8,7 +8,7 @@ Raises InputError for the user's mistakes and OSError for failures of the machin
 import hashlib
 import os
 from typing import AbstractSet, BinaryIO, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set
-from typing import Union
+from typing import Tuple, Union
 
 from builder.cluster.decision import Decision, decide
 from builder.cluster.objects import Cluster
@@ -29,7 +29,7 @@ from builder.output.workspace import File, Workspace, file_of
 from builder.payload import chunks
 from builder.payload.compression import AUTO, XZ
 from builder.payload.contents import Contents, Segment, index_of, to_text
-from builder.payload.packing import outline, pack, segment_of
+from builder.payload.packing import Packed, outline, pack, segment_of
 from builder.payload.segments import last_segment, layer_segments
 from builder.reading.errors import InputError
 from builder.reading.progress import Progress
@@ -187,18 +187,31 @@ def node_platforms(request: Request) -> List[str]:
 
 
 def packed(request: Request, images: Images, decision: Decision, work: Workspace, progress: Progress) -> Payload:
-    """Compress the images' blobs, and cut them into chunks, whose files are made in the workspace. Chunks of the base
-    are left out, but those of the last segment are made again: another update is added to this folder only."""
+    """Compress the images' blobs, and cut them into chunks, whose files are made in the workspace. Raise InputError for
+    more chunks than a Pod or contents.json can name, before the first is written."""
     known = {digest for segment in images.kept for digest, _ in segment.blobs}
     parts = pack(layer_segments(images.images, known) + [last_segment(images.images)], work.folder,
                  request.sources.compression, progress)
-    base_chunk_bytes = images.base.seed.facts.chunk_bytes if images.base else 0
-    chunk_bytes = request.chunk_bytes or base_chunk_bytes or sizes.chunk_bytes_for(
-        decision.site, [part.size for part in parts])
+    chunk_bytes = chunk_bytes_of(request, images, decision, parts)
     programs = files.Programs(pyz.injector(), pyz.spooler() if images.registry else b"",
                               pyz.read_mirror() if decision.site.names == MIRROR else "")
     draft = Payload(contents_of(images, outline(parts, chunk_bytes)), chunk_bytes, programs)
     sizes.check_objects(files.plan_of(facts_of(images, decision, draft), draft.contents))
+    segments, made = written_chunks(images, decision, parts, chunk_bytes, work, progress)
+    contents = contents_of(images, segments)
+    return draft._replace(contents=contents, files=made, chunk_sizes=chunk_sizes_of(contents, images, chunk_bytes))
+
+
+def chunk_bytes_of(request: Request, images: Images, decision: Decision, parts: Sequence[Packed]) -> int:
+    """Return the bytes of each chunk: as given, else as in the base, else by the size of the payload."""
+    of_base = images.base.seed.facts.chunk_bytes if images.base else 0
+    return request.chunk_bytes or of_base or sizes.chunk_bytes_for(decision.site, [part.size for part in parts])
+
+
+def written_chunks(images: Images, decision: Decision, parts: Sequence[Packed], chunk_bytes: int, work: Workspace,
+                   progress: Progress) -> Tuple[List[Segment], List[File]]:
+    """Return the segments of the parts, and the files of their chunks. Chunks of the base are left out, but those of
+    the last segment are made again: another update is added to this folder only."""
     in_base = chunks_of_base(images)
     segments: List[Segment] = []
     made: Dict[str, File] = {}
@@ -211,10 +224,14 @@ def packed(request: Request, images: Images, decision: Decision, work: Workspace
             if name not in made and (name not in in_base or part is parts[-1]):
                 made[name] = work.write(*files.chunk_file(decision.site, name, data))
         segments.append(segment_of(part, chunk_names))
-    contents = contents_of(images, segments)
-    chunk_sizes = {name: size for segment in contents.segments for name, size in zip(segment.chunks, chunks.sizes_of(
-        segment.size, base_chunk_bytes if segment in images.kept else chunk_bytes))}
-    return draft._replace(contents=contents, files=list(made.values()), chunk_sizes=chunk_sizes)
+    return segments, list(made.values())
+
+
+def chunk_sizes_of(contents: Contents, images: Images, chunk_bytes: int) -> Dict[str, int]:
+    """Return the bytes of each chunk by its name. Segments of the base have chunks of the base's size."""
+    of_base = images.base.seed.facts.chunk_bytes if images.base else 0
+    return {name: size for segment in contents.segments for name, size in zip(segment.chunks, chunks.sizes_of(
+        segment.size, of_base if segment in images.kept else chunk_bytes))}
 
 
 def chunks_of_base(images: Images) -> Set[str]:
