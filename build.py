@@ -11,7 +11,7 @@ if sys.version_info < (3, 9):
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # Ctrl-C while modules are imported: no traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-sys.dont_write_bytecode = True  # nothing is left beside it: the folder may be on a medium that is carried on
+sys.dont_write_bytecode = True  # nothing is written next to it: the folder may be on a medium that is carried on
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # python3 -I and PYTHONSAFEPATH leave it out
 

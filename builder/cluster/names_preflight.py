@@ -15,7 +15,7 @@ from builder.payload.human import abbreviated
 CONTAINERD_RUNTIME, CRI_O, DOCKER = "containerd", "cri-o", "docker"
 NO_HOSTS_TOML = {  # runtimes that do not read it, and what does the same there
     CRI_O: "build with --names %s: the summary then prints the lines for registries.conf of each node" % SERVED,
-    DOCKER: "its owner can set registry-mirrors in daemon.json, for docker.io alone"}
+    DOCKER: "its owner can set registry-mirrors in daemon.json, but only for docker.io"}
 
 
 class Folder(NamedTuple):

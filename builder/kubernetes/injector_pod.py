@@ -41,6 +41,6 @@ def injector_spec(site: Site, runner: Runner, digest: str, payload: Sequence[str
 
 
 def _port(site: Site) -> Object:
-    """A port of the node, too, where no Service leads to it; on its loopback alone."""
+    """Return the container's port; without a Service it is a port of the node's loopback, too."""
     found = {"name": "registry", "containerPort": site.node_port}
     return dict(found, hostPort=site.node_port, hostIP=LOOPBACK) if site.exposure.host_port else found

@@ -46,7 +46,7 @@ def notes(site: Site) -> List[str]:
         return ["--names %s: static Pods, and Pods that are there already, keep their image; an operator that compares "
                 "a Pod's image with its own and restarts it for ever needs --names %s" % (POLICY, MIRROR)]
     if site.names == MIRROR:
-        return ["--names %s: a node whose owner has configured a registry host already is left alone: %s names it"
+        return ["--names %s: a node whose owner has configured a registry host already is skipped: %s names it"
                 % (MIRROR, kubectl.logs(site.namespace, terms({PART: MIRROR_PART})))]
     return []
 

@@ -1,6 +1,6 @@
 """The parts that all our Pods are made of: where one may run, its containers, what these may use. Pure.
 
-What real clusters refused, and so why each line is as it is, stands beside the line.
+A comment next to each line names what real clusters refused.
 """
 from typing import Dict, List, Mapping, Sequence
 

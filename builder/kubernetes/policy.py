@@ -69,7 +69,7 @@ def map_of(spellings: Mapping[str, str]) -> str:
 
 
 def mutation() -> str:
-    """The apply configuration: name and new image of whatever is rewritten, and nothing else."""
+    """The apply configuration: only name and new image of what is rewritten."""
     rows = ["    %s: %s" % (name, rewritten(name, "c", "image",
                                             "Object.spec.%s{name: c.name, image: variables.served[c.image]}" % name))
             for name in LISTS]
@@ -98,6 +98,6 @@ def rewritten(name: str, item: str, field: str, new: str) -> str:
 
 
 def present(item: str, field: str) -> str:
-    """Whether an item has a field, which may be the field of a field."""
+    """Return whether an item has a field, which may be the field of a field."""
     steps = field.split(".")
     return " && ".join("has(%s.%s)" % (item, ".".join(steps[:count])) for count in range(1, len(steps) + 1))

@@ -1,4 +1,4 @@
-"""What runs our programs in the cluster: an image that is on the nodes already, and a Python, its own or the node's.
+"""Runners of our programs in the cluster: an image that the nodes have, and a Python, its own or the node's.
 
 Pure.
 """
@@ -14,7 +14,7 @@ _HAVE_LIB64 = ("amd64", "ppc64le")  # https://sourceware.org/glibc/wiki/ABIList
 
 
 class Runner(NamedTuple):
-    """What runs a program, and where."""
+    """The image and the Python that run a program, and the nodes."""
     image: str  # on the nodes already
     interpreter: str = INTERPRETER
     host_python: bool = False  # whether the interpreter is the node's own
@@ -23,27 +23,27 @@ class Runner(NamedTuple):
 
 
 def command(runner: Runner, path: str, *arguments: str) -> List[str]:
-    """What starts the zipapp at `path`. Nothing of the image's own Python set-up gets in, and it starts faster."""
+    """Return the command that starts the zipapp at `path`, without the image's own Python set-up, and faster."""
     return [runner.interpreter, "-I", "-S", path, *arguments]
 
 
 def inline(runner: Runner, source: str, *arguments: str) -> List[str]:
-    """What starts a program whose text stands in the manifest."""
+    """Return the command that starts a program whose text is in the manifest."""
     return [runner.interpreter, "-I", "-S", "-c", source, *arguments]
 
 
 def read_only(name: str, path: str) -> Object:
-    """A mount of a volume."""
+    """Return a mount of a volume."""
     return {"name": name, "mountPath": path, "readOnly": True}
 
 
 def host_mounts(runner: Runner) -> List[Object]:
-    """Where the node's own Python finds what it needs."""
+    """Return the mounts of the node's own Python."""
     return [read_only("host-" + name, "/" + name) for name in _host_folders(runner)]
 
 
 def host_volumes(runner: Runner) -> List[Object]:
-    """The same folders of the node. `type: Directory`, or the kubelet would make a missing one."""
+    """Return the volumes of the same folders. `type: Directory`, or the kubelet would make a missing one."""
     return [{"name": "host-" + name, "hostPath": {"path": "/" + name, "type": "Directory"}}
             for name in _host_folders(runner)]
 

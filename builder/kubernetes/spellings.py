@@ -26,7 +26,7 @@ def names(reference: str) -> List[str]:
 def suffixes(reference: str, digest: str) -> Dict[str, str]:
     """Full reference -> what may follow the name -> what follows the served name then.
 
-    `digest`: that of the image where it was published, "" where it was built anew and nobody can know it.
+    `digest`: that of the image where it was published, "" where it was rebuilt, so that no manifest can name it.
     """
     parsed = parse(reference)
     digest = parsed.digest or digest

@@ -53,7 +53,7 @@ def _indented(line: str) -> str:
 
 
 def _is_block(text: str) -> bool:
-    """Whether a text of several lines can stand as they are: nothing in them that YAML strips, folds or escapes."""
+    """Return whether lines can be a block scalar: YAML strips, folds or escapes nothing in them."""
     if "\n" not in text.rstrip("\n") or text.endswith("\n\n"):
         return False
     lines = text.split("\n")
@@ -73,5 +73,5 @@ def _scalar(value: Any) -> str:
 
 
 def _escaped(character: str) -> str:
-    """What is not printable is escaped, as one code point: YAML does not join the pairs that JSON would write."""
+    """Escape unprintable characters, each as one code point: YAML does not join the pairs that JSON writes."""
     return character if character.isprintable() else "\\U%08x" % ord(character)

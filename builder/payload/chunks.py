@@ -1,7 +1,7 @@
 """Bytes -> chunks, each small enough for one ConfigMap: their names, the cutting, the size arithmetic.
 
 A chunk's name is the sha256 of its bytes, in hex: the key in its ConfigMap, the file in the Pod and, prefixed, the
-name of the ConfigMap. Equal bytes are one chunk, whatever seed they are in. Format: stage1/README.md.
+name of the ConfigMap. Equal bytes are one chunk, in any seed. Format: stage1/README.md.
 """
 import hashlib
 from typing import Iterable, Iterator, List, Tuple
@@ -15,9 +15,9 @@ CONFIG_MAP_LIMIT_BYTES = 1 << 20
 NAME_CHARACTERS = 64
 
 # In base64 this leaves more than 10 KiB of the annotation for names, labels and annotations. It is fixed, so that the
-# same layer is cut into the same chunks whatever labels a seed has.
+# same layer is cut into the same chunks in a seed with any labels.
 CHUNK_BYTES = 184 << 10
-LARGEST_CHUNK_BYTES = CONFIG_MAP_LIMIT_BYTES - (1 << 10)  # beside its key, in whole KiB; for server-side apply only
+LARGEST_CHUNK_BYTES = CONFIG_MAP_LIMIT_BYTES - (1 << 10)  # with its key, in whole KiB; for server-side apply only
 # A kubelet fetches some 50 ConfigMaps a second: 52 MB took 10.9 s in 350 chunks and 5.4 s in 64. So a payload of more
 # chunks than this (47 MB) has the largest ones.
 MOST_SMALL_CHUNKS = 256

@@ -1,7 +1,7 @@
 """The compression of a segment: its choice by a sample of the bytes, and blocks on all cores.
 
 Rules for editors:
-- The choice depends on the segment's bytes alone, never on an image that names its blobs, so that the same layer has
+- The choice depends only on the segment's bytes, never on an image that names its blobs, so that the same layer has
   the same chunks in every seed.
 - Blocks have a fixed size and are compressed on their own, so that neither the number of cores nor their speed shows.
 - Memory does not grow with the payload: a block's compressed bytes for each core, and the encoder's own.

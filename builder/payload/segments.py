@@ -2,7 +2,7 @@
 
 What decides is that a seed shares as many chunks as it can with every other seed that holds the same layers, and that
 ConfigMaps are filled well:
-- A layer of at least one chunk is alone: its chunks depend on nothing but its bytes and how they are compressed.
+- A layer of at least one chunk has its own segment: its chunks depend only on its bytes and their compression.
 - Smaller layers go together, image by image in their order, whole images to a segment until it makes 16 chunks. With
   a segment for each image, the last chunk of each is half empty: 20 images of small layers took a sixth more.
 - Manifests, indexes and configs are the last segment: they change with every image, and are read without the rest.

@@ -2,5 +2,5 @@
 
 In:  a path or a stream; nothing of it is trusted.
 Out: Image values (oci.py) whose blobs have proven digests and sizes, and are opened again when they are needed.
-Imports the standard library alone, and keeps to Python 3.6: spooler.pyz takes this folder into the cluster.
+Imports only the standard library, and keeps to Python 3.6: spooler.pyz takes this folder into the cluster.
 """

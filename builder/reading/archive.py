@@ -1,11 +1,11 @@
 """A path to one index of members, whether it is a tar, a compressed tar or a folder.
 
 `open_archive` gives an `Archive`: names, sizes, readers. Compression is undone once, into a temporary file without
-a name. Links are resolved in the index alone.
+a name. Links are resolved only in the index.
 
 Rules: no name from an archive becomes a path (a folder is listed, and its files are opened by the paths of that
 listing, and only if they lie in the folder); bytes are streamed, only `read` and `read_json` hold some, up to their
-limit; whatever is wrong with an archive raises InputError. Python 3.6 syntax and library only (it also runs in the
+limit; a faulty archive raises InputError. Python 3.6 syntax and library only (it also runs in the
 cluster).
 """
 import contextlib
@@ -42,7 +42,7 @@ _NOT_ARCHIVES = (
 
 
 class Entry(NamedTuple):
-    """Where a member lies."""
+    """The place of a member in the file."""
     kind: str
     offset: int  # of its data, in bytes
     size: int  # in bytes
@@ -104,7 +104,7 @@ def open_members(path: str, entries: Dict[str, List[Entry]], file: IO[bytes], ex
 
 
 class _Source:
-    """What all readers of an archive share."""
+    """The state that all readers of an archive share."""
 
     def __init__(self, file: Optional[IO[bytes]], progress: Count, expansion: Expansion) -> None:
         self.file = file  # None for a folder
@@ -147,7 +147,7 @@ class Archive:
         return sorted(name for name, entries in self._entries.items() if entries[-1].kind != FOLDER)
 
     def has(self, name: str) -> bool:
-        """Whether there is a member of this name with bytes to read; a link that leads nowhere has none."""
+        """Return whether there is a member of this name with bytes to read; a link without a target has none."""
         return self._find(name) is not None
 
     def size(self, name: str) -> int:
@@ -155,7 +155,7 @@ class Archive:
         return self.entry(name).size
 
     def entry(self, name: str) -> Entry:
-        """Where the bytes of `name` lie: equal for two names of the same bytes."""
+        """Return the place of the bytes of `name`: equal for two names of the same bytes."""
         entry = self._find(name)
         if entry is None:
             raise self.error(name, "is not in the archive: copy or make the archive again")
@@ -212,7 +212,7 @@ class Archive:
         self._source.digests[self.entry(name), digest.partition(":")[0]] = digest
 
     def text_link(self, name: str) -> str:
-        """Where a symlink leads that is stored as a text file, as git does where it cannot make one; "" if nowhere."""
+        """Return the target of a symlink that is stored as a text file, as git does; "" if it has none."""
         if self.size(name) > MAX_NAME_BYTES:
             return ""
         target = _beside(normalise(name) or "", self.read(name, MAX_NAME_BYTES).decode("utf-8", "surrogateescape"))
@@ -225,7 +225,7 @@ class Archive:
         return Archive(self.path, entries, self._source, self._prefix + start, self.notes, self.has_end_mark)
 
     def where(self, name: str = "") -> str:
-        """How messages begin that concern the member `name`."""
+        """Return the beginning of messages on the member `name`."""
         return shown(self.path) + (": " + shown(self._prefix + name) if name else "")
 
     def error(self, name: str, what: str) -> InputError:
@@ -263,7 +263,7 @@ class Archive:
         del entries[:-1]
 
     def _same_bytes(self, name: str, first: Entry, last: Entry) -> bool:
-        """Whether two members of the same kind, size and target have the same content."""
+        """Return whether two members of the same kind, size and target have the same content."""
         readers = [self._reader(entry, name) for entry in (first, last)]
         while first.kind == FILE:
             one, other = [reader.read(BLOCK_BYTES) for reader in readers]
@@ -297,7 +297,7 @@ class _Slice(io.RawIOBase):
             self._file.seek(self._next)
             count = self._file.readinto(memoryview(buffer)[:wanted])
         if not count:
-            raise InputError("%s: became shorter while it was read: try again when nobody writes to it" % self._where)
+            raise InputError("%s: became shorter while it was read: try again when it is complete" % self._where)
         self._next += count
         self._progress(count)
         return count
@@ -338,7 +338,7 @@ def _plain(file: IO[bytes], where: str, progress: Count, expansion: Expansion) -
 
 
 def _compression(file: IO[bytes]) -> str:
-    """How the file is compressed; a tar whose first name looks like a magic number is not."""
+    """Return the compression of the file; a tar whose first name looks like a magic number is not."""
     head = file.read(BLOCK)
     file.seek(0)
     return "" if is_header(head) else compression_of(head)

@@ -26,7 +26,7 @@ from builder.reading.reference import DEFAULT_TAG, parse
 
 CHART_TYPE = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 PROVENANCE_TYPE = "application/vnd.cncf.helm.chart.provenance.v1.prov"
-PROVENANCE_SUFFIX = ".prov"  # of the file beside the chart's
+PROVENANCE_SUFFIX = ".prov"  # of the file next to the chart's
 MAX_PROVENANCE_BYTES = 1 << 20  # it holds Chart.yaml, a checksum and a signature
 _FILE = "/Chart.yaml"
 _MAX_FILE_BYTES = 1 << 20  # real ones have up to some 100 KB of annotations; Helm takes 5 MiB of any file
@@ -42,16 +42,16 @@ _PLAIN_FILES = (b"0", b"\0")  # flags of a tar header
 
 
 def is_chart(archive: Archive) -> bool:
-    """Whether all files lie in one folder that holds Chart.yaml."""
+    """Return whether all files are in one folder with Chart.yaml."""
     names = archive.names()
     tops = {name.partition("/")[0] for name in names}
     return len(tops) == 1 and tops.pop() + _FILE in names
 
 
 def read_chart(archive: Archive, provenance: bytes = b"") -> Image:
-    """The chart in the archive; `provenance`: what lies beside it in a file of the same name and `.prov`."""
+    """The chart in the archive; `provenance`: the content of the file of the same name and `.prov`."""
     if archive.given is None or archive.compressions != ("gzip",):
-        raise archive.error("", "is a Helm chart, but not compressed with gzip alone: make it with helm package")
+        raise archive.error("", "is a Helm chart, but not compressed only with gzip: make it with helm package")
     name = archive.names()[0].partition("/")[0] + _FILE
     where = archive.where(name)
     header = archive.header(name)
@@ -69,7 +69,7 @@ def read_chart(archive: Archive, provenance: bytes = b"") -> Image:
     if provenance:
         digest = layers[0][1].digest
         if digest.encode() not in provenance:
-            raise InputError("%s%s: does not name %s, the chart beside it: sign the chart again, or move this file "
+            raise InputError("%s%s: does not name %s, the chart next to it: sign the chart again, or move this file "
                              "away" % (archive.where(), PROVENANCE_SUFFIX, digest))
         layers.append((PROVENANCE_TYPE, blob_of(provenance)))
     return _image(reference, dict(texts, apiVersion=texts["apiVersion"] or "v1"), layers)

@@ -2,7 +2,7 @@
 
 `compression_of` goes by magic numbers, never by names; `decompressed` undoes gzip, xz, bzip2 and zstd, each also as
 several streams one after the other with zeros between and after them (pigz, `cat a.gz b.gz`, tape blocks).
-Whatever is wrong with the input raises InputError; an error of the machine stays an OSError.
+Faulty input raises InputError; an error of the machine stays an OSError.
 zstd: by the standard library (Python 3.14), else by the `zstd` program. Python 3.6 syntax and library only.
 
 Rule: an `Expansion` belongs to a file, not to a stream: what is compressed several times over, or holds compressed
@@ -40,7 +40,7 @@ _MAGICS = (
 
 
 class Expansion:
-    """How many bytes may come out of a compressed file of `file_bytes`, however often it is compressed."""
+    """The limit on the bytes that a compressed file of `file_bytes` expands to, compressed once or more."""
 
     def __init__(self, file_bytes: int) -> None:
         self._file_bytes = file_bytes
@@ -64,7 +64,7 @@ def compression_of(head: bytes) -> str:
 
 
 def has_decoder(compression: str) -> bool:
-    """Whether this machine can undo it."""
+    """Return whether this machine can decompress it."""
     return compression != "zstd" or _has_zstd_module() or shutil.which("zstd") is not None
 
 

@@ -1,10 +1,10 @@
-"""What `docker save`, `podman save`, `crane pull` and the like write: a manifest.json that lists images.
+"""Archives of `docker save`, `podman save`, `crane pull` and the like: a manifest.json that lists images.
 
 An archive in, `Item`s out; `build` makes Images of them. Such an archive has no manifest, so one is built: Docker
 schema 2, the config byte for byte (the image ID stays), each layer as it lies there under the media type of what its
 bytes are. An image with a zstd layer gets an OCI manifest, because Docker's schema has no type for that.
 
-Rules: the digest of a built manifest depends on the archive's content alone; a layer's bytes decide what it is, never
+Rules: the digest of a built manifest depends only on the archive's content; a layer's bytes decide what it is, never
 its name; every config and layer is read once, and every layer is compared with the config's diff_id.
 Spec: https://github.com/moby/docker-image-spec/blob/main/spec.md
 Python 3.6 syntax and library only (it also runs in the cluster).

@@ -26,7 +26,7 @@ _KINDS = {dict: "an object", list: "a list", str: "a string", int: "a number", f
 
 
 class Config(NamedTuple):
-    """What matters here of an image config."""
+    """The fields of an image config that are used here."""
     platform: str  # "linux/arm/v7"; "" where the config names none
     diff_ids: Tuple[str, ...]  # digests of the uncompressed layers; empty for what is not an image
 

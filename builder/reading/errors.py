@@ -29,6 +29,6 @@ def shown(text: str, characters: int = LINE_CHARACTERS) -> str:
 
 
 def _shortened(text: str, characters: int) -> str:
-    """Where it begins and what to do in the end stay."""
+    """Keep the beginning and the remedy."""
     half = (characters - len(_GAP)) // 2
     return text if len(text) <= characters else text[:half] + _GAP + text[-half:]

@@ -69,7 +69,7 @@ class Graph:
         self._count = 0  # of descriptors
 
     def image(self, entry: Dict[str, Any], where: str) -> Image:
-        """What the descriptor `entry` leads to, without names; without manifests if that is not whole."""
+        """Return the image of the descriptor `entry`, without names; without manifests if it is incomplete."""
         node = self._node(entry, where, 0)
         if node.root.digest not in self._images:
             self._images[node.root.digest] = self._collected(node)
@@ -249,7 +249,7 @@ def unique(values: Iterable[Any]) -> Tuple[Any, ...]:
 
 
 def is_attestation(entry: Dict[str, Any], where: str) -> bool:
-    """Whether an entry of an index says that it is an attestation of another one, as BuildKit writes them."""
+    """Return whether an entry of an index says that it is an attestation of another one, as BuildKit writes them."""
     return _BUILDKIT_KIND in annotations_of(entry, where)
 
 
@@ -279,7 +279,7 @@ def _by_digest(blobs: Iterable[Blob]) -> Tuple[Blob, ...]:
 
 
 def _is_json(blob: Blob) -> bool:
-    """Whether a blob of unknown type may be a manifest, under a type that only a test or a newer tool knows."""
+    """Return whether a blob of unknown type may be a manifest, under a type that only a test or a newer tool knows."""
     if blob.size > MAX_MANIFEST_BYTES:
         return False
     with blob.open() as reader:
@@ -287,7 +287,7 @@ def _is_json(blob: Blob) -> bool:
 
 
 def is_foreign(descriptor: Descriptor) -> bool:
-    """Whether clients fetch this layer by URL, so that neither an archive nor a registry needs to have it."""
+    """Return whether clients fetch this layer by URL, so that neither an archive nor a registry needs to have it."""
     return any(word in descriptor.media_type for word in _FOREIGN)
 
 

@@ -21,9 +21,9 @@ from builder.reading.reference import Reference, digest_tag, parse
 
 INDEX = oci_layout.INDEX
 MANIFEST = docker_archive.MANIFEST
-_PACKAGE_FOLDER = "images"  # where packages keep the layout, beside other files
+_PACKAGE_FOLDER = "images"  # of a package's layout, next to other files
 _ROOT_FOLDERS = {"bin", "etc", "usr"}  # of a root file system
-_LITTER = ("._", ".DS_Store", "PaxHeader", "__MACOSX")  # what repacking leaves beside the content
+_LITTER = ("._", ".DS_Store", "PaxHeader", "__MACOSX")  # files that repacking adds
 
 _SAVE = "use docker save, podman save, crane pull or skopeo copy"
 
@@ -77,9 +77,9 @@ def name_images(images: List[Image], fallback: Reference) -> List[Image]:
         names[position] = unique(image.references + tuple(references))
     for position, image in enumerate(images):
         if position not in names:
-            beside = [parse(name) for name in names[homes[position]]]
+            known = [parse(name) for name in names[homes[position]]]
             names[position] = unique(image.references + tuple(
-                str(home._replace(tag=tag, digest="")) for home in beside for tag in image.tags))
+                str(home._replace(tag=tag, digest="")) for home in known for tag in image.tags))
     return [image._replace(references=names[position], tags=()) for position, image in enumerate(images)]
 
 
@@ -163,7 +163,7 @@ def homes_of(images: Sequence[Image]) -> List[int]:
 
 
 def has_images(archive: Archive) -> bool:
-    """Whether it is an archive of images or a chart, be it a good one or not."""
+    """Return whether it is an archive of images or a chart, valid or not."""
     return chart.is_chart(archive) or image_folder(archive) is not None
 
 
@@ -233,7 +233,7 @@ def _with_names_of(image: Image, others: List[Image]) -> Image:
 
 
 def by_digest(images: List[Image]) -> List[Image]:
-    """Images of the same digest as one, with the names of all and whatever any of them holds of it."""
+    """Images of the same digest as one, with the names of all and all parts that one of them has."""
     same: Dict[str, List[Image]] = {}
     for image in images:
         same.setdefault(image.root.digest, []).append(image)
@@ -270,7 +270,7 @@ def _join_platforms(images: List[Image]) -> List[Image]:
 
 
 def _is_single(image: Image) -> bool:
-    """Whether it is an image for one platform."""
+    """Return whether it is an image for one platform."""
     return image.root.media_type in MANIFEST_TYPES and len(image.platforms) == 1 and not image.subject
 
 

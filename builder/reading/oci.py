@@ -35,7 +35,7 @@ DIGEST = re.compile("(?:%s)" % "|".join("%s:[0-9a-f]{%d}" % pair for pair in sor
 
 
 class Descriptor(NamedTuple):
-    """What a manifest or an index says about bytes that are elsewhere."""
+    """An entry of a manifest or an index that describes other bytes."""
     media_type: str
     digest: str
     size: int  # bytes
@@ -63,7 +63,7 @@ class Image(NamedTuple):
     subject: str  # digest of the manifest that this one refers to (signature, SBOM), else ""
     notes: Tuple[str, ...]  # one line each, what the user should know, beginning with the file or name concerned
     tags: Tuple[str, ...] = ()  # bare ones, without a repository, which images.name_images adds
-    rebuilt: bool = False  # whether its root was written here: then nobody else knows its digest
+    rebuilt: bool = False  # whether its root was made here, so that its digest was never published
     is_chart: bool = False  # whether it is a Helm chart, which nodes never pull
 
 
@@ -78,5 +78,5 @@ def blob_of(data: bytes) -> Blob:
 
 
 def is_digest(text: object) -> bool:
-    """Whether `text` is a complete, well-formed digest of an algorithm that can be computed here."""
+    """Return whether `text` is a complete, well-formed digest of an algorithm that can be computed here."""
     return isinstance(text, str) and DIGEST.fullmatch(text) is not None

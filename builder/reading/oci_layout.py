@@ -41,7 +41,7 @@ _COSIGN_TAG = re.compile("sha256-([0-9a-f]{64})[.](?:sig|att|sbom)")
 
 
 class Layout(NamedTuple):
-    """What an index leads to."""
+    """The images of an index."""
     images: List[Image]
     misordered: FrozenSet[str]  # config digests of images whose layers are not those that the config lists
 
@@ -80,7 +80,7 @@ def read_layout(archive: Archive, is_thin: bool = False) -> Layout:
 
 
 def _is_index_of_image(archive: Archive, digest: str) -> bool:
-    """Whether the archive names its own index.json, which has this digest, as the index of one image."""
+    """Return whether the archive names its own index.json, of this digest, as the index of one image."""
     return (archive.has(_INDEX_SBOM) and archive.size(_INDEX_SBOM) <= MAX_MANIFEST_BYTES
             and (_INDEX_SBOM_NAME % digest).encode("ascii") in archive.read(_INDEX_SBOM, MAX_MANIFEST_BYTES))
 
@@ -113,14 +113,14 @@ def _entry(document: Dict[str, Any], graph: Graph, where: str) -> _Entry:
 
 
 def _suffix(annotations: Dict[str, str], subject: str, attached: Optional[str]) -> Optional[str]:
-    """How cosign's tag ends for what is not an image; "" for what has none, None for what is attached to nothing."""
+    """Return the end of cosign's tag for an attached entry; "" without one, None if it is attached to nothing."""
     kind = annotations.get(_KIND, "").split("/")
     word = kind[1] if kind[0] in _VENDORS and len(kind) > 1 else kind[0]
     return _KINDS.get(word, "" if subject else attached)
 
 
 def _attached(entries: List[_Entry]) -> List[_Entry]:
-    """The same entries; what is attached to one that is here keeps no name of that, but has a tag beside it."""
+    """Return the entries. One that is attached to another keeps no name of that, but gets a tag in its repository."""
     homes = {blob.digest: entry for entry in sorted(entries, key=lambda entry: bool(_names_of(entry)))
              for blob in entry.image.manifests}
     standing = [entry for entry in entries if entry.suffix is None]
@@ -140,9 +140,9 @@ def _settled(entry: _Entry, homes: Dict[str, _Entry], owners: Dict[str, str]) ->
     tags = sorted(own) + [tag for tag in entry.tags if tag not in owners]
     if entry.suffix and subject.startswith("sha256:"):
         tags.append("%s.%s" % (subject.replace(":", "-"), entry.suffix))
-    beside = {reference[:2] for reference in homes[subject].references}
+    known = {reference[:2] for reference in homes[subject].references}
     references = tuple(reference for reference in entry.references if str(reference) not in owners
-                       and not (reference.tag in own and reference[:2] in beside))
+                       and not (reference.tag in own and reference[:2] in known))
     return entry._replace(subject=subject, tags=unique(tags), references=references)
 
 
@@ -187,7 +187,7 @@ def _named(annotations: Dict[str, str], entry: _Entry, where: str) -> _Entry:
     digest = entry.image.root.digest
     full, tag = _full_name(annotations, digest)
     own = annotations.get(REF_NAME, "").rpartition(":")[2]
-    if _COSIGN_TAG.fullmatch(own):  # whatever stands before it: some tools write `_cosign`, which is not a repository
+    if _COSIGN_TAG.fullmatch(own):  # with any text before it: some tools write `_cosign`, which is not a repository
         try:
             return entry._replace(references=(parse(full)._replace(tag=own, digest=""),))
         except InputError:
@@ -219,6 +219,6 @@ def _full_name(annotations: Dict[str, str], digest: str) -> Tuple[str, str]:
         if key.startswith(_CONTAINERD_SOURCE):
             repository = "%s/%s" % (key[len(_CONTAINERD_SOURCE):], annotations[key].partition(",")[0])
             return repository + (":" + ref_name if ref_name else "@" + digest), ""
-    if set(annotations) == {BASE_NAME}:  # alone it is the name, as packaging tools wrote it, else the base image's
+    if set(annotations) == {BASE_NAME}:  # by itself it is the name, as packaging tools wrote it, else the base image's
         return annotations[BASE_NAME], ""
     return "", ref_name

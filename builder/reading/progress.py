@@ -1,4 +1,4 @@
-"""How whoever waits learns of work that takes long: the types of the functions that are called meanwhile."""
+"""Progress callbacks: their types."""
 from typing import Any, Callable
 
 Count = Callable[[int], Any]  # (bytes read since the last call)

@@ -3,7 +3,7 @@
 Text in, `Reference` out; `str()` of it is the full form that the payload has (`docker.io/library/registry:2`).
 Pure. Python 3.6 syntax and library only (it also runs in the cluster).
 
-Rule: whatever leaves this module as a Reference is legal by the grammar below; nobody downstream checks again.
+Rule: a Reference is legal by the grammar below; callers do not check it again.
 
 Specs: https://github.com/distribution/reference (grammar and Docker Hub's short forms)
 https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests (repository names, tags)
@@ -71,12 +71,12 @@ def typed(text: str) -> Reference:
     """The reference that a person means by `text`; InputError where it is none, or most likely a slip."""
     reference = parse(text)
     if reference.host != reference.host.lower() and not set(".:") & set(reference.host):
-        raise _illegal(text, "write %s in lower case" % reference.host)  # legal, as a registry that nobody has
+        raise _illegal(text, "write %s in lower case" % reference.host)  # legal, but no registry has such a name
     return reference
 
 
 def is_tag(text: str) -> bool:
-    """Whether `text` is a legal tag."""
+    """Return whether `text` is a legal tag."""
     return TAG.fullmatch(text) is not None
 
 

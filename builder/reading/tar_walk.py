@@ -29,7 +29,7 @@ _MAX_PAX_RECORDS = 100
 FILE, LINK, SYMLINK, FOLDER, SPARSE, OTHER = "file", "hard link", "symlink", "folder", "sparse file", "special file"
 _KINDS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"1": LINK, b"2": SYMLINK, b"5": FOLDER, b"S": SPARSE,
           b"3": OTHER, b"4": OTHER, b"6": OTHER}
-_WITHOUT_DATA = (LINK, SYMLINK, FOLDER, OTHER)  # whatever their size field says
+_WITHOUT_DATA = (LINK, SYMLINK, FOLDER, OTHER)  # for any size in the header
 _ZEROS = bytes(BLOCK)
 _POSITIVE = bytes(range(128))  # what is not negative as a signed byte
 _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
@@ -43,7 +43,7 @@ class Member(NamedTuple):
     kind: str
     offset: int  # of its data, in bytes
     size: int  # of its data, in bytes
-    target: str  # of a link, as it stands in the archive
+    target: str  # of a link, as the archive has it
 
 
 class Walk(NamedTuple):
@@ -60,7 +60,7 @@ def normalise(name: str) -> Optional[str]:
 
 
 def is_header(block: bytes) -> bool:
-    """Whether 512 bytes are a tar header, judged by its checksum."""
+    """Return whether 512 bytes are a tar header, by its checksum."""
     if len(block) < BLOCK or block[:BLOCK] == _ZEROS:
         return False
     written = _OCTAL.fullmatch(block[148:156])
@@ -173,7 +173,7 @@ class _Walker:
         return records
 
     def skip_sparse_map(self, block: bytes) -> int:
-        """Where the data of an old GNU sparse member begins: after the blocks that continue its map."""
+        """Return the offset of the data of an old GNU sparse member: after the blocks that continue its map."""
         offset, more = self.offset + BLOCK, block[482]
         while more:
             block = self.read(offset, BLOCK)
@@ -183,7 +183,7 @@ class _Walker:
         return offset
 
     def trailing_bytes(self) -> int:
-        """How many bytes follow the end mark: this block of zeros, and a second one unless the file ends here."""
+        """Count the bytes after the end mark: this block of zeros, and a second one unless the file ends here."""
         second = self.read(self.offset + BLOCK, BLOCK)
         if second.strip(b"\0"):
             raise self.damaged("is a single block of zeros between two members")

@@ -2,7 +2,7 @@
 
 Text in, key -> text out. What is nested (lists, mappings) is passed over by its indentation, without being understood.
 Of a text every style is read: plain, quoted, block, on one line or several; runs of white space become one blank, since
-whoever asks wants one line. What cannot be read for sure is refused, never guessed: a wanted key twice, or with an
+a caller wants one line. What cannot be read for sure is refused, never guessed: a wanted key twice, or with an
 anchor, alias, tag or flow collection; a second document; anything at the left margin that is not a key.
 Pure. Time and memory are linear in the text. Python 3.6 syntax and library only (it also runs in the cluster).
 
@@ -68,7 +68,7 @@ def _unescaped(text: str) -> str:
 
 
 def _character(match: "re.Match[str]") -> str:
-    """What an escape stands for; ValueError if for nothing."""
+    """Return the character of an escape. ValueError if there is none."""
     digits, letter = match.group(1) or match.group(2) or match.group(3), match.group(4)
     if digits:
         return chr(int(digits, 16))

@@ -1,5 +1,5 @@
 """Images -> images: fewer platforms, layers that compress better.
 
-In and out: Image values of builder.reading. Whatever changes a digest says so in a note.
+In and out: Image values of builder.reading. A change of a digest is noted.
 Imports builder.reading.
 """

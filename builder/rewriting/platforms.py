@@ -58,7 +58,7 @@ def checked_platform(text: str) -> str:
 
 
 def matches(platform: str, wanted: Sequence[str]) -> bool:
-    """Whether an image for `platform` is one of the `wanted`; a wanted one without a variant takes any."""
+    """Return whether an image for `platform` is one of the `wanted`; a wanted one without a variant takes any."""
     return any(_usual(platform) == _usual(one) or platform.startswith(one + "/") for one in wanted)
 
 
@@ -107,7 +107,7 @@ def other_systems(images: Sequence[Image]) -> List[str]:
 
 
 def refuse_encrypted(images: Sequence[Image], path: str) -> None:
-    """InputError if nobody can read a layer without a key (https://github.com/containers/ocicrypt); `path`: archive."""
+    """Raise InputError if a layer is encrypted (https://github.com/containers/ocicrypt); `path`: archive."""
     for image in images:
         for leaf in leaves(tree_of(image)):
             for layer in leaf.document.get("layers") or ():
@@ -152,7 +152,7 @@ def _platform(leaf: Tree) -> str:
 
 
 def _refers(tree: Tree, gone: Container[str]) -> bool:
-    """Whether this part of an index is about a manifest that is gone."""
+    """Return whether this part of an index is about a manifest that is gone."""
     annotations = tree.entry.get("annotations") or {}
     subject = tree.document.get("subject") or {}
     return annotations.get(ATTESTED) in gone or subject.get("digest") in gone

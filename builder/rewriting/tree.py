@@ -1,9 +1,9 @@
-"""An image as the tree of its manifests, for whoever changes one: read it, change it from below, make an image of it.
+"""An image as the tree of its manifests, to change one: read it, change it from below, make an image of it.
 
 A manifest that changes gets new bytes, and so does every index above it: keys keep their order, so that it looks as
-before. A digest that is somebody's name for the image is never changed: InputError.
+before. A digest that is a name of the image is never changed: InputError.
 
-Rule: a manifest that several indexes list is one Tree, and whoever walks a tree visits it once.
+Rule: a manifest that several indexes list is one Tree, visited once in a walk.
 Spec: https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md
 """
 import json

@@ -76,7 +76,7 @@ def spelled(host: str) -> str:
 
 
 def section(url: str) -> str:
-    """What a hosts.toml says of one URL. The path of the URL is whole: containerd adds no /v2 to it."""
+    """Return the section of a hosts.toml for one URL. The path of the URL is whole: containerd adds no /v2 to it."""
     return '[host."%s"]\n  capabilities = ["pull", "resolve"]\n  override_path = true\n' % url
 
 
@@ -89,7 +89,7 @@ def read(path: str) -> str:
 
 
 class Mirror:
-    """What is kept in one folder of a node: `hosts` maps registry hosts to lists of URLs."""
+    """The hosts.toml files in one folder of a node: `hosts` maps registry hosts to lists of URLs."""
 
     def __init__(self, root: str, folder: str, owner: str, token: str, hosts: Mapping[str, Sequence[str]]) -> None:
         self.root, self.folder = root, folder
@@ -118,7 +118,7 @@ class Mirror:
         return places([path for name in names for path in config_paths(read(os.path.join(base, name)))], self.folder)
 
     def is_ours(self, path: str) -> bool:
-        """Whether a host's folder was written here, by this process or an earlier one."""
+        """Return whether a host's folder was written here, by this process or an earlier one."""
         return read(path + "/" + FILE).startswith(self.mark)
 
     def keep(self) -> List[str]:
@@ -159,7 +159,7 @@ class Mirror:
         foreign = ["%s/%s" % (place, name) for name in names if os.path.lexists("%s%s/%s" % (self.root, place, name))
                    and not self.is_ours("%s%s/%s" % (self.root, place, name))]
         if foreign:
-            return "%s: is there and not Seedpod's: left alone, so images of %s are not mirrored" % (foreign[0], host)
+            return "%s: exists and is not Seedpod's: not touched, so images of %s are not mirrored" % (foreign[0], host)
         path = "%s%s/%s" % (self.root, place, names[0])
         if read(path + "/" + FILE) != text:
             temporary = "%s%s/%s-%s" % (self.root, place, MARK, names[0])
@@ -187,8 +187,8 @@ class Mirror:
         os.rename(temporary, self.root + place)
 
     def remove_host(self, path: str) -> None:
-        """Remove a host's folder; by a rename, since an empty one would look like somebody else's."""
-        if os.listdir(path) != [FILE]:  # somebody put something beside it
+        """Remove a host's folder; by a rename, since an empty one would look foreign."""
+        if os.listdir(path) != [FILE]:  # with another file
             os.unlink(path + "/" + FILE)
             return
         temporary = "%s/%s-%s" % (os.path.dirname(path), MARK, os.path.basename(path))

@@ -57,7 +57,7 @@ SPOOL_OPTIONS = (
     WITH_HOST,
     AS_LAYER,
 )
-PUSH_OPTIONS = (("--title", "", "push the file as an artifact of this name, whatever is in it"), WITH_HOST, AS_LAYER)
+PUSH_OPTIONS = (("--title", "", "push the file as an artifact of this name, with any content"), WITH_HOST, AS_LAYER)
 COPY_OPTIONS = (("--source", "http://seedpod:31998", "URL of the other registry"),)
 PULL_OPTIONS = (
     ("--format", FORMATS[0], " or ".join(FORMATS)),

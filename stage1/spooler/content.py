@@ -1,4 +1,4 @@
-"""A file -> the images in it, whatever it is: an image archive, a tar of anything else, or any other file.
+"""A file of any kind -> the images in it: an image archive, a tar of anything else, or any other file.
 
 In: an open file; out: `Content`, in a `with` as long as its blobs are read. A tar that holds no image is refused as
 build.py refuses it; only if it is asked for, it becomes an image of one layer, as if it were unpacked on nothing. Any
@@ -48,7 +48,7 @@ class Opened:
     """Context manager: the content of `file`, open as long as the block lasts; the caller closes the file after it.
 
     `where` begins every error. `title`: the file's name, for an artifact; "" if it must be an archive. `is_artifact`:
-    it is one, whatever is in it. `as_layer`: a tar without an image is one of one layer. Raises InputError and OSError.
+    it is one, with any content. `as_layer`: a tar without an image is one of one layer. Raises InputError and OSError.
     """
 
     def __init__(self, file: IO[bytes], where: str, title: str, is_artifact: bool = False, as_layer: bool = False) \

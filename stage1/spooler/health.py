@@ -1,6 +1,6 @@
 """Health by HTTP: `/live` while the process works, `/ready` while the registry answers, both with the counts as JSON.
 
-Runs in threads of its own beside the watcher, and reads nothing but its counts. Probes are asked from outside the Pod,
+Runs in threads of its own, and reads nothing but its counts. Probes are asked from outside the Pod,
 so everything a client can do is bounded: a connection has one request and a deadline in all, and of too many the
 oldest gives way.
 """

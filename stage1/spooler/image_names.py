@@ -3,7 +3,7 @@
 Text in, `Name` out. Unlike on the operator's side, there is no host and no "library/" in front: what is written is the
 repository. Pure.
 
-Rule: whatever leaves this module as a Name is legal by the grammar of repositories and tags; nobody checks again.
+Rule: a Name is legal by the grammar of repositories and tags; callers do not check it again.
 Spec: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests
 """
 from typing import NamedTuple

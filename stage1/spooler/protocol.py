@@ -1,7 +1,7 @@
 """The rules of the registry protocol: what a status, a header or a JSON body means, and the errors it leads to. Pure.
 
 Rule: nothing that a registry answers is believed. What leaves this module as a URL has a host, a port and printable
-ASCII alone; what leaves it as a message is one printable line, without any credential.
+only ASCII; what leaves it as a message is one printable line, without any credential.
 
 Specs: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md
 https://distribution.github.io/distribution/spec/auth/token/, RFC 9110 (Retry-After, Range), RFC 7235 (challenges)

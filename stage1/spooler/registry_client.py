@@ -131,7 +131,7 @@ class RegistryClient:
             hasher.update(block)
             offset += len(block)
             yield block
-        self.close()  # whatever follows in the answer is not wanted
+        self.close()  # the rest of the answer is not read
         if "%s:%s" % (hasher.name, hasher.hexdigest()) != digest:
             raise RegistryError("%s: is damaged in the registry: push it again" % url)
 

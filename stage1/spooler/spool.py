@@ -2,7 +2,7 @@
 
 A file is looked at when it has not changed for `settle_seconds`. What can be read as a whole archive is taken then;
 everything else (damaged, truncated, or a file in which no end can be seen) once it has not changed for
-`give_up_seconds`, because a transfer that stalls looks the same. `*~`, `.*` and `*.part` are left alone, and so is
+`give_up_seconds`, because a transfer that stalls looks the same. `*~`, `.*` and `*.part` are skipped, and so is
 `failed`.
 
 Rules: no symlink is followed below the folder; a file is opened, moved or removed only while it is the one that was
@@ -35,7 +35,7 @@ class File(NamedTuple):
     """A file of the spool folder that has come to rest."""
     name: str  # its path in the folder
     signature: Signature
-    given_up: bool  # at rest for so long that nobody writes it any more
+    given_up: bool  # unchanged for so long that its writer must be gone
 
 
 class _Seen(NamedTuple):
@@ -71,7 +71,7 @@ class Spool:
         return files
 
     def looked_at(self, file: File, is_settled: bool = False) -> None:
-        """Leave the file alone until it changes or, unless `is_settled`, is given up."""
+        """Skip the file until it changes or, unless `is_settled`, is given up."""
         self._seen[file.name] = self._seen[file.name]._replace(looks=2 if is_settled else 1 + file.given_up)
 
     def waiting(self) -> int:
@@ -101,7 +101,7 @@ class Spool:
         return True
 
     def fail(self, file: File, reason: str) -> str:
-        """Move the file to the folder `failed`, the reason beside it; -> its name there, "" if it is gone or another
+        """Move the file to the folder `failed`, with the reason; -> its name there, "" if it is gone or another
         one by now. Folders are joined to the name by backslashes; nothing there is overwritten. Raises OSError."""
         with self._folder_of(file.name) as (folder, name), self._failed_folder() as failed:
             if not _is_same(file, name, folder):

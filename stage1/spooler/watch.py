@@ -4,7 +4,7 @@
 every image in it is in the registry; the process may be killed at any moment and does it again then, sending nothing
 twice that the registry has.
 
-Rule: whatever one file raises costs one line of log; the next file goes on.
+Rule: an error with one file is one line of log; the next file is pushed.
 """
 import os
 from typing import IO, Any, Callable, Dict, List, Tuple

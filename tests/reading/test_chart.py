@@ -130,9 +130,9 @@ REFUSED = {
     "deeper": (repacked([("a/" + name, data) for name, data in MEMBERS]), "but not as helm package makes it"),
     "beside other files": (repacked(MEMBERS + [("other/file", b"")]), "but not as helm package makes it"),
     "a subchart alone": (repacked(MEMBERS[5:]), "but not as helm package makes it"),
-    "not compressed": (samples.tar_of(MEMBERS), "not compressed with gzip alone"),
-    "compressed twice": (samples.gzipped(samples.chart()), "not compressed with gzip alone"),
-    "compressed with xz": (lzma.compress(samples.tar_of(MEMBERS)), "not compressed with gzip alone"),
+    "not compressed": (samples.tar_of(MEMBERS), "not compressed only with gzip"),
+    "compressed twice": (samples.gzipped(samples.chart()), "not compressed only with gzip"),
+    "compressed with xz": (lzma.compress(samples.tar_of(MEMBERS)), "not compressed only with gzip"),
 }
 
 

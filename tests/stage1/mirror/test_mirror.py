@@ -118,7 +118,7 @@ def test_a_foreign_folder_of_a_host_is_left_alone_and_reported_and_the_others_ar
     put(node, "/etc/containerd/certs.d/" + path, "mine")
     before = tree(node)
     lines = mirror(node).keep()
-    assert "/etc/containerd/certs.d/docker.io: is there and not Seedpod's: left alone, so images of docker.io are " \
+    assert "/etc/containerd/certs.d/docker.io: exists and is not Seedpod's: not touched, so images of docker.io are " \
            "not mirrored" in lines
     assert before.items() <= tree(node).items()
     assert os.listdir(str(hosts_file(node).parent)) == [os.path.basename(path)]
