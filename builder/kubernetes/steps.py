@@ -14,6 +14,7 @@ from builder.kubernetes import kubectl, labels
 from builder.kubernetes.file_names import CHUNKS
 from builder.kubernetes.labels import POLICY, REGISTRY_SERVICE, SERVICE, SHARED, of_parts, terms
 from builder.kubernetes.manifest import DELETIONS, KINDS, OBJECTS, POLICIES, kinds_of
+from builder.kubernetes.names import MIRROR_NAME
 from builder.kubernetes.persistent_registry import CODE, REGISTRY, SPOOLER, SPOOLER_FILE
 from builder.kubernetes.runner import Runner, command
 from builder.kubernetes.site import MIRROR, NAME, POLICY as BY_POLICY, Site
@@ -27,6 +28,7 @@ NEXT = {  # key of a command -> its purpose, in order
     "apply": "apply it",
     "apply_rest": "apply all but Services and policies",
     "wait": "wait until it serves",
+    "wait_mirror": "wait until every node has the files of the mirror",
     "turn": "apply these: nodes then pull from it",
     "outcomes": "see each attempt's outcome",
 }
@@ -70,6 +72,8 @@ def commands(plan: Plan, out: str, is_update: bool) -> Dict[str, str]:
         **removals(namespace),
         **deletions(namespace, REMOVE_ALL, labels.PART),
     }
+    if plan.site.names == MIRROR:
+        found["wait_mirror"] = kubectl.wait_for_rollout(namespace, "daemonset", MIRROR_NAME)
     if out == STDOUT:
         return found
     needed = os.path.join(out, CHUNKS)

@@ -95,6 +95,14 @@ def test_a_folder_with_a_blank_in_its_name_is_quoted(tmp_path):
     assert found["commands"]["uninstall"] == "kubectl delete --ignore-not-found -f '%s'" % (tmp_path / "my out")
 
 
+def test_the_mirror_is_waited_for(tmp_path):
+    found, _ = facts_of(tmp_path, asked=Site("x", expose="nodeport", names=MIRROR))
+    command = "kubectl -n seedpod rollout status daemonset/seedpod-names --timeout=300s"
+    assert found["commands"]["wait_mirror"] == command
+    assert "\n  4. wait until every node has the files of the mirror\n     " + command in summary.summary(found)
+    assert "wait_mirror" not in facts_of(tmp_path)[0]["commands"]
+
+
 def test_what_heals_itself_needs_no_command(tmp_path):
     for asked, wait in ((Site("x", expose="nodeport", replicas=2), "rollout status deployment/seedpod --timeout"),
                         (Site("x", expose="hostport"), "rollout status daemonset/seedpod --timeout")):
