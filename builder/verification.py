@@ -75,6 +75,8 @@ def checked_seed(out: str, onto: Sequence[str], progress: Progress = NO_PROGRESS
 
 def check_regular(out: str) -> None:
     """Raise InputError unless it is a folder that Seedpod wrote, of regular files only."""
+    if os.path.isfile(os.path.join(out, file_names.FACTS)) and not os.path.exists(os.path.join(out, file_names.README)):
+        raise InputError("%s: %s: is missing: %s" % (out, file_names.README, AGAIN))
     if not os.path.isdir(out) or not reader.is_seed(out):
         raise InputError("%s: is not a folder that Seedpod wrote: name the folder of -o" % out)
     for name in sorted(os.listdir(out)):
@@ -113,7 +115,7 @@ def wrong_files(out: str, progress: Progress) -> Iterator[str]:
             if got != sums[name]:
                 yield "%s: is damaged: expected sha256:%s, got sha256:%s" % (name, sums[name], got)
     for name in sorted(there - set(sums)):
-        yield "%s: is not listed in %s" % (ascii(name), file_names.SUMS)
+        yield "%s: is not listed in %s, remove it" % (ascii(name), file_names.SUMS)
 
 
 def sha256_of(path: str, total: int, progress: Progress) -> str:

@@ -135,7 +135,7 @@ def test_a_list_that_leaves_a_chunk_out_is_found(out):
 @pytest.mark.parametrize("name", ["._10-chunk.yaml", ".DS_Store", "50-more.yaml", "a\x1b[2J\nb"])
 def test_a_file_that_the_sums_do_not_list_is_found(out, name):
     (out / name).write_bytes(b"")
-    assert refused(out).startswith(": %s: is not listed in SHA256SUMS" % ascii(name))
+    assert refused(out).startswith(": %s: is not listed in SHA256SUMS, remove it" % ascii(name))
 
 
 @pytest.mark.parametrize("sums", [None, b""])
@@ -175,6 +175,11 @@ def test_sums_that_list_a_file_twice_are_refused(out):
 def test_malformed_sums_are_found(out):
     (out / "SHA256SUMS").write_bytes(b"\xff\n")
     assert refused(out).startswith(": SHA256SUMS: is damaged")
+
+
+def test_a_missing_readme_is_named(out):
+    (out / "README.txt").unlink()
+    assert refused(out).startswith(": README.txt: is missing")
 
 
 def test_a_foreign_folder_is_refused(tmp_path):
