@@ -40,8 +40,8 @@ OLDEST = (3, 6)
 
 # Everything that the injector may need. Each is a file more to import before the first answer: add with care.
 INJECTOR_MAY_IMPORT = {"argparse", "fcntl", "gzip", "hashlib", "html", "http", "io", "json", "lzma", "os", "re",
-                       "resource", "select", "signal", "socket", "socketserver", "struct", "sys", "threading", "time",
-                       "typing", "urllib"}
+                       "resource", "select", "signal", "socket", "socketserver", "sys", "threading", "time", "typing",
+                       "urllib"}
 # Not every image's Python has lzma, and not every payload needs one of the two.
 INJECTOR_ON_DEMAND = {"gzip", "lzma"}
 REGISTRY = "stage1/injector/registry.py"

@@ -7,7 +7,8 @@ connections, the memory that the kernel holds for them. A client that pipelines 
 Rules for editors:
 - A thread may block only in a read or a send of its own connection, after `allow` has set a deadline: the main thread
   sweeps the connections and shuts down those that are overdue, which ends their threads.
-- The main thread accepts, sweeps, makes room and writes the log. It never waits for a client.
+- The main thread accepts, sweeps, makes room and writes the log. It never waits for a client. It closes a connection
+  itself only after the thread has ended and has left it to drain.
 - Only `write_log` writes to stdout.
 """
 import http.server
@@ -19,11 +20,10 @@ import select
 import signal
 import socket
 import socketserver
-import struct
 import sys
 import threading
 import time
-from typing import Any, BinaryIO, Dict, NamedTuple, Optional
+from typing import Any, BinaryIO, Dict, Optional
 
 from registry import Answer, Registry, error, is_digest
 
@@ -41,8 +41,9 @@ HEAD_SECONDS = 20  # for a whole head, from its first byte
 IDLE_SECONDS = 90  # between two requests: as long as Go's clients keep an idle connection
 SLICE_BYTES = 1 << 20  # of a body
 SLICE_SECONDS = 120  # for a client to take a slice: slower than 9 kB/s counts as gone
+DRAIN_SECONDS = 30  # for a client to take what the kernel still holds when the thread has ended
 UNSENT_BYTES = 32768  # that the kernel holds for a client that does not read: it counts as memory of the Pod
-TOGETHER_BYTES = 8192  # of a body that is sent in one packet with its head
+BUFFER_BYTES = 8192  # that are received at once; of a body that is sent in one packet with its head
 LINGER_SECONDS = 2  # for the client to read the last answer before the connection is reset
 POLL_SECONDS = .1  # until a SIGTERM is noticed that arrives just before the wait for a connection
 GRACE_SECONDS = 4  # after SIGTERM for answers in flight: the Pod is killed after 5
@@ -53,12 +54,6 @@ PIPE_BYTES = 4096  # that a writable pipe takes without blocking, pipe(7)
 TCP_NOTSENT_LOWAT = 25  # Linux's number; the socket module names it from Python 3.12 on
 
 unwritten = bytearray()  # of the log: handlers add to it, the main thread writes it
-
-
-class Progress(NamedTuple):
-    """The state of a connection, ordered by `since`."""
-    since: float  # when it last made progress, on the monotonic clock
-    seconds: int  # until it must make progress again: SLICE_SECONDS while an answer is sent
 
 
 def run(seed: str, listen: str) -> None:
@@ -126,20 +121,6 @@ def write_log() -> None:
         pass
 
 
-def shut(connection: socket.socket, discard: bool) -> None:
-    """Shut a connection down from another thread, so that its own thread stops waiting.
-
-    `discard`: drop the bytes that the client has not read. The kernel would keep them for minutes, and they count as
-    memory of the Pod.
-    """
-    try:
-        linger = struct.pack("ii", discard, 0)  # on or off, 0 seconds
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # it has just ended by itself
-        pass
-
-
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     """The listener, and the bounds of all connections."""
 
@@ -150,13 +131,14 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         """Listen. `host`: "" for all addresses; `limit`: of connections."""
         self.registry = registry
         self.limit = limit
-        self.clients: Dict[socket.socket, Progress] = {}
+        self.clients: Dict[socket.socket, Handler] = {}
         self.address_family = socket.AF_INET if host and ":" not in host else socket.AF_INET6
         super().__init__((host.strip("[]"), port), Handler)
 
     def server_bind(self) -> None:
         """Bind, without HTTPServer's own: that would ask DNS for a name of the address."""
         try:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
             self.socket.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         except OSError:  # not Linux; not IPv6
@@ -165,47 +147,68 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     def process_request(self, *request: Any) -> None:
         """Start a thread for a new connection, as soon as there is room for it."""
+        turn = 0
         while True:
             try:
-                if threading.active_count() <= self.limit:  # counts the main thread, too
+                if threading.active_count() <= self.limit > len(self.clients):  # counts the main thread, too
                     return super().process_request(*request)
             except RuntimeError:  # the system allows no more threads
                 pass
-            self.make_room()
+            if not turn % 100:  # the thread of the connection that was closed last may take time
+                self.make_room()
+            turn += 1
+            time.sleep(.0005)
 
     def make_room(self) -> None:
-        """Close the connection that has made no progress for longest, and wait a moment for its thread to end."""
-        count = threading.active_count()
-        clients = self.clients.copy()
-        if clients:
-            connection = min(clients, key=clients.__getitem__)
-            self.clients.pop(connection, None)  # its thread may take time: never choose it twice
-            shut(connection, True)
-        for _ in range(100):
-            time.sleep(.0005)
-            if threading.active_count() < count:
-                break
+        """Close the connection that has made no progress for longest."""
+        for client in sorted(self.clients.copy().values(), key=lambda client: client.since)[:1]:
+            self.drop(client)
+
+    def drop(self, client: "Handler") -> None:
+        """Shut a connection down, so that its thread stops waiting, and drop what the client has not read. The kernel
+        would keep that for minutes, and it counts as memory of the Pod."""
+        try:
+            client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1" + bytes(7))  # on, 0 seconds
+            client.connection.shutdown(socket.SHUT_RDWR)
+        except OSError:  # it has just ended by itself
+            pass
+        if client.seconds != LINGER_SECONDS:  # the last answer may still be on its way: let it drain
+            self.clients.pop(client.connection, None)
+        if client.seconds == DRAIN_SECONDS:
+            self.close_request(client.connection)
+
+    def sweep(self) -> bool:
+        """Close connections that are overdue or have drained. Return whether an answer is on its way."""
+        now = time.monotonic()
+        clients = list(self.clients.copy().values())
+        for client in clients:
+            if client.seconds == DRAIN_SECONDS and not client.is_pending():
+                self.close_request(client.connection)
+            elif now > client.since + client.seconds:
+                self.drop(client)
+        return any(client.seconds in (SLICE_SECONDS, DRAIN_SECONDS) for client in clients)
 
     def service_actions(self) -> None:
-        """Write the log, and shut down overdue connections. Called every POLL_SECONDS or sooner."""
+        """Write the log, and sweep. Called every POLL_SECONDS or sooner."""
         write_log()
-        now = time.monotonic()
-        for connection, progress in self.clients.copy().items():
-            if now > progress.since + progress.seconds:
-                shut(connection, progress.seconds != LINGER_SECONDS)  # the last answer may still be on its way
+        self.sweep()
 
     def close_request(self, request: Any) -> None:
-        """Close a connection, and forget it."""
-        self.clients.pop(request, None)
-        super().close_request(request)
+        """Close a connection, and forget it. As long as the kernel holds bytes for its client, leave it to drain: it
+        keeps its place among the connections."""
+        client = self.clients.get(request)
+        if client and client.is_pending():
+            client.allow(DRAIN_SECONDS)
+        else:
+            self.clients.pop(request, None)
+            super().close_request(request)
 
     def stop(self, *_: Any) -> None:
         """Handle SIGTERM: accept nothing more, wait for answers in flight, exit. Some Pythons abort a normal exit while
         other threads run, so this one is not normal."""
         self.socket.close()
         end = time.monotonic() + GRACE_SECONDS
-        while time.monotonic() < end and any(
-                progress.seconds == SLICE_SECONDS for progress in self.clients.copy().values()):
+        while time.monotonic() < end and self.sweep():
             time.sleep(.02)
         write_log()
         os._exit(143)
@@ -228,7 +231,11 @@ class Head(io.BufferedReader):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Requests and answers on one connection, until either side closes."""
+    """Requests and answers on one connection, until either side closes.
+
+    Its state: `since` when it has been in it, on the monotonic clock; for how many `seconds` it may, which tells idle
+    connections (IDLE_SECONDS), heads, bodies, last words and those that drain.
+    """
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -238,17 +245,30 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def allow(self, seconds: int) -> None:
         """Note progress, and allow so long until the next."""
-        self.server.clients[self.connection] = Progress(time.monotonic(), seconds)
+        self.since = time.monotonic()
+        self.seconds = seconds
+
+    def is_pending(self) -> bool:
+        """Return whether the kernel holds bytes that the client has not acknowledged."""
+        try:
+            info = self.connection.getsockopt(socket.IPPROTO_TCP, 11, 148)  # TCP_INFO; struct tcp_info, linux/tcp.h
+        except OSError:  # closed; not Linux
+            info = b""
+        # Unless its state is TCP_CLOSE: packets on their way, bytes not sent yet.
+        return info[:1] != b"\7" and any(info[24:28] + info[144:])
 
     def handle(self) -> None:
         """Answer all requests, then linger."""
-        self.rfile: Any = Head(self.rfile, TOGETHER_BYTES)
+        self.allow(IDLE_SECONDS)
+        self.server.clients[self.connection] = self
+        self.rfile: Any = Head(self.rfile, BUFFER_BYTES)
         try:
             super().handle()
             # A socket closed with bytes unread resets the connection, and the client may never see the answer.
             self.allow(LINGER_SECONDS)
             self.connection.shutdown(socket.SHUT_WR)
-            while self.connection.recv(TOGETHER_BYTES):
+            # By whole buffers: to wake for every packet of 128 clients would keep the interpreter from the others.
+            while self.connection.recv(BUFFER_BYTES, socket.MSG_WAITALL):
                 pass
         except OSError:  # the client has gone away
             pass
@@ -315,7 +335,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 head = "HTTP/1.1 %d %s\r\n%s\r\n" % (status, self.responses[status][0], "".join(
                     "%s: %s\r\n" % header for header in headers.items()))
                 body.seek(position)
-                self.wfile.write(head.encode() + body.read(stop - position <= TOGETHER_BYTES and stop - position))
+                self.wfile.write(head.encode() + body.read(stop - position <= BUFFER_BYTES and stop - position))
                 position = body.tell()
                 while position < stop:
                     self.allow(SLICE_SECONDS)

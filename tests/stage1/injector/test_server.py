@@ -144,7 +144,7 @@ def test_a_connection_is_kept_for_the_next_request(server):
 
 
 @pytest.mark.parametrize("first", [
-    PING, MANIFEST_GET + b"x: " + b"y" * (module.TOGETHER_BYTES - len(MANIFEST_GET) - 7) + END + END],
+    PING, MANIFEST_GET + b"x: " + b"y" * (module.BUFFER_BYTES - len(MANIFEST_GET) - 7) + END + END],
     ids=["in the reader's buffer", "in the socket"])
 def test_a_client_that_does_not_wait_for_its_answer_gets_one_and_a_close(server, first):
     data = server.exchange(first + PING * 20)
@@ -462,12 +462,39 @@ def test_behind_990_idle_connections_the_next_client_is_answered_at_once(seed):
         assert server.resident_bytes("VmHWM") < 64 << 20
 
 
-def unsent_bytes(port):
-    """What the kernel holds for sockets of a port on loopback, sent but not acknowledged or not sent yet: tx_queue of
-    /proc/net/tcp, proc(5)."""
+def server_sockets(port):
+    """Rows of /proc/net/tcp, proc(5), of the connections to a port on loopback, as the server has them."""
     with open("/proc/net/tcp") as file:
         rows = [line.split() for line in file.readlines()[1:]]
-    return sum(int(row[4].partition(":")[0], 16) for row in rows if row[1] == "0100007F:%04X" % port)
+    return [row for row in rows if row[1] == "0100007F:%04X" % port and row[3] != "0A"]  # LISTEN
+
+
+def unsent_bytes(port):
+    """What the kernel holds for clients: sent but not acknowledged, or not sent yet."""
+    return sum(int(row[4].partition(":")[0], 16) for row in server_sockets(port))
+
+
+def unread_bytes(port):
+    """What the kernel holds of what clients sent."""
+    return sum(int(row[4].partition(":")[2], 16) for row in server_sockets(port))
+
+
+def orphans(port):
+    """The number of connections that no process has any more, but for which the kernel still holds bytes."""
+    return len([row for row in server_sockets(port) if row[9] == "0" and int(row[4].partition(":")[0], 16)])
+
+
+def half_closed(server, stack, count):
+    """Clients that ask for a blob, stop sending and do not read: more than their small buffers take."""
+    for _ in range(count):
+        connection = stack.enter_context(socket.socket())
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.settimeout(SOON)
+        connection.connect(("127.0.0.1", server.port))
+        with contextlib.suppress(ConnectionError):  # it made room for another
+            connection.sendall(BIG_GET + b"Range: bytes=0-29999\r\n" + END)
+            connection.shutdown(socket.SHUT_WR)
+        yield connection
 
 
 def test_500_clients_that_never_read_take_little_memory_of_the_kernel(seed):
@@ -477,6 +504,61 @@ def test_500_clients_that_never_read_take_little_memory_of_the_kernel(seed):
         assert 500 << 10 < unsent_bytes(server.port) < 64 << 20
         assert answers_at_once(server)
         assert server.resident_bytes("VmHWM") < 64 << 20
+
+
+def test_clients_that_go_on_sending_fill_small_buffers_of_the_kernel(seed):
+    count = 50
+    with injector.serving(seed) as server, server.connections(count, BIG_GET + END) as taken:
+        for connection in taken:
+            assert connection.recv(1, socket.MSG_PEEK)
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    connection.send(bytes(1 << 16))
+        assert 0 < unread_bytes(server.port) <= count * 4 * module.BUFFER_BYTES
+
+
+def test_what_a_client_sends_during_the_last_words_is_read_by_whole_buffers(seed):
+    """For each packet, many such clients would keep the interpreter from answering others."""
+    code = ("import os, socket\nplain = socket.socket.recv\n"
+            "def recv(*arguments):\n os.write(1, b'recv\\n')\n return plain(*arguments)\nsocket.socket.recv = recv")
+    with patched(code, seed) as server:
+        with server.connect() as connection:
+            connection.sendall(CLIENT_HELLO)
+            assert connection.recv(12) == b"HTTP/1.1 400"
+            before = server.log.count("recv\n")
+            for _ in range(20):
+                connection.send(b"x")
+                until(lambda: not unread_bytes(server.port), SOON)
+        until(lambda: server.open_files() == IDLE_FILES, SOON)
+        assert server.log.count("recv\n") - before <= 2
+
+
+def test_what_is_not_sent_when_a_client_has_stopped_sending_keeps_its_place_and_a_deadline(seed):
+    """Closed at once, the kernel would hold it for minutes, for any number of clients."""
+    with patched(HASTY + "\nserver.DRAIN_SECONDS = 1.5", seed) as server, contextlib.ExitStack() as stack:
+        waiting = list(half_closed(server, stack, 20))
+        until(lambda: server.threads() == 1 and unsent_bytes(server.port), SOON)
+        assert server.open_files() >= IDLE_FILES + 20 and not orphans(server.port)
+        until(lambda: server.open_files() == IDLE_FILES, SOON)
+        assert not orphans(server.port) and not unsent_bytes(server.port)
+        assert all(ends(connection) for connection in waiting)
+
+
+def test_clients_that_stop_sending_and_do_not_read_take_no_more_places_than_there_are(seed):
+    with patched(FEW, seed) as server, contextlib.ExitStack() as stack:
+        for _ in half_closed(server, stack, 50):
+            pass
+        assert answers_at_once(server)
+        assert not orphans(server.port) and len([row for row in server_sockets(server.port) if row[9] != "0"]) <= 6
+
+
+def test_a_client_that_stops_sending_may_read_late(seed):
+    with patched(HASTY, seed) as server, contextlib.ExitStack() as stack:
+        (connection,) = half_closed(server, stack, 1)
+        until(lambda: server.threads() == 1, SOON)
+        assert injector.Reply(injector.read_all(connection)).body == BIG[:30000]
+        until(lambda: server.open_files() == IDLE_FILES, SOON)
 
 
 def test_what_a_client_does_not_read_is_gone_with_its_connection(seed):
